@@ -1,0 +1,195 @@
+"""Proximal policy optimisation (Schulman et al. 2017, https://arxiv.org/abs/1707.06347)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from rljax import networks, ops
+from rljax.agents.on_policy import on_policy
+from rljax.errors import UsageError, check_divides, check_positive, nearest
+from rljax.types import Agent, Batch, Environment, Key, Update
+from rljax.updates import adaptive_kl, chain, epochs, gae, gradient, observation_statistics
+
+OBJECTIVES = ("clip", "kl_penalty")
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Hparams:
+    """The numbers of PPO: traced, so they can be swept and mutated without compiling again."""
+
+    lr: float = 2.5e-4
+    """Adam's step size (at the start, where it is annealed)."""
+    gamma: float = 0.99
+    """Discount per step."""
+    gae_lambda: float = 0.95
+    """Bias (0) against variance (1) of the advantage."""
+    clip_eps: float = 0.2
+    """How far the probability ratio may move before its gradient stops; also for values."""
+    value_coef: float = 0.5
+    """Weight of the value loss."""
+    entropy_coef: float = 0.01
+    """Weight of the entropy bonus."""
+    max_grad_norm: float = 0.5
+    """Global norm at which gradients are clipped."""
+    adam_eps: float = 1e-5
+    """Adam's denominator offset."""
+    target_kl: float = 0.015
+    """KL in nats per iteration: where `stop_at_kl` stops (times 1.5) and the penalty aims."""
+    kl_coef: float = 1.0
+    """The penalty's coefficient to start from, with objective "kl_penalty"."""
+
+
+def ppo(
+    env: Environment,
+    *,
+    num_envs: int = 64,
+    rollout_length: int = 128,
+    num_epochs: int = 4,
+    num_minibatches: int = 4,
+    total_env_steps: int = 1_000_000,
+    hidden: Sequence[int] = (64, 64),
+    activation: str = "tanh",
+    network: str | networks.Network = "auto",
+    sequence_length: int | None = None,
+    distribution: str = "normal",
+    objective: str = "clip",
+    clip_value: bool = False,
+    standardize_advantages: bool = True,
+    normalize_observations: bool = False,
+    anneal_lr: bool = True,
+    stop_at_kl: bool = False,
+    hparams: Hparams | None = None,
+) -> Agent:
+    """Proximal policy optimisation.
+
+    Args:
+        env: from `rljax.make`, or any object with the members of `rljax.types.Environment`.
+        num_envs: environments N stepped side by side.
+        rollout_length: steps T of each between updates.
+        num_epochs: passes over each batch [T, N].
+        num_minibatches: parts of a batch, one gradient step each.
+        total_env_steps: how long to train, over all environments; rounded up to whole iterations.
+        hidden: sizes of the dense layers.
+        activation: one of tanh, relu, elu, gelu, silu.
+        network: "mlp", "cnn", "gru", "auto", a linen module, or a `networks.Network`.
+        sequence_length: steps L that a minibatch keeps together; by default `rollout_length` for
+            a network with memory and 1 for one without.
+        distribution: of continuous actions: "normal" (clipped) or "tanh_normal" (squashed).
+        objective: "clip" (eq. 7) or "kl_penalty" with an adaptive coefficient (eq. 8).
+        clip_value: whether to clip the value loss, too.
+        standardize_advantages: to mean 0 and deviation 1 within each minibatch.
+        normalize_observations: by running statistics, kept in the parameters.
+        anneal_lr: whether the step size falls to 0 over the run, linearly.
+        stop_at_kl: whether to end an iteration's epochs once `approx_kl` passes 1.5 `target_kl`.
+        hparams: the numbers; `Hparams()` by default.
+
+    Raises:
+        UsageError: for spaces, names and counts that do not fit, in one sentence.
+    """
+    hparams = hparams or Hparams()
+    if objective not in OBJECTIVES:
+        raise UsageError(f"objective {objective!r} is not known{nearest(objective, OBJECTIVES)}")
+    check_positive(num_epochs=num_epochs, num_minibatches=num_minibatches)
+    head = networks.head(env.action_space, distribution, agent="ppo")
+    net = networks.network(
+        env.observation_space, head, network, hidden, activation, normalize_observations, "ppo"
+    )
+    recurrent = bool(jax.tree.leaves(net.initial_carry((1,))))
+    length = sequence_length or (rollout_length if recurrent else 1)
+    check_divides("rollout_length", rollout_length, "sequence_length", length)
+    check_divides(
+        "num_envs x rollout_length / sequence_length",
+        num_envs * rollout_length // length,
+        "num_minibatches",
+        num_minibatches,
+    )
+    env_steps_per_iteration = num_envs * rollout_length
+    num_iterations = -(-total_env_steps // env_steps_per_iteration)
+    num_gradient_steps = num_iterations * num_epochs * num_minibatches
+
+    def policy(params, obs, carry, key):
+        (outputs, _), carry = net.apply(params, obs, carry)
+        dist = head.distribution(outputs)
+        raw = dist.sample(key)
+        return head.action(raw), {"raw_action": raw, "log_prob": dist.log_prob(raw)}, carry
+
+    def mode(params, obs, carry):
+        (outputs, _), carry = net.apply(params, obs, carry)
+        return head.action(head.distribution(outputs).mode()), carry
+
+    def value(params, obs, carry):
+        (_, values), carry = net.apply(params, obs, carry)
+        return values, carry
+
+    def outputs(params, batch):
+        return net.apply(params, batch.obs, batch.extras["carry"])[0][0]
+
+    def kl(old_outputs, new_outputs):
+        return head.distribution(old_outputs).kl(head.distribution(new_outputs))
+
+    def optimizer(hp: Hparams) -> optax.GradientTransformation:
+        lr = optax.linear_schedule(hp.lr, 0.0, num_gradient_steps) if anneal_lr else hp.lr
+        return optax.chain(
+            optax.clip_by_global_norm(hp.max_grad_norm), optax.adam(lr, eps=hp.adam_eps)
+        )
+
+    def ppo_loss(hp: Hparams):
+        def loss(params, batch: Batch, key: Key):
+            extras = batch.extras
+            carry = jax.tree.map(lambda x: x[0], extras["carry"])
+            new_outputs, values = networks.unroll(net, params, batch.obs, carry, batch.done)
+            dist = head.distribution(new_outputs)
+            log_ratio = dist.log_prob(extras["raw_action"]) - extras["log_prob"]
+            advantage = extras["advantage"]
+            if standardize_advantages:
+                advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+            if objective == "clip":
+                policy_loss = ops.clipped_surrogate(log_ratio, advantage, hp.clip_eps)
+            else:
+                moved = kl(extras["old_outputs"], new_outputs)
+                policy_loss = ops.penalized_surrogate(
+                    log_ratio, advantage, moved, extras["kl_coef"]
+                )
+            if clip_value:
+                value_loss = ops.clipped_value_loss(
+                    values, extras["value"], extras["target"], hp.clip_eps
+                )
+            else:
+                value_loss = ops.value_loss(values, extras["target"])
+            policy_loss, value_loss = policy_loss.mean(), value_loss.mean()
+            entropy = dist.entropy(key).mean()
+            return policy_loss + hp.value_coef * value_loss - hp.entropy_coef * entropy, {
+                "losses/policy_loss": policy_loss,
+                "losses/value_loss": value_loss,
+                "losses/entropy": entropy,
+                "losses/approx_kl": ops.approximate_kl(log_ratio).mean(),
+                "losses/clipfrac": (jnp.abs(jnp.expm1(log_ratio)) > hp.clip_eps).mean(),
+            }
+
+        return loss
+
+    def update(hp: Hparams) -> Update:
+        def too_far(metrics):
+            return metrics["losses/approx_kl"] > 1.5 * hp.target_kl
+
+        fit = epochs(
+            gradient(ppo_loss(hp), optimizer(hp)),
+            num_epochs,
+            num_minibatches,
+            length,
+            stop=too_far if stop_at_kl else None,
+        )
+        if objective == "kl_penalty":
+            fit = adaptive_kl(fit, outputs, kl, hp.target_kl, hp.kl_coef)
+        parts = [gae(value, hp.gamma, hp.gae_lambda), fit]
+        if normalize_observations:
+            parts.append(observation_statistics(net.encode))
+        return chain(*parts)
+
+    return on_policy(
+        env, net, policy, mode, update, hparams, num_envs, rollout_length, total_env_steps
+    )

@@ -1,0 +1,73 @@
+"""Adapter for gymnax 1.x; importing gymnax takes seconds, so it happens in `make`."""
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rljax.envs import spaces
+from rljax.errors import UsageError, nearest
+from rljax.types import Action, EnvState, Key, Obs
+
+
+@dataclass(frozen=True)
+class GymnaxEnvironment:
+    """A gymnax environment behind rljax's protocol, without gymnax's own automatic reset."""
+
+    name: str
+    env: Any
+    params: Any
+    observation_space: spaces.Space = field(init=False)
+    action_space: spaces.Space = field(init=False)
+
+    def __post_init__(self) -> None:
+        obs = jax.eval_shape(self.reset, jax.random.key(0))[1]
+        described = convert(self.env.observation_space(self.params))
+        # gymnax describes some observations with a dtype they do not have (FourRooms, Catch).
+        if isinstance(described, spaces.Box):
+            described = replace(described, dtype=obs.dtype)
+        object.__setattr__(self, "observation_space", described)
+        object.__setattr__(self, "action_space", convert(self.env.action_space(self.params)))
+
+    def reset(self, key: Key) -> tuple[EnvState, Obs]:
+        """A fresh episode; consumes the key."""
+        obs, state = self.env.reset_env(key, self.params)
+        return state, obs
+
+    def step(self, key: Key, state: EnvState, action: Action):
+        """State, obs, reward, terminated, truncated; consumes the key."""
+        obs, state, reward, terminated, _ = self.env.step_env(key, state, action, self.params)
+        truncated = self.env.is_truncated(state, self.params) & ~jnp.asarray(terminated, bool)
+        return state, obs, reward, terminated, truncated
+
+
+def convert(space: Any) -> spaces.Space:
+    """Our description of a gymnax space."""
+    match type(space).__name__:
+        case "Discrete":
+            return spaces.Discrete(int(space.n))
+        case "Box":
+            low, high = np.asarray(space.low), np.asarray(space.high)
+            return spaces.Box(low, high, tuple(space.shape), np.dtype(space.dtype))
+        case "Dict":
+            return spaces.Dict({name: convert(child) for name, child in space.spaces.items()})
+    raise UsageError(f"gymnax space {space!r} has no counterpart in rljax.envs.spaces")
+
+
+def make(name: str, **params: Any) -> GymnaxEnvironment:
+    """The gymnax environment `name`; `params` override its EnvParams by field name."""
+    import gymnax
+
+    try:
+        env, defaults = gymnax.make(name)
+    except OSError as error:
+        raise UsageError(
+            f"environment {name} downloads its data when it is made, and that failed: {error}"
+        ) from error
+    known = [f.name for f in fields(defaults)]
+    for key in params:
+        if key not in known:
+            raise UsageError(f"environment {name} has no parameter {key!r}{nearest(key, known)}")
+    return GymnaxEnvironment(name, env, defaults.replace(**params))

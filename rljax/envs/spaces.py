@@ -1,0 +1,58 @@
+"""What an observation or an action may be, described without JAX."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """The integers 0 to n - 1."""
+
+    n: int
+    shape: tuple[int, ...] = ()
+    dtype: Any = np.int32
+
+
+@dataclass(frozen=True, eq=False)
+class Box:
+    """Arrays of one shape between two bounds (which may be infinite)."""
+
+    low: np.ndarray  # broadcast to `shape`
+    high: np.ndarray  # broadcast to `shape`
+    shape: tuple[int, ...]
+    dtype: Any = np.float32
+
+    def __post_init__(self) -> None:
+        for side in ("low", "high"):
+            bound = np.broadcast_to(np.asarray(getattr(self, side), self.dtype), self.shape)
+            object.__setattr__(self, side, bound)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether every bound is finite."""
+        return bool(np.isfinite(self.low).all() and np.isfinite(self.high).all())
+
+
+@dataclass(frozen=True)
+class Dict:
+    """Several named spaces at once."""
+
+    spaces: dict[str, Any]
+
+
+Space = Discrete | Box | Dict
+
+
+def describe(space: Space) -> str:
+    """One phrase a person can read, such as `Box(4,) float32` or `Discrete(2)`."""
+    match space:
+        case Discrete(n=n):
+            return f"Discrete({n})"
+        case Box(shape=shape, dtype=dtype, bounded=bounded):
+            limits = f" in [{space.low.min():g}, {space.high.max():g}]" if bounded else ""
+            return f"Box{shape} {np.dtype(dtype).name}{limits}"
+        case Dict(spaces=spaces):
+            return "Dict(" + ", ".join(f"{k}: {describe(v)}" for k, v in spaces.items()) + ")"
+    return type(space).__name__

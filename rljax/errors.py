@@ -1,0 +1,47 @@
+"""Errors a person can act on: one sentence that says what, where, and what to write instead."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UsageError(ValueError):
+    """Input that cannot be used; the message is one sentence for the person who wrote it."""
+
+
+class RunError(RuntimeError):
+    """A run directory that cannot be used: missing, damaged, in the way, or of another make."""
+
+
+class NonFiniteError(RuntimeError):
+    """Training met a NaN or an infinity and stopped."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the closest of `known`, or the list where none is close."""
+    known = sorted(known)
+    folded = {k.lower(): k for k in known}
+    matches = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.5)
+    if matches:
+        return f"; did you mean {folded[matches[0]]!r}?"
+    return f"; there is {', '.join(known)}" if known else ""
+
+
+def check_divides(what: str, count: int, by_what: str, divisor: int) -> None:
+    """Refuse a count that `divisor` does not divide, with the nearest counts that would do."""
+    if count % divisor:
+        below = count // divisor * divisor
+        choices = f"{below} or {below + divisor}" if below else f"{divisor}"
+        divisors = sorted(d for d in range(1, count + 1) if count % d == 0)
+        lower = max(d for d in divisors if d < divisor) if divisor > 1 else 1
+        higher = min((d for d in divisors if d > divisor), default=count)
+        raise UsageError(
+            f"{what} = {count} does not divide by {by_what} = {divisor}: "
+            f"make {what} {choices}, or {by_what} {lower} or {higher}"
+        )
+
+
+def check_positive(**counts: int) -> None:
+    """Refuse counts below one, by name."""
+    for name, count in counts.items():
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise UsageError(f"{name} must be a whole number of at least 1, not {count!r}")

@@ -1,0 +1,175 @@
+"""Policies' distributions over actions, and the head that fits an action space.
+
+A sample is *raw*; `Head.action` turns it into what the environment is given, within its bounds.
+Log-probabilities are of raw samples, because a squashed or clipped action cannot always be undone.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from rljax.envs import spaces
+from rljax.errors import UsageError, nearest
+
+HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+
+
+@struct.dataclass
+class Categorical:
+    """One of A choices."""
+
+    logits: jax.Array  # [..., A]
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """A choice, int32 [...]; consumes the key."""
+        return jax.random.categorical(key, self.logits)
+
+    def mode(self) -> jax.Array:
+        """The likeliest choice, int32 [...]."""
+        return jnp.argmax(self.logits, axis=-1)
+
+    def log_prob(self, raw: jax.Array) -> jax.Array:
+        """Log-probability of each choice [...]."""
+        chosen = jnp.arange(self.logits.shape[-1]) == raw[..., None]
+        return jnp.sum(jnp.where(chosen, jax.nn.log_softmax(self.logits), 0.0), axis=-1)
+
+    def entropy(self, key: jax.Array | None = None) -> jax.Array:
+        """Entropy in nats [...]; needs no key."""
+        log_probs = jax.nn.log_softmax(self.logits)
+        return -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
+
+    def kl(self, other: "Categorical") -> jax.Array:
+        """KL[self, other] in nats [...]."""
+        mine, theirs = jax.nn.log_softmax(self.logits), jax.nn.log_softmax(other.logits)
+        return jnp.sum(jnp.exp(mine) * (mine - theirs), axis=-1)
+
+
+@struct.dataclass
+class Normal:
+    """Independent Gaussians over A dimensions."""
+
+    mean: jax.Array  # [..., A]
+    log_std: jax.Array  # [..., A]
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """A draw [..., A]; consumes the key."""
+        return self.mean + jnp.exp(self.log_std) * jax.random.normal(key, self.mean.shape)
+
+    def mode(self) -> jax.Array:
+        """The mean [..., A]."""
+        return self.mean
+
+    def log_prob(self, raw: jax.Array) -> jax.Array:
+        """Log-density summed over the A dimensions [...]."""
+        z = (raw - self.mean) * jnp.exp(-self.log_std)
+        return jnp.sum(-0.5 * jnp.square(z) - self.log_std - HALF_LOG_2PI, axis=-1)
+
+    def entropy(self, key: jax.Array | None = None) -> jax.Array:
+        """Differential entropy in nats [...]; needs no key."""
+        return jnp.sum(self.log_std + 0.5 + HALF_LOG_2PI, axis=-1)
+
+    def kl(self, other: "Normal") -> jax.Array:
+        """KL[self, other] in nats [...]."""
+        ratio = jnp.exp(2 * (self.log_std - other.log_std))
+        distance = jnp.square((self.mean - other.mean) * jnp.exp(-other.log_std))
+        return 0.5 * jnp.sum(
+            ratio + distance - 1.0 + 2 * (other.log_std - self.log_std), axis=-1
+        )
+
+
+@struct.dataclass
+class TanhNormal:
+    """`low + (high - low) (tanh(u) + 1) / 2` of Gaussians u; a raw sample is u.
+
+    Source: Haarnoja et al. 2018, appendix C, https://arxiv.org/abs/1812.05905.
+    """
+
+    mean: jax.Array  # [..., A]
+    log_std: jax.Array  # [..., A]
+    half_range: jax.Array = struct.field(default_factory=lambda: jnp.ones(()))  # [A] or []
+
+    @property
+    def base(self) -> Normal:
+        """The Gaussian before squashing."""
+        return Normal(self.mean, self.log_std)
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """A draw of u [..., A]; consumes the key."""
+        return self.base.sample(key)
+
+    def mode(self) -> jax.Array:
+        """The mean of u [..., A], which is the median of the action."""
+        return self.mean
+
+    def log_prob(self, raw: jax.Array) -> jax.Array:
+        """Log-density of the *action* that u becomes [...]."""
+        return self.base.log_prob(raw) - jnp.sum(self._log_slope(raw), axis=-1)
+
+    def entropy(self, key: jax.Array) -> jax.Array:
+        """Entropy of the action in nats [...], by one sample; consumes the key."""
+        return self.base.entropy() + jnp.sum(self._log_slope(self.sample(key)), axis=-1)
+
+    def kl(self, other: "TanhNormal") -> jax.Array:
+        """KL[self, other] in nats [...]: squashing both alike leaves it unchanged."""
+        return self.base.kl(other.base)
+
+    def _log_slope(self, raw: jax.Array) -> jax.Array:
+        # log(1 - tanh(u)^2), written so that it stays exact for large |u|.
+        slope = 2.0 * (math.log(2.0) - raw - jax.nn.softplus(-2.0 * raw))
+        return slope + jnp.log(self.half_range)
+
+
+Distribution = Categorical | Normal | TanhNormal
+
+
+class Head(NamedTuple):
+    """How network outputs become actions of one action space."""
+
+    num_outputs: int
+    state_independent_std: bool
+    distribution: Callable[[jax.Array], Distribution]  # outputs [..., K] -> distribution
+    action: Callable[[jax.Array], jax.Array]  # raw [...] -> what the environment is given [...]
+
+
+KINDS = ("normal", "tanh_normal")
+
+
+def head(space: spaces.Space, kind: str = "normal", agent: str = "this agent") -> Head:
+    """The head for an action space.
+
+    Discrete spaces get a `Categorical`. Boxes get, by `kind`, a "normal" with a state-independent
+    standard deviation, clipped at the bounds (the habit of PPO on continuous control), or a
+    "tanh_normal", squashed into them. Raises UsageError for a space that neither fits.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"distribution {kind!r} is not known{nearest(kind, KINDS)}")
+    if isinstance(space, spaces.Discrete):
+        return Head(space.n, False, Categorical, lambda raw: raw)
+    if not isinstance(space, spaces.Box) or len(space.shape) != 1:
+        raise UsageError(
+            f"{agent} needs a Discrete action space or a Box of one axis, "
+            f"not {spaces.describe(space)}"
+        )
+    size = space.shape[0]
+    if kind == "normal":
+
+        def normal(outputs: jax.Array) -> Normal:
+            return Normal(outputs[..., :size], outputs[..., size:])
+
+        return Head(2 * size, True, normal, lambda raw: jnp.clip(raw, space.low, space.high))
+    if not space.bounded:
+        raise UsageError(
+            f"distribution 'tanh_normal' needs finite bounds, not {spaces.describe(space)}; "
+            "use distribution 'normal'"
+        )
+    half_range, middle = (space.high - space.low) / 2, (space.high + space.low) / 2
+
+    def tanh_normal(outputs: jax.Array) -> TanhNormal:
+        log_std = jnp.clip(outputs[..., size:], -5.0, 2.0)
+        return TanhNormal(outputs[..., :size], log_std, jnp.asarray(half_range))
+
+    return Head(2 * size, False, tanh_normal, lambda raw: middle + half_range * jnp.tanh(raw))

@@ -1,0 +1,201 @@
+"""Networks as pairs of pure functions, fitted to an observation space."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax import struct
+
+from rljax.envs import spaces
+from rljax.errors import UsageError, nearest
+from rljax.networks.distributions import Head
+from rljax.networks.modules import CNN, MLP, ActorCritic, Outputs, RecurrentActorCritic
+from rljax.types import Carry, Key, Obs, Params
+
+
+class Network(NamedTuple):
+    """An actor-critic: one step over any leading axes, with a memory that may be empty."""
+
+    init: Callable[[Key], Params]
+    apply: Callable[[Params, Obs, Carry], tuple[tuple[jax.Array, jax.Array], Carry]]
+    """(params, obs [..., ...], carry) to ((policy outputs [..., K], value [...]), carry)."""
+    initial_carry: Callable[[tuple[int, ...]], Carry]  # of leading axes; () if feed-forward
+    encode: Callable[[Obs], jax.Array] = lambda obs: obs  # observations to float features
+
+
+@struct.dataclass
+class RunningStatistics:
+    """Mean and variance of each feature, over all experience so far; not trained by gradients."""
+
+    mean: jax.Array  # [F...]
+    variance: jax.Array  # [F...]
+    count: jax.Array  # [] float32
+
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "tanh": nn.tanh,
+    "relu": nn.relu,
+    "elu": nn.elu,
+    "gelu": nn.gelu,
+    "silu": nn.silu,
+}
+NETWORKS = ("auto", "mlp", "cnn", "gru")
+
+
+def encoder(space: spaces.Space, kind: object, agent: str) -> Callable[[Obs], jax.Array]:
+    """How an observation becomes float features: one-hot, flattened, or left as pixels.
+
+    Raises UsageError for spaces that no network here can read, naming the agent and the space.
+    """
+    if isinstance(space, spaces.Discrete):
+        return lambda obs: jax.nn.one_hot(obs, space.n)
+    if not isinstance(space, spaces.Box) or len(space.shape) > 3:
+        raise UsageError(
+            f"{agent} cannot use observations of {spaces.describe(space)}: "
+            "it reads a Discrete space or a Box of at most three axes"
+        )
+    rank = len(space.shape)
+    if isinstance(kind, Network):
+        return lambda obs: jnp.asarray(obs, jnp.float32)
+    if kind == "cnn":
+        if rank != 3 or min(space.shape[:2]) < 3:
+            raise UsageError(
+                f"network 'cnn' needs observations of height, width (3 or more) and channels, "
+                f"not {spaces.describe(space)}; use 'mlp'"
+            )
+        return lambda obs: jnp.asarray(obs, jnp.float32)
+    size = math.prod(space.shape)
+
+    def flatten(obs: Obs) -> jax.Array:
+        leading = obs.shape[: obs.ndim - rank]
+        return jnp.asarray(obs, jnp.float32).reshape(*leading, size)
+
+    return flatten
+
+
+def network(
+    space: spaces.Space,
+    head: Head,
+    kind: str | nn.Module | Network = "auto",
+    hidden: Sequence[int] = (64, 64),
+    activation: str = "tanh",
+    normalize_observations: bool = False,
+    agent: str = "this agent",
+) -> Network:
+    """The actor-critic that reads a space's observations.
+
+    Args:
+        space: what it observes.
+        head: what its outputs must be.
+        kind: "mlp" (a torso each for policy and value), "cnn" (one torso for both), "gru" (an
+            MLP, then a memory of `hidden[-1]`), "auto" (cnn for three axes, else mlp), a linen
+            module with the call signature of `ActorCritic`, or a `Network` on float observations.
+        hidden: sizes of the dense layers.
+        activation: one of tanh, relu, elu, gelu, silu.
+        normalize_observations: whether to put running statistics between the two.
+        agent: who asks, for error messages.
+
+    Raises:
+        UsageError: for a space, kind or activation that does not fit, in one sentence.
+    """
+    if isinstance(kind, str) and kind not in NETWORKS:
+        raise UsageError(f"network {kind!r} is not known{nearest(kind, NETWORKS)}")
+    if activation not in ACTIVATIONS:
+        raise UsageError(f"activation {activation!r} is not known{nearest(activation, ACTIVATIONS)}")
+    if kind == "auto":
+        pixels = isinstance(space, spaces.Box) and len(space.shape) == 3
+        kind = "cnn" if pixels else "mlp"
+    encode = encoder(space, kind, agent)
+    shape = jax.eval_shape(encode, jnp.zeros(space.shape, space.dtype)).shape
+    outputs = partial(Outputs, head.num_outputs, head.state_independent_std)
+    torso = partial(CNN if kind == "cnn" else MLP, tuple(hidden), ACTIVATIONS[activation])
+    match kind:
+        case Network():
+            net = kind
+        case nn.Module():
+            net = from_linen(kind, shape)
+        case "gru":
+            net = from_linen(RecurrentActorCritic(torso, outputs, hidden[-1]), shape, hidden[-1])
+        case _:
+            net = from_linen(ActorCritic(torso, outputs, shared=kind == "cnn"), shape)
+    return encoded(normalized(net, shape) if normalize_observations else net, encode)
+
+
+def from_linen(module: nn.Module, shape: tuple[int, ...], memory: int = 0) -> Network:
+    """A linen module `(features, carry) -> ((outputs, value), carry)` as a `Network`.
+
+    Args:
+        module: the module; its call takes any leading axes.
+        shape: of one observation's features.
+        memory: the size of its recurrent carry [..., memory]; 0 for none.
+    """
+
+    def initial_carry(leading: tuple[int, ...]) -> Carry:
+        return jnp.zeros((*leading, memory)) if memory else ()
+
+    def init(key: Key) -> Params:
+        return module.init(key, jnp.zeros(shape), initial_carry(()))
+
+    return Network(init, module.apply, initial_carry)
+
+
+def normalized(inner: Network, shape: tuple[int, ...]) -> Network:
+    """`inner` on features of running mean 0 and variance 1, clipped to [-10, 10].
+
+    The statistics live in the parameters, so that rollout, loss, evaluation and checkpoint all use
+    the one snapshot; `updates.observation_statistics` moves them and gradients never do.
+    """
+
+    def init(key: Key) -> Params:
+        statistics = RunningStatistics(jnp.zeros(shape), jnp.ones(shape), jnp.float32(1e-4))
+        return {"network": inner.init(key), "statistics": statistics}
+
+    def apply(params: Params, features: jax.Array, carry: Carry):
+        statistics = jax.lax.stop_gradient(params["statistics"])
+        scale = jax.lax.rsqrt(statistics.variance + 1e-8)
+        features = jnp.clip((features - statistics.mean) * scale, -10.0, 10.0)
+        return inner.apply(params["network"], features, carry)
+
+    return inner._replace(init=init, apply=apply)
+
+
+def encoded(inner: Network, encode: Callable[[Obs], jax.Array]) -> Network:
+    """`inner` on encoded observations."""
+
+    def apply(params: Params, obs: Obs, carry: Carry):
+        return inner.apply(params, encode(obs), carry)
+
+    return inner._replace(apply=apply, encode=encode)
+
+
+def unroll(network: Network, params: Params, obs: Obs, carry: Carry, done: jax.Array):
+    """Policy outputs [L, B, K] and values [L, B] of sequences that may cross episode ends.
+
+    Args:
+        obs: [L, B, ...].
+        carry: [B, ...], the memory before the first observation; () if feed-forward.
+        done: [L, B], whether the episode ended *at* each step: the memory is cleared after it.
+    """
+    if not jax.tree.leaves(carry):
+        return network.apply(params, obs, carry)[0]
+
+    def step(carry, inputs):
+        obs_t, done_t = inputs
+        out, carry = network.apply(params, obs_t, carry)
+        return reset_carry(network, carry, done_t), out
+
+    return jax.lax.scan(step, carry, (obs, done))[1]
+
+
+def reset_carry(network: Network, carry: Carry, done: jax.Array) -> Carry:
+    """The carry [N, ...] with the rows of finished episodes back at the start."""
+    fresh = network.initial_carry(done.shape)
+    return jax.tree.map(
+        lambda new, old: jnp.where(done.reshape(done.shape + (1,) * (old.ndim - done.ndim)), new, old),
+        fresh,
+        carry,
+    )

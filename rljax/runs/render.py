@@ -1,0 +1,281 @@
+"""Pictures of an agent at play: gymnax states to RGB frames, and frames to a looping GIF."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+WIDTH, HEIGHT, HEADER = 480, 320, 28  # pixels; the header is the line of text at the top
+FINE = 3  # supersampling factor: shapes are drawn this much larger, then averaged down
+
+# Okabe and Ito's colour-blind-safe set, with a brown and neutral tones added.
+INK, GREY, PALE, PAPER = "#24292f", "#9aa1a9", "#e6e9ec", "#fbfbfa"
+BLUE, SKY, GREEN, YELLOW = "#0072b2", "#56b4e9", "#009e73", "#f0e442"
+ORANGE, VERMILION, PURPLE, BROWN = "#e69f00", "#d55e00", "#cc79a7", "#6b3d1e"
+
+FONT = ImageFont.load_default(13 * FINE)
+
+Point = Sequence[float] | np.ndarray
+Legend = Mapping[str, str]  # channel name -> colour, in the order of the channels
+
+
+class _Canvas:
+    """A supersampled picture addressed in world units, x to the right and y up.
+
+    `origin` is the world's (0, 0) in pixels from the top left; `scale` is pixels per unit.
+    """
+
+    def __init__(self, origin: Point, scale: float) -> None:
+        self.origin, self.scale = origin, scale
+        self.image = Image.new("RGB", (WIDTH * FINE, HEIGHT * FINE), PAPER)
+        self.pen = ImageDraw.Draw(self.image)
+
+    def fine(self, points: Iterable[Point]) -> list[tuple[float, float]]:
+        """Place world points, in supersampled pixels."""
+        (left, top), scale = self.origin, self.scale
+        return [((left + x * scale) * FINE, (top - y * scale) * FINE) for x, y in points]
+
+    def polygon(self, points: Iterable[Point], colour: str) -> None:
+        self.pen.polygon(self.fine(points), colour)
+
+    def box(self, left: float, bottom: float, width: float, height: float, colour: str) -> None:
+        (x0, y1), (x1, y0) = self.fine([(left, bottom), (left + width, bottom + height)])
+        self.pen.rectangle((x0, y0, x1 - 1, y1 - 1), colour)  # Pillow includes the far edges
+
+    def line(self, points: Iterable[Point], colour: str, pixels: float = 1.5) -> None:
+        self.pen.line(self.fine(points), colour, round(pixels * FINE), joint="curve")
+
+    def disc(self, centre: Point, radius: float, colour: str) -> None:
+        self.pen.circle(self.fine([centre])[0], radius * self.scale * FINE, colour)
+
+    def rod(self, start: Point, end: Point, width: float, colour: str) -> None:
+        """Draw a bar with round ends, in one polygon so that its edge has no seams."""
+        turn = np.arctan2(end[1] - start[1], end[0] - start[0]) + np.pi * np.linspace(0.5, 1.5, 16)
+        rim = _round(turn, width / 2)
+        self.polygon([*(np.asarray(start) + rim), *(np.asarray(end) - rim)], colour)
+
+    def text(self, x: float, y: float, text: str, colour: str = INK, anchor: str = "lm") -> None:
+        """Write beside (x, y), in pixels of the finished frame."""
+        self.pen.text((x * FINE, y * FINE), text, colour, FONT, anchor)
+
+
+def _round(angle: Any, radius: float = 1.0) -> np.ndarray:
+    """Points [..., 2] on a circle around (0, 0), by angle counter-clockwise from the right."""
+    return radius * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+
+
+Drawing = Callable[[Any, np.ndarray], _Canvas]  # one step's state and observation
+
+
+def _cartpole(state: Any, _: np.ndarray) -> _Canvas:
+    canvas = _Canvas((WIDTH / 2, 225), 88)
+    x, theta = float(state.x), float(state.theta)
+    canvas.line([(-3, 0), (3, 0)], GREY)
+    for limit in (-2.4, 2.4):
+        canvas.line([(limit, -0.12), (limit, 0.12)], GREY)
+    canvas.box(x - 0.22, -0.13, 0.44, 0.26, INK)
+    axle = np.array([x, 0.06])
+    canvas.rod(axle, axle + _round(np.pi / 2 - theta), 0.08, ORANGE)  # positive leans right
+    canvas.disc(axle, 0.045, BLUE)
+    return canvas
+
+
+def _acrobot(state: Any, _: np.ndarray) -> _Canvas:
+    canvas = _Canvas((WIDTH / 2, HEADER + 145), 66)
+    canvas.line([(-4, 1), (4, 1)], GREY)
+    canvas.text(16, HEADER + 90, "goal height", GREY)
+    # The second angle is measured from the first link, and both are zero hanging down.
+    first = float(state.joint_angle1) - np.pi / 2
+    elbow = _round(first)
+    canvas.rod((0, 0), elbow, 0.2, BLUE)
+    canvas.rod(elbow, elbow + _round(first + float(state.joint_angle2)), 0.2, SKY)
+    for joint in ((0, 0), elbow):
+        canvas.disc(joint, 0.07, INK)
+    return canvas
+
+
+def _mountain(x: np.ndarray | float) -> Any:
+    """Height of the track at position `x`."""
+    return np.sin(3 * x) * 0.45 + 0.55
+
+
+_TRACK = [(x, float(_mountain(x))) for x in np.linspace(-1.35, 0.75, 100).tolist()]
+
+
+def _mountain_car(goal: float, state: Any, _: np.ndarray) -> _Canvas:
+    canvas = _Canvas((WIDTH / 2 + 72, HEIGHT), 240)
+    canvas.polygon([(-1.35, -0.1), *_TRACK, (0.75, -0.1)], PALE)
+    canvas.line(_TRACK, INK, 2)
+    base = _mountain(goal)
+    canvas.line([(goal, base), (goal, base + 0.15)], INK)
+    canvas.polygon([(goal, base + 0.15), (goal + 0.08, base + 0.12), (goal, base + 0.09)], ORANGE)
+
+    x = float(state.position)
+    slope = np.arctan(1.35 * np.cos(3 * x))
+    along, normal = _round(slope), _round(slope + np.pi / 2)
+    foot = np.array([x, _mountain(x)])
+    body = [(-0.07, 0.025), (0.07, 0.025), (0.07, 0.055), (0.035, 0.085), (-0.07, 0.085)]
+    canvas.polygon([foot + u * along + v * normal for u, v in body], BLUE)
+    for u in (-0.04, 0.04):
+        hub = foot + u * along + 0.026 * normal
+        canvas.disc(hub, 0.026, INK)
+        canvas.disc(hub, 0.01, PALE)
+    return canvas
+
+
+def _pendulum(state: Any, _: np.ndarray) -> _Canvas:
+    canvas = _Canvas((WIDTH / 2, HEADER + 144), 116)
+    # Zero is upright and positive is counter-clockwise, for the angle and for the torque.
+    angle, torque = float(state.theta) + np.pi / 2, float(np.squeeze(state.last_u))
+    canvas.rod((0, 0), _round(angle), 0.2, VERMILION)
+    canvas.disc((0, 0), 0.06, INK)
+    if abs(torque) > 0.05:
+        end = angle + torque * np.pi / 3
+        canvas.line(_round(np.linspace(angle, end, 24), 0.55), INK, 3)
+        point = _round(end, 0.55) + np.sign(torque) * _round(end + np.pi / 2, 0.14)
+        canvas.polygon([point, _round(end, 0.48), _round(end, 0.62)], INK)
+    return canvas
+
+
+def _board(legend: Legend, grid: np.ndarray) -> _Canvas:
+    """Draw a [rows, columns, channels] grid of 0 and 1, with its legend to the right."""
+    rows, columns, _ = grid.shape
+    cell = 280 // max(rows, columns)
+    left, top = 16 + (280 - cell * columns) / 2, HEADER
+    canvas = _Canvas((left, top + cell * rows), cell)
+    canvas.box(0, 0, columns, rows, PALE)
+    for i in range(1, columns):
+        canvas.line([(i, 0), (i, rows)], PAPER, 1)
+    for i in range(1, rows):
+        canvas.line([(0, i), (columns, i)], PAPER, 1)
+    colours = list(legend.values())
+    for row, column in np.argwhere(grid.any(axis=-1)).tolist():
+        lit = np.flatnonzero(grid[row, column])
+        # Channels that share a cell are nested squares, so that none hides another.
+        for depth, channel in enumerate(lit.tolist()):
+            inset = 0.05 + 0.42 * depth / len(lit)
+            side = 1 - 2 * inset
+            canvas.box(column + inset, rows - 1 - row + inset, side, side, colours[channel])
+    for i, (name, colour) in enumerate(legend.items()):
+        canvas.box((320 - left) / cell, rows - (19 + 24 * i) / cell, 14 / cell, 14 / cell, colour)
+        canvas.text(342, top + 12 + 24 * i, name)
+    return canvas
+
+
+def _minatar(legend: Legend, _: Any, observation: np.ndarray) -> _Canvas:
+    return _board(legend, observation > 0)
+
+
+def _cells(shape: tuple[int, int], *groups: Any) -> np.ndarray:
+    """Light (row, column) cells: one channel of a [rows, columns, channels] grid per group."""
+    grid = np.zeros((*shape, len(groups)), bool)
+    for channel, group in enumerate(groups):
+        rows, columns = np.asarray(group, int).reshape(-1, 2).T
+        grid[rows, columns, channel] = True
+    return grid
+
+
+def _catch(state: Any, observation: np.ndarray) -> _Canvas:
+    ball, paddle = (state.ball_y, state.ball_x), (state.paddle_y, state.paddle_x)
+    return _board({"paddle": BLUE, "ball": ORANGE}, _cells(observation.shape, paddle, ball))
+
+
+_WALLS = [(r, c) for r in range(13) for c in range(13) if r in (0, 12) or c in (0, 6, 12)]
+_WALLS += [(6, c) for c in range(1, 6)] + [(7, c) for c in range(7, 12)]
+_WALLS = [wall for wall in _WALLS if wall not in ((3, 6), (10, 6), (6, 2), (7, 9))]
+
+
+def _four_rooms(state: Any, _: np.ndarray) -> _Canvas:
+    legend = {"wall": GREY, "goal": GREEN, "agent": BLUE}
+    return _board(legend, _cells((13, 13), _WALLS, state.goal, state.pos))
+
+
+def _frozen_lake(state: Any, _: np.ndarray) -> _Canvas:
+    """Draw the default 4x4 lake; the state holds no map to tell another one by."""
+    legend = {"hole": INK, "goal": GREEN, "agent": BLUE}
+    holes = [(1, 1), (1, 3), (2, 3), (3, 0)]
+    return _board(legend, _cells((4, 4), holes, (3, 3), divmod(int(state.position), 4)))
+
+
+_MINATAR: dict[str, Legend] = {
+    "Asterix-MinAtar": {"player": BLUE, "enemy": VERMILION, "trail": GREY, "gold": YELLOW},
+    "Breakout-MinAtar": {"paddle": BLUE, "ball": INK, "trail": GREY, "brick": ORANGE},
+    "Freeway-MinAtar": {
+        "chicken": BLUE, "car": INK, "trail, fastest": VERMILION, "trail, fast": ORANGE,
+        "trail, medium": YELLOW, "trail, slow": GREEN, "trail, slowest": SKY,
+    },
+    "Seaquest-MinAtar": {
+        "submarine, front": BLUE, "submarine, back": SKY, "own bullet": INK, "trail": GREY,
+        "enemy bullet": VERMILION, "enemy fish": ORANGE, "enemy submarine": PURPLE,
+        "oxygen": GREEN, "divers aboard": BROWN, "diver": YELLOW,
+    },
+    "SpaceInvaders-MinAtar": {
+        "cannon": BLUE, "alien": INK, "moving left": ORANGE, "moving right": SKY,
+        "own bullet": GREEN, "enemy bullet": VERMILION,
+    },
+}  # fmt: skip
+
+_DRAWINGS: dict[str, Drawing] = {
+    "CartPole-v1": _cartpole,
+    "Acrobot-v1": _acrobot,
+    "MountainCar-v0": partial(_mountain_car, 0.5),
+    "MountainCarContinuous-v0": partial(_mountain_car, 0.45),
+    "Pendulum-v1": _pendulum,
+    **{name: partial(_minatar, legend) for name, legend in _MINATAR.items()},
+    "Catch-bsuite": _catch,
+    "FourRooms-misc": _four_rooms,
+    "FrozenLake-misc": _frozen_lake,
+}
+
+
+def drawable() -> tuple[str, ...]:
+    """Names of the environments that can be drawn."""
+    return tuple(_DRAWINGS)
+
+
+def frames(
+    name: str, states: Any, observations: np.ndarray, returns: np.ndarray
+) -> list[np.ndarray]:
+    """Draw one uint8 [HEIGHT, WIDTH, 3] frame per step.
+
+    `states` is the gymnax state with leaves [T, ...]; `observations` is [T, ...]; `returns` is
+    [T], the return so far.
+    """
+    if name not in _DRAWINGS:
+        raise ValueError(f"{name} cannot be drawn; those that can are {', '.join(drawable())}.")
+    pictures = []
+    for t, (observation, total) in enumerate(zip(observations, returns, strict=True)):
+        state = SimpleNamespace(**{field: leaf[t] for field, leaf in vars(states).items()})
+        canvas = _DRAWINGS[name](state, observation)
+        score = round(float(total), 2) + 0.0  # adding zero turns -0.0 into 0.0
+        canvas.text(16, HEADER / 2, f"step {int(state.time)}   return {score:.10g}")
+        canvas.text(WIDTH - 16, HEADER / 2, name, GREY, "rm")
+        pictures.append(np.asarray(canvas.image.reduce(FINE)))
+    return pictures
+
+
+def save_gif(frames: Sequence[np.ndarray], path: str | Path, fps: float = 30) -> None:
+    """Write uint8 [H, W, 3] frames as a GIF that loops for ever, `fps` (at most 50) a second."""
+    if Path(path).suffix.lower() != ".gif":
+        raise ValueError(f"{path} must end in .gif.")
+    if len(frames) == 0:
+        raise ValueError(f"There are no frames to write to {path}.")
+    # One palette for all frames keeps still pixels equal, so that only changes are stored.
+    # Each distinct colour counts once in it, or small things would lose theirs to the paper.
+    sample = np.stack(frames[:: -(-len(frames) // 32)]).reshape(-1, 3).astype(np.uint32)
+    packed = np.unique(sample @ np.array([1 << 16, 1 << 8, 1], np.uint32))
+    colours = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1)
+    palette = Image.fromarray(colours.astype(np.uint8)[None]).quantize(
+        255, method=Image.Quantize.MAXCOVERAGE
+    )
+    first, *rest = (
+        Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
+        for frame in frames
+    )
+    # Viewers slow a frame shorter than 20 ms down to 100 ms.
+    pause = max(20, round(1000 / fps))
+    first.save(path, save_all=True, append_images=rest, loop=0, duration=pause, optimize=True)

@@ -1,0 +1,161 @@
+"""The types everything else is written in.
+
+Axis letters, used in every shape comment: T time, N environments, B batch, L sequence length,
+A action dimensions, S states, P population members, D devices.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+from flax import struct
+
+Key = jax.Array  # a typed key from jax.random.key, shape []
+Obs = Any  # one array per observation, leading axes as the context says
+Action = jax.Array
+Params = Any  # any pytree: linen variables, a table [S, A], ...
+Carry = Any  # recurrent memory of a policy; () when it is feed-forward
+UpdateState = Any
+EnvState = Any
+Hparams = Any  # a frozen dataclass of floats
+Metrics = dict[str, jax.Array]  # scalars, named as in docs/metrics.md
+
+
+class MissingField(KeyError):
+    """An update read a field of the batch that nothing before it wrote."""
+
+    def __str__(self) -> str:
+        return self.args[0]
+
+
+class Extras(dict[str, Any]):
+    """Named additions to a batch; reading one that nobody wrote says what there is."""
+
+    def __missing__(self, field: str) -> Any:
+        written = ", ".join(sorted(self)) or "nothing"
+        raise MissingField(f"reads extras['{field}'], which nothing before it wrote ({written})")
+
+
+jax.tree_util.register_pytree_with_keys(
+    Extras,
+    lambda extras: (
+        tuple((jax.tree_util.DictKey(name), extras[name]) for name in sorted(extras)),
+        tuple(sorted(extras)),
+    ),
+    lambda names, values: Extras(zip(names, values, strict=True)),
+)
+
+
+@struct.dataclass
+class Transition:
+    """Experience, time-major. A batch is a transition that updates annotate through `extras`."""
+
+    obs: Obs  # [T, N, ...] what the policy saw
+    action: Action  # [T, N, ...] what the environment was given, within its bounds
+    reward: jax.Array  # [T, N] float32
+    terminated: jax.Array  # [T, N] bool: the task ended; never bootstraps
+    truncated: jax.Array  # [T, N] bool: the clock ended; bootstraps from next_obs
+    next_obs: Obs  # [T, N, ...] before any automatic reset
+    extras: Extras  # [T, N, ...] each: log_prob, carry, value, advantage, ...
+
+    @property
+    def done(self) -> jax.Array:
+        """Whether the episode ended here, for either reason; bool [T, N]."""
+        return self.terminated | self.truncated
+
+    def annotate(self, **fields: Any) -> "Transition":
+        """This batch with `fields` added to (or replaced in) its extras."""
+        return self.replace(extras=Extras({**self.extras, **fields}))  # type: ignore[attr-defined]
+
+
+Batch = Transition
+
+
+@struct.dataclass
+class Learner:
+    """What learning changes: the same on every device."""
+
+    params: Params
+    update_state: UpdateState
+
+
+@struct.dataclass
+class Worker:
+    """Where experience comes from: every leaf leads with the environment axis N."""
+
+    env_state: EnvState  # [N, ...]
+    obs: Obs  # [N, ...]
+    carry: Carry  # [N, ...] or ()
+    episode_return: jax.Array  # [N] float32, undiscounted reward of the episode so far
+    episode_length: jax.Array  # [N] int32, steps of the episode so far
+
+
+@struct.dataclass
+class State:
+    """All there is to know about a training run: saving it and restoring it loses nothing."""
+
+    iteration: jax.Array  # [] int32, iterations finished
+    key: Key  # []
+    hparams: Hparams  # float32 leaves, so that they can be swept, mutated and saved
+    learner: Learner
+    worker: Worker
+
+
+class Update(NamedTuple):
+    """What optax's GradientTransformation is to gradients, this is to experience."""
+
+    init: Callable[[Params, Key], UpdateState]
+    apply: Callable[[Params, UpdateState, Batch, Key], tuple[Params, UpdateState, Batch, Metrics]]
+
+
+class Policy(Protocol):
+    """Chooses actions for a batch of observations; consumes the key."""
+
+    def __call__(
+        self, params: Params, obs: Obs, carry: Carry, key: Key
+    ) -> tuple[Action, dict[str, Any], Carry]:
+        """Obs [N, ...] to actions [N, ...], extras to record [N, ...] and the next carry."""
+        ...
+
+
+class Environment(Protocol):
+    """One environment, unbatched; pure functions. Any object with these members will do."""
+
+    @property
+    def name(self) -> str:
+        """The name people know it by."""
+        ...
+
+    @property
+    def observation_space(self) -> Any:
+        """A space of `rljax.envs.spaces`."""
+        ...
+
+    @property
+    def action_space(self) -> Any:
+        """A space of `rljax.envs.spaces`."""
+        ...
+
+    def reset(self, key: Key) -> tuple[EnvState, Obs]:
+        """A fresh episode; consumes the key."""
+        ...
+
+    def step(
+        self, key: Key, state: EnvState, action: Action
+    ) -> tuple[EnvState, Obs, jax.Array, jax.Array, jax.Array]:
+        """State, obs, reward, terminated, truncated. No automatic reset. Consumes the key."""
+        ...
+
+
+class Agent(NamedTuple):
+    """A bundle of pure functions over one state; close over it, never pass it to jit."""
+
+    env: Environment
+    hparams: Hparams  # the floats it was built with
+    init: Callable[..., State]  # (key, hparams=None) -> state
+    step: Callable[[State], tuple[State, Metrics]]  # one iteration: roll out, then update
+    act: Callable[[State, Obs, Carry, Key | None], tuple[Action, Carry]]
+    """Obs [N, ...] to actions [N, ...]; with key None the most likely ones."""
+    initial_carry: Callable[[tuple[int, ...]], Carry]
+    env_steps_per_iteration: int
+    num_iterations: int

@@ -1,0 +1,80 @@
+"""Several passes over one batch in shuffled minibatches."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from rljax.errors import check_divides, check_positive
+from rljax.ops.shuffle import permutation
+from rljax.types import Batch, Key, Metrics, Params, Update, UpdateState
+
+
+def epochs(
+    update: Update,
+    num_epochs: int,
+    num_minibatches: int,
+    sequence_length: int = 1,
+    stop: Callable[[Metrics], jax.Array] | None = None,
+) -> Update:
+    """Apply `update` to every minibatch of every epoch, in a new random order each epoch.
+
+    A batch [T, N] is cut into sequences of `sequence_length` L steps, and minibatches are drawn
+    from those: the update sees [L, B]. Recurrent networks want long sequences; without memory
+    L = 1 mixes best. With `stop`, the rest of the epochs is skipped once `stop(metrics)` is true.
+
+    Reads and writes what `update` reads; the batch goes on unchanged. Metrics are means over the
+    updates that were made; `losses/updates_made` is the fraction of them, if `stop` is given.
+    """
+    check_positive(
+        num_epochs=num_epochs, num_minibatches=num_minibatches, sequence_length=sequence_length
+    )
+
+    def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
+        length, envs = batch.reward.shape
+        check_divides("rollout_length", length, "sequence_length", sequence_length)
+        size = length // sequence_length * envs
+        check_divides("the batch of sequences", size, "num_minibatches", num_minibatches)
+        sequences = jax.tree.map(lambda x: _sequences(x, sequence_length), batch)
+        key_order, key_update = jax.random.split(key)
+        order = jax.vmap(lambda k: permutation(k, size))(jax.random.split(key_order, num_epochs))
+        order = order.reshape(num_epochs * num_minibatches, size // num_minibatches)
+        keys = jax.random.split(key_update, num_epochs * num_minibatches)
+
+        def fit(params, state, rows, k):
+            minibatch = jax.tree.map(lambda x: x[:, rows], sequences)
+            params, state, _, metrics = update.apply(params, state, minibatch, k)
+            return params, state, metrics
+
+        def one(carry, inputs):
+            params, state, stopped = carry
+            if stop is None:
+                params, state, metrics = fit(params, state, *inputs)
+                return (params, state, stopped), metrics
+            shapes = jax.eval_shape(fit, params, state, *inputs)[2]
+            params, state, metrics = jax.lax.cond(
+                stopped,
+                lambda *_: (params, state, jax.tree.map(jnp.zeros_like, shapes)),
+                lambda: fit(params, state, *inputs),
+            )
+            made = ~stopped
+            metrics["losses/updates_made"] = made.astype(jnp.float32)
+            return (params, state, stopped | stop(metrics)), metrics
+
+        (params, state, _), metrics = jax.lax.scan(
+            one, (params, state, jnp.bool_(False)), (order, keys)
+        )
+        made = metrics.get("losses/updates_made", jnp.ones(len(keys)))
+        means = jax.tree.map(lambda m: jnp.sum(m) / jnp.sum(made), metrics)
+        if stop is not None:
+            means["losses/updates_made"] = jnp.mean(made)
+        return params, state, batch, means
+
+    return Update(update.init, apply)
+
+
+def _sequences(x: jax.Array, length: int) -> jax.Array:
+    """[T, N, ...] cut in time to [L, T / L * N, ...]."""
+    time, envs, *rest = x.shape
+    x = x.reshape(time // length, length, envs, *rest)
+    return jnp.swapaxes(x, 0, 1).reshape(length, -1, *rest)

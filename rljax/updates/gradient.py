@@ -1,0 +1,42 @@
+"""The one place where a loss becomes new parameters."""
+
+from collections.abc import Callable
+
+import jax
+import optax
+
+from rljax.networks.network import RunningStatistics
+from rljax.types import Batch, Key, Metrics, Params, Update, UpdateState
+
+Loss = Callable[[Params, Batch, Key], tuple[jax.Array, Metrics]]
+
+
+def gradient(loss: Loss, optimizer: optax.GradientTransformation) -> Update:
+    """One gradient step on a batch.
+
+    Reads and writes what `loss(params, batch, key) -> (scalar, metrics)` reads; adds the metric
+    `losses/grad_norm`, the global norm before any clipping. Running statistics inside the
+    parameters are left to the updates that keep them.
+    """
+    optimizer = optax.masked(optimizer, _trainable)
+
+    def init(params: Params, key: Key) -> UpdateState:
+        return optimizer.init(params)
+
+    def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
+        grads, metrics = jax.grad(loss, has_aux=True)(params, batch, key)
+        metrics = {**metrics, "losses/grad_norm": optax.global_norm(grads)}
+        steps, state = optimizer.update(grads, state, params)
+        params = optax.apply_updates(params, steps)
+        return params, state, batch, metrics
+
+    return Update(init, apply)
+
+
+def _trainable(params: Params):
+    """True for every part of the parameters but running statistics, which have no gradient."""
+
+    def is_statistics(node) -> bool:
+        return isinstance(node, RunningStatistics)
+
+    return jax.tree.map(lambda node: not is_statistics(node), params, is_leaf=is_statistics)
