@@ -42,7 +42,7 @@ def rollout(
     keys_act = jax.random.split(key_act, length)
     # Drawn at once: inside the loop they would be most of the cost of a cheap environment.
     keys_env = jax.random.split(key_env, (length, num_envs))
-    step_all = jax.vmap(lambda k, state, action: autoreset.step(env, k, state, action))
+    step_all = jax.vmap(lambda k, state, action: autoreset.autoreset(env, k, state, action))
 
     def step(worker: Worker, keys):
         key_act, keys_env = keys

@@ -140,7 +140,17 @@ def from_linen(module: nn.Module, shape: tuple[int, ...], memory: int = 0) -> Ne
     def init(key: Key) -> Params:
         return module.init(key, jnp.zeros(shape), initial_carry(()))
 
-    return Network(init, module.apply, initial_carry)
+    def apply(params: Params, features: jax.Array, carry: Carry):
+        # One batch axis: XLA's CPU backend multiplies matrices with two at half the speed.
+        leading = features.shape[: features.ndim - len(shape)]
+        flat, flat_carry = jax.tree.map(
+            lambda x: x.reshape(-1, *x.shape[len(leading) :]), (features, carry)
+        )
+        return jax.tree.map(
+            lambda x: x.reshape(*leading, *x.shape[1:]), module.apply(params, flat, flat_carry)
+        )
+
+    return Network(init, apply, initial_carry)
 
 
 def normalized(inner: Network, shape: tuple[int, ...]) -> Network:

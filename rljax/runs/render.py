@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from rljax.errors import UsageError
+
 WIDTH, HEIGHT, HEADER = 480, 320, 28  # pixels; the header is the line of text at the top
 FINE = 3  # supersampling factor: shapes are drawn this much larger, then averaged down
 
@@ -98,26 +100,22 @@ def _acrobot(state: Any, _: np.ndarray) -> _Canvas:
     return canvas
 
 
-def _mountain(x: np.ndarray | float) -> Any:
-    """Height of the track at position `x`."""
-    return np.sin(3 * x) * 0.45 + 0.55
-
-
-_TRACK = [(x, float(_mountain(x))) for x in np.linspace(-1.35, 0.75, 100).tolist()]
+def _track(x: Any) -> np.ndarray:
+    """Points [..., 2] of the mountain's surface at positions `x`."""
+    return np.stack([x, np.sin(3 * x) * 0.45 + 0.55], axis=-1)
 
 
 def _mountain_car(goal: float, state: Any, _: np.ndarray) -> _Canvas:
     canvas = _Canvas((WIDTH / 2 + 72, HEIGHT), 240)
-    canvas.polygon([(-1.35, -0.1), *_TRACK, (0.75, -0.1)], PALE)
-    canvas.line(_TRACK, INK, 2)
-    base = _mountain(goal)
-    canvas.line([(goal, base), (goal, base + 0.15)], INK)
-    canvas.polygon([(goal, base + 0.15), (goal + 0.08, base + 0.12), (goal, base + 0.09)], ORANGE)
-
+    surface = _track(np.linspace(-1.35, 0.75, 100))
+    canvas.polygon([(-1.35, -0.1), *surface, (0.75, -0.1)], PALE)
+    canvas.line(surface, INK, 2)
+    base, flag = _track(goal), [(0, 0.15), (0.08, 0.12), (0, 0.09)]
+    canvas.line([base, base + (0, 0.15)], INK)
+    canvas.polygon(base + flag, ORANGE)
     x = float(state.position)
     slope = np.arctan(1.35 * np.cos(3 * x))
-    along, normal = _round(slope), _round(slope + np.pi / 2)
-    foot = np.array([x, _mountain(x)])
+    foot, along, normal = _track(x), _round(slope), _round(slope + np.pi / 2)
     body = [(-0.07, 0.025), (0.07, 0.025), (0.07, 0.055), (0.035, 0.085), (-0.07, 0.085)]
     canvas.polygon([foot + u * along + v * normal for u, v in body], BLUE)
     for u in (-0.04, 0.04):
@@ -141,33 +139,24 @@ def _pendulum(state: Any, _: np.ndarray) -> _Canvas:
     return canvas
 
 
-def _board(legend: Legend, grid: np.ndarray) -> _Canvas:
-    """Draw a [rows, columns, channels] grid of 0 and 1, with its legend to the right."""
+def _board(legend: Legend, _: Any, grid: np.ndarray) -> _Canvas:
+    """Draw a [rows, columns, channels] grid, lit where not zero, with its legend beside it."""
     rows, columns, _ = grid.shape
+    colours = list(legend.values())
     cell = 280 // max(rows, columns)
     left, top = 16 + (280 - cell * columns) / 2, HEADER
     canvas = _Canvas((left, top + cell * rows), cell)
-    canvas.box(0, 0, columns, rows, PALE)
-    for i in range(1, columns):
-        canvas.line([(i, 0), (i, rows)], PAPER, 1)
-    for i in range(1, rows):
-        canvas.line([(0, i), (columns, i)], PAPER, 1)
-    colours = list(legend.values())
-    for row, column in np.argwhere(grid.any(axis=-1)).tolist():
-        lit = np.flatnonzero(grid[row, column])
+    for row, column in np.ndindex(rows, columns):
+        lit = np.flatnonzero(grid[row, column]).tolist()
         # Channels that share a cell are nested squares, so that none hides another.
-        for depth, channel in enumerate(lit.tolist()):
-            inset = 0.05 + 0.42 * depth / len(lit)
+        squares = [(0.05 + 0.42 * i / len(lit), colours[channel]) for i, channel in enumerate(lit)]
+        for inset, colour in [(0.02, PALE), *squares]:
             side = 1 - 2 * inset
-            canvas.box(column + inset, rows - 1 - row + inset, side, side, colours[channel])
+            canvas.box(column + inset, rows - 1 - row + inset, side, side, colour)
     for i, (name, colour) in enumerate(legend.items()):
         canvas.box((320 - left) / cell, rows - (19 + 24 * i) / cell, 14 / cell, 14 / cell, colour)
         canvas.text(342, top + 12 + 24 * i, name)
     return canvas
-
-
-def _minatar(legend: Legend, _: Any, observation: np.ndarray) -> _Canvas:
-    return _board(legend, observation > 0)
 
 
 def _cells(shape: tuple[int, int], *groups: Any) -> np.ndarray:
@@ -181,7 +170,8 @@ def _cells(shape: tuple[int, int], *groups: Any) -> np.ndarray:
 
 def _catch(state: Any, observation: np.ndarray) -> _Canvas:
     ball, paddle = (state.ball_y, state.ball_x), (state.paddle_y, state.paddle_x)
-    return _board({"paddle": BLUE, "ball": ORANGE}, _cells(observation.shape, paddle, ball))
+    legend = {"paddle": BLUE, "ball": ORANGE}
+    return _board(legend, state, _cells(observation.shape, paddle, ball))
 
 
 _WALLS = [(r, c) for r in range(13) for c in range(13) if r in (0, 12) or c in (0, 6, 12)]
@@ -191,33 +181,15 @@ _WALLS = [wall for wall in _WALLS if wall not in ((3, 6), (10, 6), (6, 2), (7, 9
 
 def _four_rooms(state: Any, _: np.ndarray) -> _Canvas:
     legend = {"wall": GREY, "goal": GREEN, "agent": BLUE}
-    return _board(legend, _cells((13, 13), _WALLS, state.goal, state.pos))
+    return _board(legend, state, _cells((13, 13), _WALLS, state.goal, state.pos))
 
 
 def _frozen_lake(state: Any, _: np.ndarray) -> _Canvas:
     """Draw the default 4x4 lake; the state holds no map to tell another one by."""
     legend = {"hole": INK, "goal": GREEN, "agent": BLUE}
     holes = [(1, 1), (1, 3), (2, 3), (3, 0)]
-    return _board(legend, _cells((4, 4), holes, (3, 3), divmod(int(state.position), 4)))
+    return _board(legend, state, _cells((4, 4), holes, (3, 3), divmod(int(state.position), 4)))
 
-
-_MINATAR: dict[str, Legend] = {
-    "Asterix-MinAtar": {"player": BLUE, "enemy": VERMILION, "trail": GREY, "gold": YELLOW},
-    "Breakout-MinAtar": {"paddle": BLUE, "ball": INK, "trail": GREY, "brick": ORANGE},
-    "Freeway-MinAtar": {
-        "chicken": BLUE, "car": INK, "trail, fastest": VERMILION, "trail, fast": ORANGE,
-        "trail, medium": YELLOW, "trail, slow": GREEN, "trail, slowest": SKY,
-    },
-    "Seaquest-MinAtar": {
-        "submarine, front": BLUE, "submarine, back": SKY, "own bullet": INK, "trail": GREY,
-        "enemy bullet": VERMILION, "enemy fish": ORANGE, "enemy submarine": PURPLE,
-        "oxygen": GREEN, "divers aboard": BROWN, "diver": YELLOW,
-    },
-    "SpaceInvaders-MinAtar": {
-        "cannon": BLUE, "alien": INK, "moving left": ORANGE, "moving right": SKY,
-        "own bullet": GREEN, "enemy bullet": VERMILION,
-    },
-}  # fmt: skip
 
 _DRAWINGS: dict[str, Drawing] = {
     "CartPole-v1": _cartpole,
@@ -225,11 +197,29 @@ _DRAWINGS: dict[str, Drawing] = {
     "MountainCar-v0": partial(_mountain_car, 0.5),
     "MountainCarContinuous-v0": partial(_mountain_car, 0.45),
     "Pendulum-v1": _pendulum,
-    **{name: partial(_minatar, legend) for name, legend in _MINATAR.items()},
+    "Asterix-MinAtar": partial(_board, {
+        "player": BLUE, "enemy": VERMILION, "trail": GREY, "gold": YELLOW,
+    }),
+    "Breakout-MinAtar": partial(_board, {
+        "paddle": BLUE, "ball": INK, "trail": GREY, "brick": ORANGE,
+    }),
+    "Freeway-MinAtar": partial(_board, {
+        "chicken": BLUE, "car": INK, "trail, fastest": VERMILION, "trail, fast": ORANGE,
+        "trail, medium": YELLOW, "trail, slow": GREEN, "trail, slowest": SKY,
+    }),
+    "Seaquest-MinAtar": partial(_board, {
+        "submarine, front": BLUE, "submarine, back": SKY, "own bullet": INK, "trail": GREY,
+        "enemy bullet": VERMILION, "enemy fish": ORANGE, "enemy submarine": PURPLE,
+        "oxygen": GREEN, "divers aboard": BROWN, "diver": YELLOW,
+    }),
+    "SpaceInvaders-MinAtar": partial(_board, {
+        "cannon": BLUE, "alien": INK, "moving left": ORANGE, "moving right": SKY,
+        "own bullet": GREEN, "enemy bullet": VERMILION,
+    }),
     "Catch-bsuite": _catch,
     "FourRooms-misc": _four_rooms,
     "FrozenLake-misc": _frozen_lake,
-}
+}  # fmt: skip
 
 
 def drawable() -> tuple[str, ...]:
@@ -243,10 +233,10 @@ def frames(
     """Draw one uint8 [HEIGHT, WIDTH, 3] frame per step.
 
     `states` is the gymnax state with leaves [T, ...]; `observations` is [T, ...]; `returns` is
-    [T], the return so far.
+    [T], the return so far. Raises UsageError, a ValueError, for one that cannot be drawn.
     """
     if name not in _DRAWINGS:
-        raise ValueError(f"{name} cannot be drawn; those that can are {', '.join(drawable())}.")
+        raise UsageError(f"{name} cannot be drawn; those that can are {', '.join(drawable())}")
     pictures = []
     for t, (observation, total) in enumerate(zip(observations, returns, strict=True)):
         state = SimpleNamespace(**{field: leaf[t] for field, leaf in vars(states).items()})
@@ -261,21 +251,18 @@ def frames(
 def save_gif(frames: Sequence[np.ndarray], path: str | Path, fps: float = 30) -> None:
     """Write uint8 [H, W, 3] frames as a GIF that loops for ever, `fps` (at most 50) a second."""
     if Path(path).suffix.lower() != ".gif":
-        raise ValueError(f"{path} must end in .gif.")
+        raise UsageError(f"{path} must end in .gif")
     if len(frames) == 0:
-        raise ValueError(f"There are no frames to write to {path}.")
+        raise UsageError(f"there are no frames to write to {path}")
     # One palette for all frames keeps still pixels equal, so that only changes are stored.
     # Each distinct colour counts once in it, or small things would lose theirs to the paper.
     sample = np.stack(frames[:: -(-len(frames) // 32)]).reshape(-1, 3).astype(np.uint32)
     packed = np.unique(sample @ np.array([1 << 16, 1 << 8, 1], np.uint32))
     colours = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1)
-    palette = Image.fromarray(colours.astype(np.uint8)[None]).quantize(
-        255, method=Image.Quantize.MAXCOVERAGE
-    )
-    first, *rest = (
-        Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
-        for frame in frames
-    )
+    sheet = Image.fromarray(colours.astype(np.uint8)[None])
+    palette = sheet.quantize(255, method=Image.Quantize.MAXCOVERAGE)
+    plain = Image.Dither.NONE
+    first, *rest = (Image.fromarray(f).quantize(palette=palette, dither=plain) for f in frames)
     # Viewers slow a frame shorter than 20 ms down to 100 ms.
     pause = max(20, round(1000 / fps))
     first.save(path, save_all=True, append_images=rest, loop=0, duration=pause, optimize=True)

@@ -1,0 +1,124 @@
+"""Full episodes under a fixed policy."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rljax.envs import autoreset
+from rljax.errors import check_positive
+from rljax.types import Agent, Key, State
+
+
+class Evaluation(NamedTuple):
+    """Results of full episodes, the first of each environment; a population leads with [P]."""
+
+    returns: jax.Array  # [num_episodes] float32, undiscounted
+    lengths: jax.Array  # [num_episodes] int32, steps
+    finished: jax.Array  # [num_episodes] bool; False where `max_steps` cut an episode off
+
+    def summary(self) -> dict:
+        """mean, iqm, std, episodes, env_steps and returns, as plain Python numbers.
+
+        `iqm` is the mean of the middle half of all returns (Agarwal et al. 2021,
+        https://arxiv.org/abs/2108.13264). A population adds `seeds`: mean, iqm and std of each.
+        """
+        returns = np.asarray(self.returns, np.float64)
+        summary = {
+            **_statistics(returns),
+            "episodes": returns.size,
+            "env_steps": int(np.sum(self.lengths)),
+            "returns": returns.tolist(),
+        }
+        if returns.ndim > 1:
+            members = returns.reshape(-1, returns.shape[-1])
+            summary["seeds"] = [_statistics(member) for member in members]
+        if not np.all(self.finished):
+            summary["unfinished"] = int(np.sum(~np.asarray(self.finished)))
+        return summary
+
+
+def _statistics(returns: np.ndarray) -> dict[str, float]:
+    from scipy.stats import trim_mean
+
+    flat = returns.ravel()
+    return {
+        "mean": float(flat.mean()),
+        "iqm": float(trim_mean(flat, 0.25)),
+        "std": float(flat.std()),
+    }
+
+
+def evaluate(
+    agent: Agent,
+    state: State,
+    key: Key,
+    num_episodes: int = 64,
+    deterministic: bool = True,
+    max_steps: int = 27_000,
+) -> Evaluation:
+    """Play full episodes, each in an environment of its own; consumes the key.
+
+    A fixed number of whole episodes has no bias towards short ones, which a mean over the episodes
+    that happen to finish in a window of training has.
+
+    Args:
+        agent: the agent, or a population of them.
+        state: its state, of which the parameters are used, frozen.
+        num_episodes: how many, per member of a population.
+        deterministic: the policy's likeliest actions, or its samples.
+        max_steps: where an episode that does not end is cut off.
+
+    Returns an `Evaluation` of [num_episodes], or [P, num_episodes] for a population.
+    """
+    check_positive(num_episodes=num_episodes, max_steps=max_steps)
+    return episodes(agent, num_episodes, deterministic, max_steps)(state, key)
+
+
+def episodes(agent: Agent, num_episodes: int, deterministic: bool = True, max_steps: int = 27_000):
+    """The compiled function `(state, key) -> Evaluation` behind `evaluate`, to call many times."""
+
+    @jax.jit
+    def run(state: State, key: Key) -> Evaluation:
+        members = state.iteration.shape  # () or [P]
+        shape = (*members, num_episodes)
+        reset = _batched(partial(autoreset.reset, agent.env), len(shape))
+        step = _batched(partial(autoreset.step, agent.env), len(shape))
+
+        def unfinished(loop):
+            *_, evaluation, _ = loop
+            return ~jnp.all(evaluation.finished) & (jnp.max(evaluation.lengths) < max_steps)
+
+        def advance(loop):
+            env_state, obs, carry, so_far, key = loop
+            key, key_act, key_env = jax.random.split(key, 3)
+            key_act = None if deterministic else jax.random.split(key_act, members)
+            action, carry = agent.act(state, obs, carry, key_act)
+            env_state, obs, reward, terminated, truncated = step(
+                jax.random.split(key_env, shape), env_state, action
+            )
+            so_far = Evaluation(
+                returns=so_far.returns + jnp.where(so_far.finished, 0.0, reward),
+                lengths=so_far.lengths + ~so_far.finished,
+                finished=so_far.finished | terminated | truncated,
+            )
+            return env_state, obs, carry, so_far, key
+
+        key, key_reset = jax.random.split(key)
+        nothing = Evaluation(
+            jnp.zeros(shape, jnp.float32), jnp.zeros(shape, jnp.int32), jnp.zeros(shape, bool)
+        )
+        start = (*reset(jax.random.split(key_reset, shape)), agent.initial_carry(shape), nothing, key)
+        return jax.lax.while_loop(unfinished, advance, start)[3]
+
+    return run
+
+
+def _batched(function, axes: int):
+    for _ in range(axes):
+        function = jax.vmap(function)
+    return function
+
+
