@@ -13,7 +13,7 @@ _PUBLIC = {
     "ops": "rljax.ops",
     "updates": "rljax.updates",
     "evaluate": "rljax.evaluation:evaluate",
-    "load": "rljax.runs.load:load",
+    "load": "rljax.runs.experiment:load",
     "make": "rljax.envs:make",
     "ppo": "rljax.agents.ppo:ppo",
     "train": "rljax.training:train",
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rljax.agents.ppo import ppo
     from rljax.envs import make
     from rljax.evaluation import evaluate
-    from rljax.runs.load import load
+    from rljax.runs.experiment import load
     from rljax.training import train
     from rljax.transforms import vmap
 

@@ -1,0 +1,27 @@
+"""Agents: the registry of names, and how one is looked up."""
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rljax.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from rljax.types import Agent
+
+AGENTS = {"ppo": "rljax.agents.ppo:ppo"}
+"""Name to factory. A factory takes `(env, *, total_env_steps, hparams, **structure)` and has its
+hyperparameters' dataclass as `factory.Hparams`."""
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is not an agent's, with the nearest one that is."""
+    if name not in AGENTS:
+        raise UsageError(f"agent {name!r} is not known{nearest(name, AGENTS)}")
+
+
+def factory(name: str) -> "Callable[..., Agent] | Any":
+    """The factory registered as `name`; importing it imports JAX."""
+    check_name(name)
+    module, member = AGENTS[name].split(":")
+    return getattr(importlib.import_module(module), member)

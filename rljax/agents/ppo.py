@@ -193,3 +193,6 @@ def ppo(
     return on_policy(
         env, net, policy, mode, update, hparams, num_envs, rollout_length, total_env_steps
     )
+
+
+ppo.Hparams = Hparams  # type: ignore[attr-defined]

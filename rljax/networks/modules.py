@@ -36,6 +36,22 @@ class MLP(nn.Module):
         return x
 
 
+class Conv3x3(nn.Module):
+    """A 3x3 convolution without padding, as one matrix product over patches.
+
+    The same numbers as `nn.Conv`; on a CPU, XLA's own convolution trains thirty times slower.
+    """
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[..., H, W, C] to [..., H - 2, W - 2, features]."""
+        height, width = x.shape[-3] - 2, x.shape[-2] - 2
+        shifts = [x[..., i : i + height, j : j + width, :] for i in range(3) for j in range(3)]
+        return dense(self.features, SQRT2)(jnp.concatenate(shifts, axis=-1))
+
+
 class CNN(nn.Module):
     """One 3x3 convolution of 16 channels, then an MLP: the network of MinAtar.
 
@@ -48,7 +64,7 @@ class CNN(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[..., H, W, C] to [..., hidden[-1]]."""
-        x = nn.Conv(16, (3, 3), padding="VALID", kernel_init=orthogonal(SQRT2))(x)
+        x = Conv3x3(16)(x)
         x = self.activation(x).reshape(*x.shape[:-3], -1)
         return MLP(self.hidden, self.activation)(x)
 

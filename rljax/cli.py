@@ -1,0 +1,278 @@
+"""The command line. Everything slow is imported by the command that needs it."""
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from rljax import __version__
+from rljax.errors import NonFiniteError, RunError, UsageError, nearest
+
+EXIT_FAILURE, EXIT_USAGE, EXIT_NON_FINITE = 1, 2, 3
+ANY_FLAGS = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="rljax")
+def cli() -> None:
+    """Reinforcement learning in which training itself is one JAX program."""
+
+
+@cli.command(context_settings=ANY_FLAGS)
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Exact place of the run.")
+@click.argument("flags", nargs=-1, type=click.UNPROCESSED)
+def train(config: Path, run_dir: Path | None, flags: Sequence[str]) -> None:
+    """Train as CONFIG (a TOML file) says.
+
+    Any key of the config is a flag by its dotted path: --env, --seed, --num-seeds,
+    --total-env-steps, --structure.num-envs, --hparams.lr, --evaluation.episodes ...
+    """
+    from rljax.config import load
+
+    resolved = load(config, parse_flags(flags))
+    _keep_compiled_programs()
+    from rljax.runs import experiment
+
+    _finish(experiment.start(resolved, run_dir, sys.argv, _hooks))
+
+
+@cli.command(context_settings=ANY_FLAGS)
+@click.argument("run")
+@click.argument("flags", nargs=-1, type=click.UNPROCESSED)
+def resume(run: str, flags: Sequence[str]) -> None:
+    """Go on with RUN, bit for bit as if it had never stopped.
+
+    --total-env-steps and the keys of evaluation, checkpoint and logging may be changed.
+    """
+    from rljax.runs.directory import find
+
+    find(run)
+    _keep_compiled_programs()
+    from rljax.runs import experiment
+
+    _finish(experiment.resume(run, parse_flags(flags), _hooks, _say))
+
+
+@cli.command("eval")
+@click.argument("run")
+@click.option("--episodes", default=64, show_default=True, help="Full episodes per seed.")
+@click.option("--seed", default=0, show_default=True, help="Of the episodes.")
+@click.option("--stochastic", is_flag=True, help="Sample actions instead of the likeliest.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def evaluate(run: str, episodes: int, seed: int, stochastic: bool, as_json: bool) -> None:
+    """Play full episodes with the latest checkpoint of RUN."""
+    if episodes < 1:
+        raise UsageError(f"--episodes must be at least 1, not {episodes}")
+    from rljax.runs.directory import find
+
+    find(run)
+    import jax
+
+    import rljax
+
+    agent, state = rljax.load(run)
+    result = rljax.evaluate(agent, state, jax.random.key(seed), episodes, not stochastic)
+    summary = result.summary()
+    if as_json:
+        click.echo(json.dumps(summary))
+        return
+    for index, member in enumerate(summary.get("seeds", [])):
+        click.echo(f"seed {index}: " + _statistics(member))
+    click.echo(f"{_statistics(summary)} over {summary['episodes']} episodes")
+
+
+@cli.command()
+@click.argument("run")
+@click.option("--out", required=True, help="The .gif file to write.")
+@click.option("--seed", default=0, show_default=True, help="Of the episode.")
+@click.option("--member", default=0, show_default=True, help="Which of the run's seeds plays.")
+@click.option("--max-steps", default=1000, show_default=True, help="Where a long episode is cut.")
+def play(run: str, out: str, seed: int, member: int, max_steps: int) -> None:
+    """Draw an episode of RUN's latest checkpoint as a GIF."""
+    from rljax.runs import render
+    from rljax.runs.directory import find
+
+    config = find(run).load_config()
+    name = config.top.env
+    if name not in render.drawable():
+        raise UsageError(f"{name} cannot be drawn; these can: {', '.join(render.drawable())}")
+    if not out.endswith(".gif"):
+        raise UsageError(f"--out must be a .gif file, not {out!r}")
+    import jax
+    import numpy as np
+
+    from rljax.runs import experiment
+
+    agent, state = experiment.load(run)
+    agent, state = experiment.member(agent, config, state, member)
+    seen = experiment.play(agent, state, jax.random.key(seed), max_steps)
+    returns = np.cumsum(seen["reward"])
+    pictures = render.frames(name, seen["env_state"], seen["obs"], returns)
+    render.save_gif(pictures, out)
+    click.echo(f"{out}: {len(pictures)} steps, return {returns[-1]:g}")
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option("--out", required=True, help="The .png file to write.")
+def plot(runs: Sequence[str], out: str) -> None:
+    """Draw the learning curves of one or more runs; those that differ by seed alone are one."""
+    from rljax.runs.plots import draw_paths
+
+    draw_paths(runs, out)
+    click.echo(out)
+
+
+@cli.command("list")
+def list_() -> None:
+    """Name the agents and the environments."""
+    from rljax.agents import AGENTS
+    from rljax.envs import GYMNAX
+
+    click.echo("agents:\n  " + "\n  ".join(AGENTS))
+    click.echo("environments:\n  " + "\n  ".join(GYMNAX))
+
+
+@cli.command()
+def doctor() -> None:
+    """Say which versions and devices there are, and what is missing."""
+    from rljax.runs.directory import system
+
+    found = system()
+    packages = found.pop("packages")
+    assert isinstance(packages, dict)
+    for name, value in found.items():
+        click.echo(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
+    for name, version in packages.items():
+        click.echo(f"{name}: {version or 'missing'}")
+    missing = [name for name, version in packages.items() if version is None]
+    if missing:
+        raise RunError(f"missing: {', '.join(missing)}; install rljax again")
+
+
+def parse_flags(flags: Sequence[str]) -> dict[str, str]:
+    """`--structure.num-envs 64` or `--structure.num-envs=64` to {"structure.num_envs": "64"}.
+
+    A flag with nothing behind it is true. Raises UsageError for a value without a flag.
+    """
+    parsed: dict[str, str] = {}
+    waiting: str | None = None
+    for word in flags:
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            waiting = name.replace("-", "_")
+            parsed[waiting] = value if equals else "true"
+            waiting = None if equals else waiting
+        elif waiting is not None:
+            parsed[waiting], waiting = word, None
+        else:
+            raise UsageError(f"{word!r} is neither a flag nor the value of one")
+    return parsed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the entry point of `rljax`. Returns the exit code."""
+    try:
+        return cli.main(arguments, prog_name="rljax", standalone_mode=False) or 0
+    except click.NoSuchOption as error:
+        options = error.possibilities or []
+        return _fail(f"flag {error.option_name} is not known{nearest(error.option_name, options)}", 2)
+    except click.UsageError as error:
+        return _fail(_unknown_command(error), EXIT_USAGE)
+    except UsageError as error:
+        return _fail(str(error), EXIT_USAGE)
+    except RunError as error:
+        return _fail(str(error), EXIT_FAILURE)
+    except NonFiniteError as error:
+        return _fail(f"stopped: {error}; the last finite checkpoint is kept", EXIT_NON_FINITE)
+    except (click.Abort, KeyboardInterrupt):
+        return 128 + signal.SIGINT
+
+
+def _fail(sentence: str, code: int) -> int:
+    click.echo(f"rljax: {' '.join(sentence.split())}", err=True)
+    return code
+
+
+def _unknown_command(error: click.UsageError) -> str:
+    message = error.format_message()
+    if message.startswith("No such command"):
+        word = message.split("'")[1]
+        return f"command {word!r} is not known{nearest(word, cli.commands)}"
+    return message.rstrip(".")
+
+
+def _say(sentence: str) -> None:
+    click.echo(sentence, err=True)
+
+
+def _statistics(summary: dict) -> str:
+    return f"mean {summary['mean']:.2f}, iqm {summary['iqm']:.2f}, std {summary['std']:.2f}"
+
+
+def _keep_compiled_programs() -> None:
+    """Keep XLA's programs in the user's cache directory: a second start need not compile."""
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", click.get_app_dir("rljax-xla"))
+
+
+def _hooks(agent, run):
+    """The display and the curve of a training run."""
+    from rljax.runs.terminal import Display
+
+    _say(_plan(agent, run))
+    display = Display(agent)
+    display.__enter__()
+    click.get_current_context().call_on_close(lambda: display.__exit__())
+    return [display, *([_Curve(run)] if run.load_config().logging.plot else [])]
+
+
+def _plan(agent, run) -> str:
+    top = run.load_config().top
+    steps = agent.num_iterations * agent.env_steps_per_iteration
+    rounded = "" if steps == top.total_env_steps else f" ({top.total_env_steps:,} asked, rounded up)"
+    seeds = "" if top.num_seeds == 1 else f", {top.num_seeds} seeds"
+    return f"{top.agent} on {top.env}{seeds}: {steps:,} environment steps{rounded} in {run.path}"
+
+
+class _Curve:
+    """Draws curve.png, at most every 15 seconds."""
+
+    SECONDS = 15.0
+
+    def __init__(self, run) -> None:
+        self._run, self._drawn = run, time.monotonic()
+
+    def __call__(self, state, row) -> None:
+        if time.monotonic() - self._drawn > self.SECONDS:
+            self.draw()
+
+    def draw(self) -> None:
+        from rljax.runs.plots import draw
+
+        draw([self._run], self._run.curve)
+        self._drawn = time.monotonic()
+
+
+def _finish(outcome) -> None:
+    """Draw the last curve, say what came of it, and exit as documented if a signal ended it."""
+    run = outcome.run
+    if run.load_config().logging.plot:
+        _Curve(run).draw()
+    if outcome.interrupted is not None:
+        name = signal.Signals(outcome.interrupted).name
+        _say(f"stopped by {name}; saved: go on with `rljax resume {run.path}`")
+        sys.exit(128 + outcome.interrupted)
+    if run.evaluation.exists():
+        summary = json.loads(run.evaluation.read_text())
+        for index, member in enumerate(summary.get("seeds", [])):
+            click.echo(f"seed {index}: {_statistics(member)}")
+        click.echo(f"evaluation: {_statistics(summary)} over {summary['episodes']} episodes")
+    click.echo(f"{run.path}")

@@ -1,0 +1,273 @@
+"""Configs: one TOML file is one experiment; nothing here imports JAX until an agent is asked for.
+
+`env`, `agent`, `seed`, `num_seeds` and `total_env_steps` stand at the top. `[structure]` is what
+compiling closes over, `[hparams]` the numbers that are traced; both depend on the agent. Then
+`[evaluation]`, `[checkpoint]` and `[logging]`. Defaults give way to the file, the file to flags.
+"""
+
+import inspect
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from rljax import agents, envs
+from rljax.errors import UsageError, nearest
+
+
+@dataclass(frozen=True)
+class Top:
+    """The keys at the top of a config."""
+
+    env: str = ""
+    """The environment's name, as `rljax list` prints it."""
+    agent: str = "ppo"
+    """The agent's name, as `rljax list` prints it."""
+    seed: int = 0
+    """The random seed; with several seeds, of the first one, and the others count up from it."""
+    num_seeds: int = 1
+    """How many seeds train together, vmapped."""
+    total_env_steps: int = 1_000_000
+    """How long to train, in environment steps per seed."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Full episodes under the policy so far."""
+
+    episodes: int = 64
+    """Episodes per seed."""
+    interval_env_steps: int = 0
+    """Environment steps from one evaluation to the next; 0 for a tenth of the run."""
+    deterministic: bool = True
+    """The likeliest actions, or sampled ones."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The whole state on disk."""
+
+    interval_env_steps: int = 0
+    """Environment steps from one checkpoint to the next; 0 for a tenth of the run."""
+    keep: int = 2
+    """How many of the latest to keep; the one that evaluated best is kept besides."""
+
+
+@dataclass(frozen=True)
+class Logging:
+    """Rows of metrics, and the picture drawn from them."""
+
+    interval_env_steps: int = 0
+    """Environment steps from one row to the next; 0 for a two-hundredth of the run."""
+    plot: bool = True
+    """Whether to draw curve.png while training."""
+
+
+SECTIONS = {"evaluation": Evaluation, "checkpoint": Checkpoint, "logging": Logging}
+AGENT_SECTIONS = ("structure", "hparams")
+RESUMABLE = ("total_env_steps", "evaluation.", "checkpoint.", "logging.")
+"""What a resumed run may change; anything else would make it another run."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """An experiment, every value resolved."""
+
+    top: Top
+    structure: dict[str, Any]
+    hparams: dict[str, float]
+    evaluation: Evaluation
+    checkpoint: Checkpoint
+    logging: Logging
+    sources: dict[str, str] = field(compare=False)  # dotted key to default, file or command line
+
+    def values(self) -> dict[str, Any]:
+        """Every value by its dotted key, `None` where an agent decides for itself."""
+        flat = vars(self.top).copy()
+        for section in (*AGENT_SECTIONS, *SECTIONS):
+            table = getattr(self, section)
+            table = table if isinstance(table, dict) else vars(table)
+            flat |= {f"{section}.{key}": value for key, value in table.items()}
+        return flat
+
+    def toml(self) -> str:
+        """The config as TOML, with where each value came from behind it."""
+        import tomlkit
+
+        document = tomlkit.document()
+        for key, value in self.values().items():
+            section, _, name = key.rpartition(".")
+            if value is None:
+                continue
+            if section and section not in document:
+                document[section] = tomlkit.table()
+            item = tomlkit.item(value)
+            item.comment(self.sources[key])
+            (document[section] if section else document)[name] = item  # type: ignore[index]
+        return tomlkit.dumps(document)
+
+    def agent(self) -> Any:
+        """The agent it describes: one, whatever `num_seeds` is. Imports JAX."""
+        make_agent = agents.factory(self.top.agent)
+        return make_agent(
+            envs.make(self.top.env),
+            total_env_steps=self.top.total_env_steps,
+            hparams=make_agent.Hparams(**self.hparams),
+            **self.structure,
+        )
+
+
+def load(path: str | Path, flags: Mapping[str, str] | None = None) -> Config:
+    """The config in a file, with flags (dotted key to text) on top.
+
+    Raises UsageError, in one sentence, for a file that is missing or not TOML, a key or name that
+    nobody knows (with the nearest one that is), and a value of the wrong kind.
+    """
+    try:
+        with open(path, "rb") as file:
+            tables = tomllib.load(file)
+    except FileNotFoundError:
+        raise UsageError(f"config {path} does not exist") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"config {path} cannot be read as TOML: {error}") from None
+    return resolve(_flatten(tables, str(path)), flags or {}, str(path))
+
+
+def resolve(file: Mapping[str, Any], flags: Mapping[str, str], path: str = "config") -> Config:
+    """A config from dotted keys: `file` holds TOML values, `flags` text from a command line."""
+    given = {key: (value, path) for key, value in file.items()}
+    given |= {key: (parse(text), f"--{key.replace('_', '-')}") for key, text in flags.items()}
+    origin = {key: "file" for key in file} | {key: "command line" for key in flags}
+
+    schema = {f.name: (f.type, f.default) for f in fields(Top)}
+    for section, table in SECTIONS.items():
+        schema |= {f"{section}.{f.name}": (f.type, f.default) for f in fields(table)}
+    for key, (_, where) in given.items():
+        if key.partition(".")[0] not in AGENT_SECTIONS:
+            _check_key(key, [*schema, *(f"{s}." for s in AGENT_SECTIONS)], where)
+    values = _typed(schema, given)
+    if not values["env"]:
+        raise UsageError(f'{path} names no environment: write env = "CartPole-v1", say')
+    envs.check_name(values["env"])
+    agents.check_name(values["agent"])
+    _check_range(values)
+
+    schema |= agent_schema(values["agent"])
+    for key, (_, where) in given.items():
+        _check_key(key, schema, where)
+    values = _typed(schema, given)
+
+    def table(section: str) -> dict[str, Any]:
+        return {k.split(".")[1]: v for k, v in values.items() if k.startswith(section + ".")}
+
+    return Config(
+        top=Top(**{f.name: values[f.name] for f in fields(Top)}),
+        structure=table("structure"),
+        hparams=table("hparams"),
+        evaluation=Evaluation(**table("evaluation")),
+        checkpoint=Checkpoint(**table("checkpoint")),
+        logging=Logging(**table("logging")),
+        sources={key: origin.get(key, "default") for key in values},
+    )
+
+
+def agent_schema(name: str) -> dict[str, tuple[Any, Any]]:
+    """Dotted key to (type, default) of an agent's structure and hyperparameters. Imports JAX."""
+    make_agent = agents.factory(name)
+    hints = typing.get_type_hints(make_agent)
+    schema = {
+        f"structure.{p.name}": (hints[p.name], p.default)
+        for p in inspect.signature(make_agent).parameters.values()
+        if p.kind is p.KEYWORD_ONLY and p.name not in ("hparams", "total_env_steps")
+    }
+    return schema | {f"hparams.{f.name}": (float, f.default) for f in fields(make_agent.Hparams)}
+
+
+def parse(text: str) -> Any:
+    """A value as TOML would read it, or the text itself: 64, 1e-3, true, [64, 64], CartPole-v1."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
+    """Dotted key to (old, new) where two configs differ."""
+    before, after = old.values(), new.values()
+    return {
+        key: (before.get(key), after.get(key))
+        for key in {**before, **after}
+        if before.get(key) != after.get(key)
+    }
+
+
+def _flatten(tables: Mapping[str, Any], path: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        if key in SECTIONS or key in AGENT_SECTIONS:
+            if not isinstance(value, dict):
+                raise UsageError(f"{path}: {key} is a section: write [{key}] above its keys")
+            flat |= {f"{key}.{name}": inner for name, inner in value.items()}
+        elif isinstance(value, dict):
+            known = [*SECTIONS, *AGENT_SECTIONS]
+            raise UsageError(f"{path}: section [{key}] is not known{nearest(key, known)}")
+        else:
+            flat[key] = value
+    return flat
+
+
+def _check_key(key: str, known: Sequence[str] | Mapping[str, Any], where: str) -> None:
+    if key in known:
+        return
+    if where.startswith("--"):
+        options = ["--" + k.replace("_", "-") for k in known if not k.endswith(".")]
+        raise UsageError(f"flag {where} is not known{nearest(where, options)}")
+    section = key.rpartition(".")[0]
+    siblings = [k for k in known if k.rpartition(".")[0] == section and not k.endswith(".")]
+    raise UsageError(f"{where}: key {key!r} is not known{nearest(key, siblings or list(known))}")
+
+
+def _typed(
+    schema: Mapping[str, tuple[Any, Any]], given: Mapping[str, tuple[Any, str]]
+) -> dict[str, Any]:
+    return {
+        key: _convert(key, *given[key], kind) if key in given else default
+        for key, (kind, default) in schema.items()
+    }
+
+
+def _convert(key: str, value: Any, where: str, kind: Any) -> Any:
+    options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    for option in options:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if option is int and number and float(value).is_integer():
+            return int(value)
+        if option is float and number:
+            return float(value)
+        if option in (bool, str) and isinstance(value, option):
+            return value
+        is_list = typing.get_origin(option) is not None and isinstance(value, list)
+        if is_list and all(type(item) is int for item in value):
+            return tuple(value)
+    wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    names = [wanted[o] for o in options if o in wanted] or ["a list of whole numbers"]
+    raise UsageError(f"{where}: {key} must be {' or '.join(names)}, not {value!r}")
+
+
+def _check_range(values: Mapping[str, Any]) -> None:
+    least = {
+        "num_seeds": 1,
+        "total_env_steps": 1,
+        "seed": 0,
+        "evaluation.episodes": 1,
+        "evaluation.interval_env_steps": 0,
+        "checkpoint.interval_env_steps": 0,
+        "checkpoint.keep": 1,
+        "logging.interval_env_steps": 0,
+    }
+    for key, minimum in least.items():
+        if values[key] < minimum:
+            raise UsageError(f"{key} must be at least {minimum}, not {values[key]}")

@@ -1,0 +1,118 @@
+"""Checkpoints: the whole state, atomically, through Orbax; nothing is ever unpickled."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from rljax.errors import RunError
+from rljax.types import State
+
+
+class Checkpoints:
+    """The checkpoints of a run, by iteration: the latest `keep`, and the one with the best score.
+
+    A save is complete or absent. Each carries a digest of every leaf, so that damage is found and
+    named instead of trained on.
+    """
+
+    def __init__(self, directory: Path, keep: int = 2, read_only: bool = False) -> None:
+        policies = checkpoint_managers
+        self._manager = ocp.CheckpointManager(
+            directory.absolute(),
+            options=ocp.CheckpointManagerOptions(
+                create=not read_only,
+                read_only=read_only,
+                cleanup_tmp_directories=not read_only,
+                # A failed save must stop the run where it happens.
+                enable_async_checkpointing=False,
+                preservation_policy=policies.AnyPreservationPolicy(
+                    [
+                        policies.LatestN(keep),
+                        policies.BestN(
+                            get_metric_fn=lambda metrics: metrics["score"],
+                            n=1,
+                            keep_checkpoints_without_metrics=False,
+                        ),
+                    ]
+                ),
+            ),
+        )
+
+    def save(self, state: State, score: float | None = None) -> None:
+        """Save under the state's iteration; `score` (higher is better) decides which is best."""
+        iteration = int(np.max(jax.device_get(state.iteration)))
+        if iteration in self.iterations():
+            return
+        self._manager.save(
+            iteration,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state), digest=ocp.args.JsonSave(digest(state))
+            ),
+            metrics=None if score is None else {"score": score},
+        )
+
+    def iterations(self) -> list[int]:
+        """What is there, oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def restore(self, like: State, iteration: int) -> State:
+        """The state saved at `iteration`; `like` gives its structure, shapes and dtypes.
+
+        Raises RunError, naming the checkpoint and what is wrong with it.
+        """
+        place = f"checkpoint {self._manager.directory / str(iteration)}"
+        try:
+            saved = self._manager.restore(
+                iteration,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(like), digest=ocp.args.JsonRestore()
+                ),
+            )
+        except Exception as error:  # Orbax and TensorStore raise whatever they met.
+            reason = str(error).strip().split("\n")[0][:300]
+            raise RunError(f"{place} is damaged or of another make: {reason}") from error
+        now = digest(saved.state)
+        wrong = sorted(k for k in {**now, **saved.digest} if now.get(k) != saved.digest.get(k))
+        if wrong:
+            raise RunError(f"{place} is damaged: {wrong[0]} is not what was saved")
+        return saved.state
+
+    def restore_latest(self, like: State) -> tuple[State | None, list[str]]:
+        """The newest state that can be read, or None where nothing was saved; and what could not be.
+
+        Raises RunError when there are checkpoints and none of them can be read.
+        """
+        damage: list[str] = []
+        for iteration in reversed(self.iterations()):
+            try:
+                return self.restore(like, iteration), damage
+            except RunError as error:
+                damage.append(str(error))
+        if damage:
+            raise RunError("; ".join(damage))
+        return None, damage
+
+    def close(self) -> None:
+        """Wait for what is under way, and let go."""
+        self._manager.close()
+
+
+def digest(state: State) -> dict[str, Any]:
+    """SHA-256 of each leaf's bytes, by its path."""
+
+    def bytes_of(leaf: jax.Array) -> bytes:
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        return np.ascontiguousarray(jax.device_get(leaf)).tobytes()
+
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): hashlib.sha256(
+            bytes_of(leaf)
+        ).hexdigest()
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+    }

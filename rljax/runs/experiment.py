@@ -1,0 +1,237 @@
+"""Experiments on disk: start one, go on with one, take one up again in Python."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rljax import config as configs
+from rljax.config import Config
+from rljax.errors import RunError, UsageError
+from rljax.evaluation import episodes
+from rljax.runs import directory, metrics
+from rljax.runs.checkpoints import Checkpoints
+from rljax.runs.directory import RunDirectory
+from rljax.training import Hook, Interrupts, Row, default_chunk, train
+from rljax.transforms import vmap
+from rljax.types import Agent, Key, State
+
+EVALUATION_STREAM = 0xE7A1  # keeps the keys of evaluation apart from those of training
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    run: RunDirectory
+    state: State
+    interrupted: int | None  # the signal that ended it early
+
+
+def start(
+    config: Config,
+    path: Path | None = None,
+    command: Sequence[str] = (),
+    hooks: Callable[[Agent, RunDirectory], Sequence[Hook]] = lambda agent, run: (),
+) -> Outcome:
+    """Train as a config says, into a new run directory (`runs/...` by default).
+
+    Raises UsageError before anything is written if the config does not fit together, RunError if
+    the directory exists, NonFiniteError if training met a NaN; what was saved by then is kept.
+    """
+    agent = build(config)
+    run = directory.create(path or directory.default_path(config), config, command)
+    return _train(config, agent, run, keys(config), hooks(agent, run))
+
+
+def resume(
+    path: str | Path,
+    flags: Mapping[str, str] | None = None,
+    hooks: Callable[[Agent, RunDirectory], Sequence[Hook]] = lambda agent, run: (),
+    report: Callable[[str], None] = lambda sentence: None,
+) -> Outcome:
+    """Go on with a run from its last checkpoint, bit for bit as if it had never stopped.
+
+    Args:
+        path: the run.
+        flags: changes to its config; only the length of the run, evaluation, checkpoints and
+            logging may change.
+        hooks: called with agent and run; further hooks of training.
+        report: told, a sentence at a time, what was found.
+
+    Raises RunError for a run that is damaged, UsageError for a change it cannot take.
+    """
+    run = directory.find(path)
+    config = run.load_config()
+    if flags:
+        config = _changed(config, flags, report)
+    agent = build(config)
+    checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep)
+    state, damage = checkpoints.restore_latest(template(config, agent))
+    checkpoints.close()
+    for sentence in damage:
+        report(f"warning: {sentence}; falling back to the one before it")
+    done = 0 if state is None else int(np.max(jax.device_get(state.iteration)))
+    metrics.rewind(run.metrics, done)
+    run.write_config(config)
+    left = agent.num_iterations - done
+    if left <= 0 and state is not None:
+        report(f"{run.path} is complete: {done} of {agent.num_iterations} iterations are done")
+        return Outcome(run, state, None)
+    report(f"resuming {run.path} at iteration {done}; {left} of {agent.num_iterations} are left")
+    return _train(config, agent, run, keys(config) if state is None else state, hooks(agent, run))
+
+
+def load(path: str | Path) -> tuple[Agent, State]:
+    """The agent and the latest state of a run: `agent, state = rljax.load("runs/...")`.
+
+    A run of several seeds gives a population. Raises RunError for what is missing or damaged.
+    """
+    run = directory.find(path)
+    config = run.load_config()
+    agent = build(config)
+    if not run.checkpoints.is_dir():
+        raise RunError(f"run {path} has no checkpoint yet")
+    checkpoints = Checkpoints(run.checkpoints, read_only=True)
+    state, _ = checkpoints.restore_latest(template(config, agent))
+    checkpoints.close()
+    if state is None:
+        raise RunError(f"run {path} has no checkpoint yet")
+    return agent, state
+
+
+def build(config: Config) -> Agent:
+    """The agent of a config, or the population of its seeds."""
+    agent = config.agent()
+    return vmap(agent) if config.top.num_seeds > 1 else agent
+
+
+def keys(config: Config) -> Key:
+    """The key of the run's seed, or keys [P] of the seeds that count up from it.
+
+    So a member of a population is the run that its seed alone would have been.
+    """
+    top = config.top
+    if top.num_seeds == 1:
+        return jax.random.key(top.seed)
+    return jax.vmap(jax.random.key)(top.seed + jnp.arange(top.num_seeds))
+
+
+def template(config: Config, agent: Agent) -> State:
+    """Structure, shapes and dtypes of the run's state, without computing it."""
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here),
+        jax.eval_shape(agent.init, keys(config)),
+    )
+
+
+def _changed(config: Config, flags: Mapping[str, str], report: Callable[[str], None]) -> Config:
+    given = {key: value for key, value in config.values().items() if value is not None}
+    given = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
+    changed = configs.resolve(given, flags)
+    for key, (old, new) in configs.differences(config, changed).items():
+        if not key.startswith(configs.RESUMABLE):
+            raise UsageError(
+                f"a resumed run cannot change {key} (from {old!r} to {new!r}): start a new run"
+            )
+        report(f"{key}: {old!r} is now {new!r}")
+    return changed
+
+
+def _train(
+    config: Config, agent: Agent, run: RunDirectory, begin: Key | State, more: Sequence[Hook]
+) -> Outcome:
+    total = agent.num_iterations * agent.env_steps_per_iteration
+    checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep)
+    interrupts = Interrupts()
+    before = 0
+    if isinstance(begin, State):
+        before = int(np.max(jax.device_get(begin.iteration))) * agent.env_steps_per_iteration
+
+    def due(row: Row, interval: int) -> bool:
+        """Whether a multiple of the interval (0: a tenth of the run) or the end was reached."""
+        interval = interval or max(1, config.top.total_env_steps // 10)
+        steps = row["env_steps"]
+        return steps // interval > before // interval or steps >= total
+
+    play = episodes(agent, config.evaluation.episodes, config.evaluation.deterministic)
+
+    def evaluation(state: State, row: Row) -> Row | None:
+        if not due(row, config.evaluation.interval_env_steps):
+            return None
+        key = jax.random.fold_in(jax.random.key(config.top.seed), EVALUATION_STREAM)
+        result = play(state, jax.random.fold_in(key, row["iteration"]))
+        summary = result.summary()
+        if row["env_steps"] >= total:
+            directory.write_atomically(run.evaluation, json.dumps(summary) + "\n")
+        seeds = summary.get("seeds")
+        return {
+            "evaluation/return_mean": [s["mean"] for s in seeds] if seeds else summary["mean"],
+            "evaluation/return_iqm": [s["iqm"] for s in seeds] if seeds else summary["iqm"],
+            "evaluation/length_mean": np.mean(np.asarray(result.lengths), axis=-1).tolist(),
+        }
+
+    def record(state: State, row: Row) -> None:
+        metrics.append(run.metrics, row)
+
+    def checkpoint(state: State, row: Row) -> None:
+        nonlocal before
+        if due(row, config.checkpoint.interval_env_steps) or interrupts.received is not None:
+            score = row.get("evaluation/return_iqm")
+            checkpoints.save(state, None if score is None else float(np.mean(score)))
+        before = row["env_steps"]
+
+    hooks = [evaluation, record, checkpoint, *more]
+    every = config.logging.interval_env_steps
+    chunk = max(1, every // agent.env_steps_per_iteration) if every else default_chunk(agent)
+    try:
+        state, _ = train(
+            agent, begin, hooks=hooks, chunk_iterations=chunk, interrupts=interrupts
+        )
+    finally:
+        checkpoints.close()
+    done = int(np.max(jax.device_get(state.iteration)))
+    early = done < agent.num_iterations
+    return Outcome(run, state, interrupts.received if early else None)
+
+
+def member(agent: Agent, config: Config, state: State, index: int) -> tuple[Agent, State]:
+    """One seed of a run: the plain agent and its own state."""
+    count = config.top.num_seeds
+    if not 0 <= index < count:
+        raise UsageError(f"seed number {index} is not in the run, which has {count} (0 to {count - 1})")
+    if count == 1:
+        return agent, state
+    return config.agent(), jax.tree.map(lambda x: x[index], state)
+
+
+def play(agent: Agent, state: State, key: Key, max_steps: int) -> dict[str, Any]:
+    """One episode step by step: env_state, obs, reward, and next_obs, each NumPy [T, ...]."""
+    from rljax.envs import autoreset
+
+    @jax.jit
+    def run(state: State, key: Key):
+        key, key_reset = jax.random.split(key)
+        env_state, obs = autoreset.reset(agent.env, key_reset)
+
+        def step(loop, key):
+            env_state, obs, carry, over = loop
+            action, carry = agent.act(state, jax.tree.map(lambda x: x[None], obs), carry, None)
+            following, next_obs, reward, terminated, truncated = autoreset.step(
+                agent.env, key, env_state, action[0]
+            )
+            seen = {"env_state": following, "obs": next_obs, "reward": reward, "over": over}
+            return (following, next_obs, carry, over | terminated | truncated), seen
+
+        begin = (env_state, obs, agent.initial_carry((1,)), jnp.bool_(False))
+        return jax.lax.scan(step, begin, jax.random.split(key, max_steps))[1]
+
+    seen = jax.device_get(run(state, key))
+    length = int(np.sum(~seen["over"]))
+    return jax.tree.map(lambda x: x[:length], seen)

@@ -1,0 +1,71 @@
+"""Fixtures that several test modules share."""
+
+import os
+from pathlib import Path
+
+# Set before JAX is imported, and in the environment so that subprocesses share the cache, too.
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rljax" / "test-jax"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+from rljax.envs import spaces  # noqa: E402
+from rljax.types import Extras, Transition  # noqa: E402
+
+
+class Walk:
+    """Walks by its action; terminated at position 3, truncated after 4 steps.
+
+    It is as careless about types as a person's first environment: weak numbers, Python bools, an
+    integer that steps turn into a float. Each episode has a random `start`, its first feature.
+    """
+
+    name = "Walk"
+    observation_space = spaces.Box(-np.inf, np.inf, (3,))
+    action_space = spaces.Discrete(4)
+
+    def reset(self, key):
+        start = jax.random.uniform(key)
+        return {"start": start, "position": 0, "time": 0}, jnp.stack([start, 0.0, 0.0])
+
+    def step(self, key, state, action):
+        position, time = state["position"] + 1.0 * action, state["time"] + 1
+        obs = jnp.stack([state["start"], position, 1.0 * time])
+        state = {"start": state["start"], "position": position, "time": time}
+        return state, obs, 10 * action + 1, position >= 3, time >= 4
+
+
+@pytest.fixture(scope="session")
+def walk():
+    return Walk()
+
+
+@pytest.fixture(scope="session")
+def cartpole():
+    import rljax
+
+    return rljax.make("CartPole-v1")
+
+
+@pytest.fixture(scope="session")
+def make_batch():
+    """A function from T, N and any fields to a transition [T, N]; extras get the row's `index`."""
+
+    def make(time: int, envs: int, extras: dict | None = None, **fields) -> Transition:
+        shape = (time, envs)
+        values = {
+            "obs": jnp.zeros((*shape, 2)),
+            "next_obs": jnp.zeros((*shape, 2)),
+            "action": jnp.zeros(shape, jnp.int32),
+            "reward": jnp.zeros(shape),
+            "terminated": jnp.zeros(shape, bool),
+            "truncated": jnp.zeros(shape, bool),
+        }
+        index = jnp.arange(time * envs).reshape(shape)
+        return Transition(**{**values, **fields}, extras=Extras(index=index, **(extras or {})))
+
+    return make
