@@ -20,7 +20,19 @@ _PUBLIC = {
     "vmap": "rljax.transforms:vmap",
 }
 
-__all__ = [*_PUBLIC]
+__all__ = [
+    "agents",
+    "envs",
+    "evaluate",
+    "load",
+    "make",
+    "networks",
+    "ops",
+    "ppo",
+    "train",
+    "updates",
+    "vmap",
+]
 
 if TYPE_CHECKING:
     from rljax import agents, envs, networks, ops, updates
@@ -43,4 +55,4 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_PUBLIC])
+    return sorted({*globals(), *__all__})

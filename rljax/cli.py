@@ -1,6 +1,7 @@
 """The command line. Everything slow is imported by the command that needs it."""
 
 import json
+import os
 import signal
 import sys
 import time
@@ -181,7 +182,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return cli.main(arguments, prog_name="rljax", standalone_mode=False) or 0
     except click.NoSuchOption as error:
         options = error.possibilities or []
-        return _fail(f"flag {error.option_name} is not known{nearest(error.option_name, options)}", 2)
+        return _fail(
+            f"flag {error.option_name} is not known{nearest(error.option_name, options)}", 2
+        )
     except click.UsageError as error:
         return _fail(_unknown_command(error), EXIT_USAGE)
     except UsageError as error:
@@ -219,8 +222,9 @@ def _keep_compiled_programs() -> None:
     """Keep XLA's programs in the user's cache directory: a second start need not compile."""
     import jax
 
-    if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", click.get_app_dir("rljax-xla"))
+    if jax.config.read("jax_compilation_cache_dir") is None:
+        caches = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+        jax.config.update("jax_compilation_cache_dir", str(caches / "rljax"))
 
 
 def _hooks(agent, run):
@@ -228,16 +232,16 @@ def _hooks(agent, run):
     from rljax.runs.terminal import Display
 
     _say(_plan(agent, run))
-    display = Display(agent)
-    display.__enter__()
-    click.get_current_context().call_on_close(lambda: display.__exit__())
+    display = click.get_current_context().with_resource(Display(agent))
     return [display, *([_Curve(run)] if run.load_config().logging.plot else [])]
 
 
 def _plan(agent, run) -> str:
     top = run.load_config().top
     steps = agent.num_iterations * agent.env_steps_per_iteration
-    rounded = "" if steps == top.total_env_steps else f" ({top.total_env_steps:,} asked, rounded up)"
+    rounded = (
+        "" if steps == top.total_env_steps else f" ({top.total_env_steps:,} asked, rounded up)"
+    )
     seeds = "" if top.num_seeds == 1 else f", {top.num_seeds} seeds"
     return f"{top.agent} on {top.env}{seeds}: {steps:,} environment steps{rounded} in {run.path}"
 

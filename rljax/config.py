@@ -143,8 +143,8 @@ def resolve(file: Mapping[str, Any], flags: Mapping[str, str], path: str = "conf
     origin = {key: "file" for key in file} | {key: "command line" for key in flags}
 
     schema = {f.name: (f.type, f.default) for f in fields(Top)}
-    for section, table in SECTIONS.items():
-        schema |= {f"{section}.{f.name}": (f.type, f.default) for f in fields(table)}
+    for section, kind in SECTIONS.items():
+        schema |= {f"{section}.{f.name}": (f.type, f.default) for f in fields(kind)}
     for key, (_, where) in given.items():
         if key.partition(".")[0] not in AGENT_SECTIONS:
             _check_key(key, [*schema, *(f"{s}." for s in AGENT_SECTIONS)], where)

@@ -110,7 +110,12 @@ def episodes(agent: Agent, num_episodes: int, deterministic: bool = True, max_st
         nothing = Evaluation(
             jnp.zeros(shape, jnp.float32), jnp.zeros(shape, jnp.int32), jnp.zeros(shape, bool)
         )
-        start = (*reset(jax.random.split(key_reset, shape)), agent.initial_carry(shape), nothing, key)
+        start = (
+            *reset(jax.random.split(key_reset, shape)),
+            agent.initial_carry(shape),
+            nothing,
+            key,
+        )
         return jax.lax.while_loop(unfinished, advance, start)[3]
 
     return run
@@ -120,5 +125,3 @@ def _batched(function, axes: int):
     for _ in range(axes):
         function = jax.vmap(function)
     return function
-
-

@@ -45,9 +45,9 @@ def train(
     Raises NonFiniteError when a number becomes NaN or infinite, before any hook sees it.
     """
     rows: list[Row] = []
-    state = begin(agent, start)
+    state = beginning = begin(agent, start)
     with interrupts or Interrupts() as listening:
-        for state, row in iterate(agent, state, chunk_iterations):
+        for state, row in iterate(agent, beginning, chunk_iterations):
             for hook in hooks:
                 row.update(hook(state, row) or {})
             rows.append(row)
@@ -57,7 +57,7 @@ def train(
 
 
 def begin(agent: Agent, start: Key | State) -> State:
-    """The state to start from: a fresh one from key(s), or a copy of `start`, which stays usable."""
+    """A fresh state from key(s), or a copy of the state `start`, which stays usable."""
     if isinstance(start, State):
         return jax.tree.map(jnp.copy, start)
     return jax.jit(agent.init)(start)
@@ -79,7 +79,7 @@ def iterate(
     """
     length = default_chunk(agent) if chunk_iterations is None else chunk_iterations
     check_positive(chunk_iterations=length)
-    run = chunk(agent, length)
+    run = jax.jit(chunk(agent, length), donate_argnums=0).lower(state, 0).compile()
     done = int(np.max(jax.device_get(state.iteration)))
     while done < agent.num_iterations:
         # Chunks end at multiples of their length, wherever a resumed run begins.
@@ -94,13 +94,13 @@ def iterate(
 
 
 def chunk(agent: Agent, length: int):
-    """Compile `(state, count) -> (state, metrics [length, ...])`: `count` <= `length` iterations.
+    """The function `(state, count) -> (state, metrics [length, ...])`, `count` <= `length`.
 
     The count is an argument, so the last, shorter chunk and a resumed one run the same program and
     give the same bits. Rows of the metrics from `count` on are zeros.
     """
 
-    def run(state: State, count: jax.Array):
+    def run(state: State, count: jax.typing.ArrayLike):
         shapes = jax.eval_shape(agent.step, state)[1]
         metrics = jax.tree.map(lambda m: jnp.zeros((length, *m.shape), m.dtype), shapes)
 
@@ -111,11 +111,11 @@ def chunk(agent: Agent, length: int):
 
         return jax.lax.fori_loop(0, count, iteration, (state, metrics))
 
-    return jax.jit(run, donate_argnums=0)
+    return run
 
 
 def summarize(agent: Agent, metrics: dict[str, np.ndarray], done: int, seconds: float) -> Row:
-    """One row from the metrics [k, ...] of a chunk: means, over episodes where they are of those."""
+    """One row from the metrics [k, ...] of a chunk: means, weighted by episodes where of those."""
     episodes = metrics["charts/episodes"]
     members = episodes[0].size
     row: Row = {
@@ -128,7 +128,9 @@ def summarize(agent: Agent, metrics: dict[str, np.ndarray], done: int, seconds: 
         if name in EPISODE_MEANS:
             totals = np.where(episodes > 0, values * episodes, 0.0).sum(0)
             ended = episodes.sum(0)
-            row[name] = plain(np.divide(totals, ended, out=np.full_like(totals, np.nan), where=ended > 0))
+            row[name] = plain(
+                np.divide(totals, ended, out=np.full_like(totals, np.nan), where=ended > 0)
+            )
         elif name not in row and not name.startswith("nonfinite/"):
             row[name] = plain(values.mean(0))
     return row
@@ -173,7 +175,9 @@ def check_finite(agent: Agent, state: State, metrics: dict[str, np.ndarray], don
     ]
     if not found and not leaves:
         return
-    iteration, name = min(found, key=lambda f: f[0]) if found else (len(metrics["charts/episodes"]) - 1, "")
+    iteration, name = (
+        min(found, key=lambda f: f[0]) if found else (len(metrics["charts/episodes"]) - 1, "")
+    )
     what = {
         "nonfinite/obs": "an observation from the environment",
         "nonfinite/reward": "a reward from the environment",

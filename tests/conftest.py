@@ -1,6 +1,7 @@
 """Fixtures that several test modules share."""
 
 import os
+import warnings
 from pathlib import Path
 
 # Set before JAX is imported, and in the environment so that subprocesses share the cache, too.
@@ -49,6 +50,14 @@ def cartpole():
     import rljax
 
     return rljax.make("CartPole-v1")
+
+
+@pytest.fixture(scope="session")
+def rlax():
+    """DeepMind's rlax, as an oracle; the libraries it imports use names JAX has deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("rlax")
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,9 @@
 """Agents: the registry of names, and how one is looked up."""
 
 import importlib
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rljax.errors import UsageError, nearest
-
-if TYPE_CHECKING:
-    from rljax.types import Agent
 
 AGENTS = {"ppo": "rljax.agents.ppo:ppo"}
 """Name to factory. A factory takes `(env, *, total_env_steps, hparams, **structure)` and has its
@@ -20,7 +16,7 @@ def check_name(name: str) -> None:
         raise UsageError(f"agent {name!r} is not known{nearest(name, AGENTS)}")
 
 
-def factory(name: str) -> "Callable[..., Agent] | Any":
+def factory(name: str) -> Any:
     """The factory registered as `name`; importing it imports JAX."""
     check_name(name)
     module, member = AGENTS[name].split(":")

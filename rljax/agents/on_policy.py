@@ -114,7 +114,10 @@ def input_metrics(batch) -> dict[str, jax.Array]:
         leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
         return jnp.float32(sum(jnp.sum(~jnp.isfinite(x)) for x in leaves))
 
-    return {"nonfinite/obs": bad((batch.obs, batch.next_obs)), "nonfinite/reward": bad(batch.reward)}
+    return {
+        "nonfinite/obs": bad((batch.obs, batch.next_obs)),
+        "nonfinite/reward": bad(batch.reward),
+    }
 
 
 def check_traces(agent: Agent) -> None:

@@ -17,10 +17,10 @@ class Discrete:
 
 @dataclass(frozen=True, eq=False)
 class Box:
-    """Arrays of one shape between two bounds (which may be infinite)."""
+    """Arrays of one shape between two bounds (which may be infinite), broadcast to that shape."""
 
-    low: np.ndarray  # broadcast to `shape`
-    high: np.ndarray  # broadcast to `shape`
+    low: Any
+    high: Any
     shape: tuple[int, ...]
     dtype: Any = np.float32
 

@@ -76,9 +76,7 @@ class Normal:
         """KL[self, other] in nats [...]."""
         ratio = jnp.exp(2 * (self.log_std - other.log_std))
         distance = jnp.square((self.mean - other.mean) * jnp.exp(-other.log_std))
-        return 0.5 * jnp.sum(
-            ratio + distance - 1.0 + 2 * (other.log_std - self.log_std), axis=-1
-        )
+        return 0.5 * jnp.sum(ratio + distance - 1.0 + 2 * (other.log_std - self.log_std), axis=-1)
 
 
 @struct.dataclass

@@ -35,7 +35,7 @@ def _polar_factor(matrix: jax.Array, iterations: int = 30) -> jax.Array:
     identity = jnp.eye(matrix.shape[1], dtype=matrix.dtype)
 
     def refine(_, x):
-        # x (15 I - 10 G + 3 G^2) / 8 with G = x^T x converges for singular values in (0, sqrt(7/3)).
+        # Converges for singular values in (0, sqrt(7/3)); dividing by the norm puts them there.
         gram = jnp.matmul(x.T, x, precision="highest")
         polynomial = 15 * identity - 10 * gram + 3 * jnp.matmul(gram, gram, precision="highest")
         return jnp.matmul(x, polynomial, precision="highest") / 8

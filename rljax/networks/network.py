@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -105,11 +105,14 @@ def network(
     if isinstance(kind, str) and kind not in NETWORKS:
         raise UsageError(f"network {kind!r} is not known{nearest(kind, NETWORKS)}")
     if activation not in ACTIVATIONS:
-        raise UsageError(f"activation {activation!r} is not known{nearest(activation, ACTIVATIONS)}")
+        raise UsageError(
+            f"activation {activation!r} is not known{nearest(activation, ACTIVATIONS)}"
+        )
     if kind == "auto":
         pixels = isinstance(space, spaces.Box) and len(space.shape) == 3
         kind = "cnn" if pixels else "mlp"
     encode = encoder(space, kind, agent)
+    assert not isinstance(space, spaces.Dict), "encoder refuses these"
     shape = jax.eval_shape(encode, jnp.zeros(space.shape, space.dtype)).shape
     outputs = partial(Outputs, head.num_outputs, head.state_independent_std)
     torso = partial(CNN if kind == "cnn" else MLP, tuple(hidden), ACTIVATIONS[activation])
@@ -205,7 +208,9 @@ def reset_carry(network: Network, carry: Carry, done: jax.Array) -> Carry:
     """The carry [N, ...] with the rows of finished episodes back at the start."""
     fresh = network.initial_carry(done.shape)
     return jax.tree.map(
-        lambda new, old: jnp.where(done.reshape(done.shape + (1,) * (old.ndim - done.ndim)), new, old),
+        lambda new, old: jnp.where(
+            done.reshape(done.shape + (1,) * (old.ndim - done.ndim)), new, old
+        ),
         fresh,
         carry,
     )

@@ -1,0 +1,1 @@
+"""Runs on disk: directories, metrics, checkpoints, pictures, and what a terminal shows."""

@@ -22,21 +22,23 @@ class Checkpoints:
 
     def __init__(self, directory: Path, keep: int = 2, read_only: bool = False) -> None:
         policies = checkpoint_managers
+
+        def score(metrics: dict[str, float]) -> float:
+            return metrics["score"]
+
         self._manager = ocp.CheckpointManager(
             directory.absolute(),
             options=ocp.CheckpointManagerOptions(
                 create=not read_only,
-                read_only=read_only,
                 cleanup_tmp_directories=not read_only,
                 # A failed save must stop the run where it happens.
                 enable_async_checkpointing=False,
+                best_fn=score,  # Orbax stores no metrics without it; the policy below decides.
                 preservation_policy=policies.AnyPreservationPolicy(
                     [
                         policies.LatestN(keep),
                         policies.BestN(
-                            get_metric_fn=lambda metrics: metrics["score"],
-                            n=1,
-                            keep_checkpoints_without_metrics=False,
+                            get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False
                         ),
                     ]
                 ),
@@ -83,9 +85,9 @@ class Checkpoints:
         return saved.state
 
     def restore_latest(self, like: State) -> tuple[State | None, list[str]]:
-        """The newest state that can be read, or None where nothing was saved; and what could not be.
+        """The newest state that can be read, and a sentence for each that cannot.
 
-        Raises RunError when there are checkpoints and none of them can be read.
+        The state is None where nothing was saved. Raises RunError when there are checkpoints and none can be read.
         """
         damage: list[str] = []
         for iteration in reversed(self.iterations()):

@@ -96,7 +96,16 @@ def system() -> dict[str, object]:
     """Versions, devices and cores; nothing from the environment variables."""
     import jax
 
-    packages = ("rljax-core", "jax", "jaxlib", "flax", "optax", "gymnax", "orbax-checkpoint", "numpy")
+    packages = (
+        "rljax-core",
+        "jax",
+        "jaxlib",
+        "flax",
+        "optax",
+        "gymnax",
+        "orbax-checkpoint",
+        "numpy",
+    )
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),

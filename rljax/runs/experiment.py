@@ -191,9 +191,7 @@ def _train(
     every = config.logging.interval_env_steps
     chunk = max(1, every // agent.env_steps_per_iteration) if every else default_chunk(agent)
     try:
-        state, _ = train(
-            agent, begin, hooks=hooks, chunk_iterations=chunk, interrupts=interrupts
-        )
+        state, _ = train(agent, begin, hooks=hooks, chunk_iterations=chunk, interrupts=interrupts)
     finally:
         checkpoints.close()
     done = int(np.max(jax.device_get(state.iteration)))
@@ -205,7 +203,9 @@ def member(agent: Agent, config: Config, state: State, index: int) -> tuple[Agen
     """One seed of a run: the plain agent and its own state."""
     count = config.top.num_seeds
     if not 0 <= index < count:
-        raise UsageError(f"seed number {index} is not in the run, which has {count} (0 to {count - 1})")
+        raise UsageError(
+            f"seed number {index} is not in the run, which has {count} (0 to {count - 1})"
+        )
     if count == 1:
         return agent, state
     return config.agent(), jax.tree.map(lambda x: x[index], state)

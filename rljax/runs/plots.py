@@ -85,9 +85,7 @@ def _curve(axes, members: Sequence[RunDirectory], label: str, colour: str, alone
         return
     seeds = evaluated.shape[1]
     name = f"{label}: evaluation, " + ("1 seed" if seeds == 1 else f"IQM of {seeds} seeds")
-    axes.plot(
-        steps, interquartile_mean(evaluated), "o-", color=colour, markersize=3.5, label=name
-    )
+    axes.plot(steps, interquartile_mean(evaluated), "o-", color=colour, markersize=3.5, label=name)
     if seeds > 1 and len(steps):
         axes.fill_between(steps, *interval(evaluated), color=colour, alpha=0.18, linewidth=0)
 
@@ -100,7 +98,9 @@ def _groups(runs: Sequence[RunDirectory]) -> dict[str, list[RunDirectory]]:
     varied = [k for k in kept[0] if any(c.get(k) != kept[0][k] for c in kept)]
     groups: dict[str, list[RunDirectory]] = {}
     for run, config in zip(runs, kept, strict=True):
-        differs = [f"{k.rpartition('.')[2]}={config.get(k)}" for k in varied if k not in ("env", "agent")]
+        differs = [
+            f"{k.rpartition('.')[2]}={config.get(k)}" for k in varied if k not in ("env", "agent")
+        ]
         label = " ".join([f"{config['agent']} {config['env']}", *differs])
         groups.setdefault(label, []).append(run)
     return groups

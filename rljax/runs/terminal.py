@@ -46,9 +46,7 @@ class Display:
             console=self._console,
         )
         self._task = self._bar.add_task("training", total=self._total, speed="-")
-        self._live = Live(
-            get_renderable=self._picture, console=self._console, refresh_per_second=8
-        )
+        self._live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=8)
 
     def __enter__(self) -> "Display":
         if self._console.is_terminal:
@@ -64,9 +62,7 @@ class Display:
     def __call__(self, state: State, row: Row) -> None:
         """The hook: show a row."""
         self._latest |= {name: value for name, value in row.items() if value is not None}
-        self._bar.update(
-            self._task, completed=row["env_steps"], speed=f"{row['charts/SPS']:,.0f}"
-        )
+        self._bar.update(self._task, completed=row["env_steps"], speed=f"{row['charts/SPS']:,.0f}")
         if not self._console.is_terminal:
             self._line(row)
 
@@ -87,7 +83,9 @@ class Display:
             return
         self._printed = now
         left = (self._total - row["env_steps"]) / max(row["env_steps"], 1) * (now - self._began)
-        returns = self._latest.get("evaluation/return_mean", self._latest.get("charts/episodic_return"))
+        returns = self._latest.get(
+            "evaluation/return_mean", self._latest.get("charts/episodic_return")
+        )
         self._console.print(
             f"{row['env_steps']:,}/{self._total:,} steps  {row['charts/SPS']:,.0f} steps/s  "
             f"return {_show(returns)}  {left:.0f} s left",

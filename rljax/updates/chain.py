@@ -35,7 +35,9 @@ def _apply(update: Update, params: Params, state: UpdateState, batch: Batch, key
         # `gae.<locals>.apply` is how Python names the apply of an update made by gae(...).
         name = update.apply.__qualname__.split(".")[0]
         message = str(error)
-        raise MissingField(message if message.startswith("update ") else f"update {name} {message}") from None
+        raise MissingField(
+            message if message.startswith("update ") else f"update {name} {message}"
+        ) from None
 
 
 def stateless(apply) -> Update:
@@ -47,5 +49,3 @@ def stateless(apply) -> Update:
 
     with_state.__qualname__ = apply.__qualname__
     return Update(lambda params, key: (), with_state)
-
-

@@ -2,7 +2,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import rlax
 
 from rljax import ops
 
@@ -42,7 +41,7 @@ def test_equals_a_numpy_loop(function, inputs, scalar):
     np.testing.assert_allclose(np.ravel(got), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_clipped_surrogate_and_its_gradient_equal_rlax():
+def test_clipped_surrogate_and_its_gradient_equal_rlax(rlax):
     def ours(log_ratio):
         return ops.clipped_surrogate(log_ratio, ADVANTAGE, EPS).mean()
 

@@ -2,7 +2,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import rlax
 
 from rljax.ops import explained_variance, generalized_advantage
 
@@ -54,7 +53,7 @@ def test_gae_equals_a_float64_loop(shape, p_terminated, p_truncated):
 
 
 @pytest.mark.parametrize("p_terminated", [0, 0.3])
-def test_gae_equals_rlax_where_nothing_is_truncated(p_terminated):
+def test_gae_equals_rlax_where_nothing_is_truncated(rlax, p_terminated):
     reward, _, _, terminated, truncated = draw(1, (40,), p_terminated, 0)
     values = np.random.default_rng(2).normal(size=41).astype(np.float32)
     discount = GAMMA * (1 - terminated.astype(np.float32))

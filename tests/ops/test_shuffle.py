@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from rljax.ops import permutation
-from rljax.ops.shuffle import ROUNDS
 
-SIZES = [1, 2, 3, 7, 8, 63, 64, 72, 97, 100, 127, 128, 210, 776, 1000, 1009, 1024, 2187, 8192, 65536]
+SIZES = [1, 2, 3, 8, 63, 64, 97, 210, 776, 1024, 2187, 65536]
 MIXED = [64, 96, 210]  # grids of 8 x 8, 8 x 12 and 14 x 15
 
 
@@ -27,7 +26,7 @@ def test_every_index_appears_once(size):
 
 @pytest.mark.parametrize("size", [*MIXED, 31])
 def test_every_index_lands_everywhere_equally_often(size):
-    count = 100 * size
+    count = 10_000
     landed = np.zeros((size, size))
     np.add.at(landed, (np.arange(size), np.asarray(orders(size, count))), 1)
     # For uniform permutations the statistic has (size - 1)^2 degrees of freedom.
@@ -67,9 +66,9 @@ def test_large_orders_mix_as_far_as_they_reach():
     assert abs(statistic - freedom) < 6 * np.sqrt(2 * freedom)
 
 
-@pytest.mark.parametrize("size", [64, 97])
+@pytest.mark.parametrize("size", [64, 31])
 def test_keys_give_different_orders(size):
-    assert len(np.unique(np.asarray(orders(size, 500)), axis=0)) == 500
+    assert len(np.unique(np.asarray(orders(size, 10_000)), axis=0)) == 10_000
 
 
 @pytest.mark.parametrize("size", [64, 97])
@@ -83,6 +82,5 @@ def test_large_composite_sizes_are_not_sorted():
     def primitives(size):
         return str(jax.make_jaxpr(lambda key: permutation(key, size))(jax.random.key(0)))
 
-    assert ROUNDS >= 3
     assert "sort" not in primitives(8192)
     assert "sort" in primitives(8191)

@@ -1,0 +1,266 @@
+"""What every agent must keep: a row in `AGENTS` buys every test of this file."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import rljax
+from rljax.agents import ppo as ppo_module
+from rljax.envs import probes, spaces
+from rljax.types import Agent
+
+N, T = 4, 8
+SIZES: dict[str, Any] = {
+    "num_envs": N,
+    "rollout_length": T,
+    "num_epochs": 2,
+    "num_minibatches": 2,
+    "total_env_steps": 100,
+    "hidden": (8,),
+    "hparams": ppo_module.Hparams(lr=3e-3),
+}
+# Compiling is nearly all that these tests do.
+jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+@dataclass(frozen=True)
+class Pictured(probes.Recall):
+    """Recall, with the observation spread over 3 x 4 pixels."""
+
+    observation_space = spaces.Box(-1.0, 1.0, (3, 4, 2))
+
+    def _observe(self, time, cue):
+        return jnp.broadcast_to(super()._observe(time, cue), (3, 4, 2))
+
+
+class Row(NamedTuple):
+    """How to build an agent, and which of its hyperparameters play no part in it."""
+
+    make: Callable[..., Agent]
+    unread: set[str]
+
+
+recall = partial(rljax.ppo, probes.Recall(), **SIZES)
+target = partial(rljax.ppo, probes.ContinuousTarget(), **SIZES)  # of one step: nothing to discount
+no_kl, no_time = {"target_kl", "kl_coef"}, {"gamma", "gae_lambda"}
+AGENTS = {
+    "ppo": Row(recall, no_kl),
+    "ppo gru": Row(partial(recall, network="gru"), no_kl),
+    "ppo cnn": Row(partial(rljax.ppo, Pictured(), **SIZES), no_kl),
+    "ppo normal": Row(target, no_kl | no_time),
+    "ppo tanh_normal": Row(partial(target, distribution="tanh_normal"), no_kl | no_time),
+    "ppo kl_penalty": Row(partial(recall, objective="kl_penalty"), set()),
+    "ppo stop_at_kl clip_value normalize_observations": Row(
+        partial(recall, stop_at_kl=True, clip_value=True, normalize_observations=True),
+        {"kl_coef"},
+    ),
+}
+
+
+class Compiled:
+    """A row's agent, with functions that are compiled once and shared by all tests of it."""
+
+    def __init__(self, row: Row):
+        self.row, self.agent = row, row.make()
+        self.init = jit(self.agent.init)
+        self.donating_step = jit(self.agent.step, donate_argnums=0)
+
+    def step(self, state):
+        """One step, of a copy, so that `state` can be used again."""
+        return self.donating_step(jax.tree.map(jnp.copy, state))
+
+    def run(self, state, steps: int):
+        """The state after `steps`, and the metrics of the last one."""
+        metrics = {}
+        for _ in range(steps):
+            state, metrics = self.step(state)
+        return state, metrics
+
+
+@pytest.fixture(scope="module", params=AGENTS)
+def case(request) -> Compiled:
+    return Compiled(AGENTS[request.param])
+
+
+def is_key(x) -> bool:
+    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def arrays(tree) -> dict[str, np.ndarray]:
+    """Every leaf by its path, as NumPy; keys as their bits."""
+    return {
+        jax.tree_util.keystr(path): np.asarray(jax.random.key_data(x) if is_key(x) else x)
+        for path, x in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def different_leaves(first, second) -> list[str]:
+    """Paths of leaves that differ in type, shape or any bit."""
+    first, second = arrays(first), arrays(second)
+    assert first.keys() == second.keys()
+    return [
+        path
+        for path, x in first.items()
+        if (x.dtype, x.shape, x.tobytes())
+        != (second[path].dtype, second[path].shape, second[path].tobytes())
+    ]
+
+
+def with_hparams(state, **changes: float):
+    changes = {name: jnp.float32(value) for name, value in changes.items()}
+    return replace(state, hparams=replace(state.hparams, **changes))
+
+
+def through_bytes(state):
+    def leaf(x):
+        data = np.asarray(jax.random.key_data(x) if is_key(x) else x)
+        data = jax.device_put(np.frombuffer(data.tobytes(), data.dtype).reshape(data.shape))
+        return jax.random.wrap_key_data(data) if is_key(x) else data
+
+    return jax.tree.map(leaf, jax.device_get(state))
+
+
+def test_one_program_serves_fresh_stepped_restored_and_changed_states(case):
+    fresh = case.init(jax.random.key(0))
+    stepped, _ = case.run(fresh, 3)
+    for state in (through_bytes(stepped), with_hparams(stepped, lr=0.5)):
+        case.run(state, 2)
+    assert case.donating_step._cache_size() == 1
+
+
+def test_a_population_equals_a_loop_over_its_members_and_its_members_differ(case):
+    population = rljax.vmap(case.agent)
+    seeds, lrs = [0, 1, 0], [1e-3, 1e-3, 1e-2]
+    keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+    states = jit(population.init)(keys, replace(case.agent.hparams, lr=jnp.array(lrs)))
+    step = jit(population.step)
+    for _ in range(2):
+        states, metrics = step(states)
+    members = [jax.tree.map(lambda x, i=i: x[i], (states, metrics)) for i in range(3)]
+    for seed, lr, member in zip(seeds, lrs, members, strict=True):
+        state = case.init(jax.random.key(seed), replace(case.agent.hparams, lr=lr))
+        alone, together = arrays(case.run(state, 2)), arrays(member)
+        assert alone.keys() == together.keys()
+        for path, x in alone.items():
+            if np.issubdtype(x.dtype, np.floating):
+                np.testing.assert_allclose(together[path], x, 1e-4, 1e-5, err_msg=path)
+            else:
+                np.testing.assert_array_equal(together[path], x, err_msg=path)
+    params = [member[0].learner.params for member in members]
+    workers = [member[0].worker for member in members]
+    assert different_leaves(params[0], params[1]) and different_leaves(workers[0], workers[1])
+    assert different_leaves(params[0], params[2])
+
+
+def test_seeds_differ_and_the_same_seed_gives_the_same_bits(case):
+    first, again, other = (case.init(jax.random.key(seed)) for seed in (0, 0, 1))
+    for _ in range(3):
+        assert not different_leaves(first, again)
+        for part in (lambda s: s.key, lambda s: s.learner.params, lambda s: s.worker.env_state):
+            assert different_leaves(part(first), part(other))
+        first, again, other = (case.step(state)[0] for state in (first, again, other))
+
+
+def test_k_steps_then_a_restore_then_k_steps_equal_2k_steps_bit_for_bit(case):
+    halfway, _ = case.run(case.init(jax.random.key(0)), 3)
+    assert not different_leaves(halfway, through_bytes(halfway))
+    assert not different_leaves(case.run(halfway, 3), case.run(through_bytes(halfway), 3))
+
+
+def test_metrics_are_finite_scalars_and_so_is_what_was_learnt(case):
+    state = case.init(jax.random.key(0))
+    for _ in range(3):
+        state, metrics = case.step(state)
+        for path, x in arrays((metrics, state.learner)).items():
+            assert np.isfinite(x).all(), path
+        assert {x.shape for x in metrics.values()} == {()}
+    assert state.iteration == 3
+
+
+def trace_two_iterations(agent, step):
+    """Trace a whole small run; JAX's checker of keys looks at it then, without compiling it."""
+    with jax.debug_key_reuse(True):
+        run = jit(lambda key: jax.lax.scan(lambda s, _: step(s), agent.init(key), length=2))
+        return run.trace(jax.random.key(0))
+
+
+def test_no_key_is_used_twice(case):
+    trace_two_iterations(case.agent, case.agent.step)
+
+
+def test_the_checker_of_keys_sees_a_key_that_is_not_renewed():
+    agent = recall()
+
+    def careless(state):
+        after, metrics = agent.step(state)
+        return replace(after, key=state.key), metrics
+
+    with pytest.raises(jax.errors.KeyReuseError):
+        trace_two_iterations(agent, careless)
+
+
+def test_worker_leaves_lead_with_the_environments_and_nothing_else_knows_of_them(case):
+    few, more = (
+        jax.eval_shape(case.row.make(num_envs=n).init, jax.random.key(0)) for n in (N, 2 * N)
+    )
+    for n, state in ((N, few), (2 * N, more)):
+        assert {x.shape[:1] for x in jax.tree.leaves(state.worker)} == {(n,)}
+    assert replace(few, worker=None) == replace(more, worker=None)
+
+
+def test_a_donated_state_is_used_up_and_replaced(case, recwarn):
+    state = case.init(jax.random.key(0))
+    after, _ = case.donating_step(state)
+    assert all(x.is_deleted() for x in jax.tree.leaves(state))
+    assert not any(x.is_deleted() for x in jax.tree.leaves(after))
+    assert not [w for w in recwarn if "donated" in str(w.message)]
+
+
+def test_hyperparameters_are_read_from_the_state(case):
+    before, _ = case.run(case.init(jax.random.key(0)), 1)
+    learnt = case.step(before)[0].learner
+    assert different_leaves(case.step(with_hparams(before, lr=0.1))[0].learner, learnt)
+    assert not different_leaves(case.step(with_hparams(before, lr=3e-3))[0].learner, learnt)
+
+
+def test_every_hyperparameter_given_to_init_counts_unless_listed_as_unread(case):
+    def outcome(hparams):
+        state, metrics = case.run(case.init(jax.random.key(0), hparams), 2)
+        return state.learner, metrics
+
+    usual = outcome(case.agent.hparams)
+    numbers = asdict(case.agent.hparams)
+    unread = {
+        name
+        for name, number in numbers.items()
+        if not different_leaves(
+            usual, outcome(replace(case.agent.hparams, **{name: number * 1e-6}))
+        )
+    }
+    assert unread == case.row.unread
+
+
+def test_actions_lie_in_their_space_and_only_samples_need_a_key(case):
+    state, space = case.init(jax.random.key(0)), case.agent.env.action_space
+    act = jit(case.agent.act)
+    carry = case.agent.initial_carry((N,))
+    keys = (None, None, jax.random.key(0), jax.random.key(1))
+    best, best_again, sampled, sampled_again = (
+        np.asarray(act(state, state.worker.obs, carry, key)[0]) for key in keys
+    )
+    for actions in (best, sampled):
+        assert actions.shape == (N, *space.shape)
+        low, high = (space.low, space.high) if hasattr(space, "low") else (0, space.n - 1)
+        assert (low <= actions).all() and (actions <= high).all()
+    assert (best == best_again).all()
+    assert (sampled != sampled_again).any()
+
+
+def test_steps_are_rounded_up_to_whole_iterations(case):
+    assert (case.agent.env_steps_per_iteration, case.agent.num_iterations) == (32, 4)

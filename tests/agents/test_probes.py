@@ -1,0 +1,192 @@
+"""Agents solve the probe environments, and what is known to be broken does not."""
+
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import rljax
+from rljax import networks
+from rljax.agents.ppo import Hparams
+from rljax.envs import probes, spaces
+
+GAMMA = 0.9
+SEEDS = (0, 1)
+HIDDEN = (16,)
+# Compiling takes longer than training here.
+jit = {"compiler_options": {"xla_backend_optimization_level": 0}}
+
+
+@dataclass(frozen=True)
+class TruncatedIsTerminated:
+    """The fault of an agent that has one flag for both: nothing bootstraps."""
+
+    env: Any
+
+    def __getattr__(self, name: str):
+        return getattr(self.env, name)
+
+    def step(self, key, state, action):
+        state, obs, reward, terminated, truncated = self.env.step(key, state, action)
+        return state, obs, reward, terminated | truncated, jnp.bool_(False)
+
+
+@dataclass(frozen=True)
+class ResetTooEarly(TruncatedIsTerminated):
+    """The fault of bootstrapping from the first observation of the next episode."""
+
+    def step(self, key, state, action):
+        state, obs, reward, terminated, truncated = self.env.step(key, state, action)
+        return (
+            state,
+            jnp.where(truncated, self.env.reset(key)[1], obs),
+            reward,
+            terminated,
+            truncated,
+        )
+
+
+@dataclass(frozen=True)
+class Faint(TruncatedIsTerminated):
+    """Observations so far from 0, and so close together, that they need normalising."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (1,))
+
+    def reset(self, key):
+        state, obs = self.env.reset(key)
+        return state, 30.0 + 0.01 * obs
+
+    def step(self, key, state, action):
+        state, obs, *rest = self.env.step(key, state, action)
+        return state, 30.0 + 0.01 * obs, *rest
+
+
+@cache
+def program(env, env_steps: int, options: tuple):
+    agent = rljax.ppo(
+        env,
+        total_env_steps=env_steps,
+        hparams=Hparams(lr=1e-2, gamma=GAMMA),
+        **{
+            "num_envs": 16,
+            "rollout_length": 16,
+            "hidden": HIDDEN,
+            **dict(options),
+        },
+    )
+
+    def run(key, hparams):
+        state = agent.init(key, hparams)
+        return jax.lax.scan(lambda s, _: agent.step(s), state, length=agent.num_iterations)
+
+    return agent, jax.jit(run, **jit)
+
+
+def train(env, env_steps: int, hparams: dict | None = None, **options):
+    """The agent, and the state and the metrics [iterations] of each seed."""
+    agent, run = program(env, env_steps, tuple(options.items()))
+    hparams = replace(agent.hparams, **(hparams or {}))
+    return agent, [run(jax.random.key(seed), hparams) for seed in SEEDS]
+
+
+def worst_return(env, env_steps: int, hparams: dict | None = None, **options) -> float:
+    """The mean return of *sampled* actions after training, of the worst seed."""
+    agent, runs = train(env, env_steps, hparams, **options)
+    return min(
+        float(rljax.evaluate(agent, state, jax.random.key(9), 256, False).returns.mean())
+        for state, _ in runs
+    )
+
+
+def values(env, observations, env_steps: int, **options) -> np.ndarray:
+    """What the critic of each seed says of each observation [seeds, B]."""
+    head = networks.head(env.action_space)
+    net = networks.network(env.observation_space, head, hidden=HIDDEN)
+    _, runs = train(env, env_steps, **options)
+    return np.stack([net.apply(state.learner.params, observations, ())[0][1] for state, _ in runs])
+
+
+clock, seen = np.arange(5), np.linspace(-0.9, 0.9, 5)
+VALUES = {
+    "truncated": (probes.ConstantReward(), clock, np.full(5, 1 / (1 - GAMMA))),
+    "terminated": (
+        probes.ConstantReward(truncates=False),
+        clock,
+        np.cumsum(GAMMA**clock)[::-1],
+    ),
+    "ring": (probes.Ring(), clock[:4], GAMMA ** np.array([3, 2, 1, 0]) / (1 - GAMMA**4)),
+    "observed": (probes.ObservedReward(), seen[:, None], seen),
+    "delayed": (probes.DelayedReward(), clock[:3], GAMMA ** np.array([2, 1, 0])),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_values_converge_to_the_discounted_sum(name):
+    env, observations, expected = VALUES[name]
+    found = values(env, observations, 30_000)
+    np.testing.assert_allclose(found, np.tile(expected, (2, 1)), rtol=0.01, atol=0.03)
+
+
+def test_a_clipped_value_loss_still_finds_the_values():
+    env, observations, expected = VALUES["delayed"]
+    found = values(env, observations, 30_000, clip_value=True)
+    np.testing.assert_allclose(found, np.tile(expected, (2, 1)), rtol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("fault", "name"), [(TruncatedIsTerminated, "truncated"), (ResetTooEarly, "ring")]
+)
+def test_a_wrong_bootstrap_gives_wrong_values(fault, name):
+    env, observations, expected = VALUES[name]
+    found = values(fault(env), observations, 30_000)
+    assert (np.abs(found - expected).max(axis=1) > 0.1 * expected.max()).all()
+
+
+match, delayed, recall = probes.MatchingAction(), probes.DelayedReward(), probes.Recall()
+target = probes.ContinuousTarget()
+# The threshold, next to what agents without the faculty in question get.
+SOLVED = {
+    "match": (match, 10_000, 0.9, {}),  # 0.33
+    "match kl_penalty": (match, 10_000, 0.9, {"objective": "kl_penalty"}),
+    "match stop_at_kl": (match, 10_000, 0.9, {"stop_at_kl": True}),
+    "delayed": (delayed, 30_000, 0.9, {}),  # 0.5
+    "recall gru": (recall, 20_000, 0.9, {"network": "gru"}),  # 0
+    "target": (target, 20_000, -0.05, {}),  # -0.75
+    "target tanh_normal": (target, 20_000, -0.05, {"distribution": "tanh_normal"}),
+    "faint": (Faint(target), 20_000, -0.05, {"normalize_observations": True}),
+}
+
+
+@pytest.mark.parametrize("name", SOLVED)
+def test_policies_earn_the_reward(name):
+    env, env_steps, threshold, options = SOLVED[name]
+    assert worst_return(env, env_steps, **options) > threshold
+
+
+@pytest.mark.parametrize(
+    ("name", "hparams", "options"),
+    [
+        ("match", {"lr": 0.0}, {}),
+        ("delayed", {"gamma": 0.0}, {}),
+        ("recall gru", {}, {"network": "mlp"}),
+        ("faint", {}, {"normalize_observations": False}),
+    ],
+)
+def test_agents_without_what_it_takes_do_not(name, hparams, options):
+    env, env_steps, threshold, usual = SOLVED[name]
+    chance = {"match": 1 / 3, "delayed": 0.5, "recall gru": 0.0, "faint": -0.75}[name]
+    earned = worst_return(env, env_steps, hparams, **{**usual, **options})
+    assert earned < (threshold + chance) / 2
+
+
+def test_the_kl_options_take_hold():
+    _, runs = train(match, 10_000, objective="kl_penalty")
+    assert all(len(set(np.asarray(metrics["losses/kl_coef"]))) > 1 for _, metrics in runs)
+    _, runs = train(match, 10_000, stop_at_kl=True)
+    for _, metrics in runs:
+        made = np.asarray(metrics["losses/updates_made"])
+        assert (made < 1).any() and (made > 0).all()

@@ -1,0 +1,217 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from rljax.envs.spaces import Box, Dict, Discrete
+from rljax.errors import UsageError
+from rljax.networks import Network, head, network, reset_carry, unroll
+from rljax.networks.modules import Conv3x3
+
+HEAD = head(Discrete(3))
+FLAT, PIXELS = Box(-1, 1, (4,)), Box(0, 1, (5, 4, 2))
+KEY = jax.random.key(0)
+
+
+def zeros(tree):
+    return all(not np.any(leaf) for leaf in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize("leading", [(), (2,), (3, 2)])
+@pytest.mark.parametrize(
+    "space, kind, act_head, memory",
+    [
+        (FLAT, "mlp", HEAD, None),
+        (FLAT, "gru", head(Box(-1, 1, (2,))), 6),
+        (PIXELS, "auto", HEAD, None),
+        (PIXELS, "mlp", HEAD, None),
+        (Discrete(4), "auto", HEAD, None),
+    ],
+)
+def test_shapes_follow_any_leading_axes(space, kind, act_head, memory, leading):
+    net = network(space, act_head, kind, hidden=(8, 6))
+    carry = net.initial_carry(leading)
+    assert jax.tree.map(jnp.shape, carry) == (() if memory is None else (*leading, memory))
+    obs = jnp.ones((*leading, *space.shape), space.dtype)
+    (outputs, value), after = jax.eval_shape(
+        lambda obs, carry: net.apply(net.init(KEY), obs, carry), obs, carry
+    )
+    assert outputs.shape == (*leading, act_head.num_outputs)
+    assert value.shape == leading
+    assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, carry)
+
+
+@pytest.mark.parametrize("space, kind", [(FLAT, "mlp"), (FLAT, "gru"), (PIXELS, "cnn")])
+def test_leading_axes_do_not_mix(space, kind):
+    net = network(space, HEAD, kind, hidden=(6,))
+    params = net.init(KEY)
+    obs = jax.random.uniform(KEY, (2, 3, *space.shape))
+    carry = jax.tree.map(
+        lambda x: jax.random.normal(KEY, x.shape), net.initial_carry(obs.shape[:2])
+    )
+    together = net.apply(params, obs, carry)
+    alone = net.apply(params, obs[1, 2], jax.tree.map(lambda x: x[1, 2], carry))
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x[1, 2], y, rtol=1e-5, atol=1e-6), together, alone
+    )
+
+
+@pytest.mark.parametrize("kind, torsos", [("mlp", 2), ("cnn", 1), ("gru", 1)])
+def test_policy_and_value_share_a_torso_where_promised(kind, torsos):
+    net = network(PIXELS, HEAD, kind, hidden=(6,))
+    params = net.init(KEY)["params"]
+    assert sum(name.startswith(("MLP", "CNN")) for name in params) == torsos
+
+
+@pytest.mark.parametrize(
+    "kind, std",
+    [("normal", True), ("tanh_normal", False)],
+)
+def test_only_a_normal_has_a_deviation_that_ignores_the_observation(kind, std):
+    net = network(FLAT, head(Box(-1, 1, (2,)), kind), hidden=(6,))
+    params = net.init(KEY)
+    (outputs, _), _ = net.apply(params, jax.random.normal(KEY, (5, 4)), ())
+    assert zeros(jnp.ptp(outputs[:, 2:], axis=0)) == std
+    assert not zeros(jnp.ptp(outputs[:, :2], axis=0))
+
+
+def test_conv3x3_equals_flax():
+    x = jax.random.normal(KEY, (2, 3, 6, 5, 4))
+    ours = Conv3x3(7)
+    variables = ours.init(KEY, x)
+    dense = variables["params"]["Dense_0"]
+    bias = jnp.arange(7.0)
+    theirs = {"kernel": dense["kernel"].reshape(3, 3, 4, 7), "bias": bias}
+    expected = nn.Conv(7, (3, 3), padding="VALID").apply({"params": theirs}, x)
+    got = ours.apply({"params": {"Dense_0": {**dense, "bias": bias}}}, x)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_cnn_sees_where_a_pixel_is():
+    net = network(PIXELS, HEAD, hidden=(6,))
+    params = net.init(KEY)
+    pixel = jnp.eye(20).reshape(20, 5, 4, 1) * jnp.array([1.0, 0.0])
+    (_, values), _ = net.apply(params, pixel, ())
+    assert len(np.unique(np.round(values, 6))) == 20
+
+
+def test_unrolling_memory_equals_a_loop_that_resets_at_done():
+    length, batch = 6, 3
+    net = network(FLAT, HEAD, "gru", hidden=(5,))
+    params = net.init(KEY)
+    obs = jax.random.normal(KEY, (length, batch, 4))
+    done = np.array([[0, 0, 1], [1, 0, 0], [0, 0, 0], [0, 0, 1], [1, 0, 0], [0, 0, 0]], bool)
+    start = jax.random.normal(KEY, (batch, 5))
+    apply = jax.jit(net.apply)
+    carry, expected = start, []
+    for t in range(length):
+        out, carry = apply(params, obs[t], carry)
+        expected.append(out)
+        carry = jnp.where(done[t][:, None], 0.0, carry)
+    outputs, values = unroll(net, params, obs, start, jnp.asarray(done))
+    np.testing.assert_allclose(outputs, jnp.stack([o for o, _ in expected]), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(values, jnp.stack([v for _, v in expected]), rtol=1e-5, atol=1e-6)
+
+
+def test_unrolling_without_memory_is_one_application():
+    net = network(FLAT, HEAD, hidden=(5,))
+    params = net.init(KEY)
+    obs = jax.random.normal(KEY, (3, 2, 4))
+    outputs, values = unroll(net, params, obs, (), jnp.ones((3, 2), bool))
+    expected = net.apply(params, obs, ())[0]
+    np.testing.assert_array_equal(outputs, expected[0])
+    np.testing.assert_array_equal(values, expected[1])
+
+
+def test_reset_carry_clears_finished_rows_to_the_initial_carry():
+    net = Network(
+        None, None, lambda leading: {"a": jnp.ones((*leading, 2)), "b": jnp.zeros(leading)}
+    )
+    carry = {"a": jnp.full((3, 2), 7.0), "b": jnp.full(3, 8.0)}
+    reset = reset_carry(net, carry, jnp.array([True, False, True]))
+    np.testing.assert_array_equal(reset["a"], [[1, 1], [7, 7], [1, 1]])
+    np.testing.assert_array_equal(reset["b"], [0, 8, 0])
+
+
+@pytest.mark.parametrize(
+    "space, kind, obs, expected",
+    [
+        (Discrete(3), "mlp", [2, 0], [[0, 0, 1], [1, 0, 0]]),
+        (Box(0, 9, (2, 2), np.int32), "mlp", [[[1, 2], [3, 4]]], [[1, 2, 3, 4]]),
+        (Box(0, 9, ()), "mlp", [5.0], [[5]]),
+        (Box(0, 255, (3, 3, 1), np.uint8), "cnn", np.full((1, 3, 3, 1), 200), None),
+    ],
+)
+def test_observations_are_encoded_as_float_features(space, kind, obs, expected):
+    obs = np.asarray(obs, space.dtype)
+    features = network(space, HEAD, kind).encode(jnp.asarray(obs))
+    assert features.dtype == jnp.float32
+    np.testing.assert_array_equal(features, obs if expected is None else expected)
+
+
+class Linear(nn.Module):
+    """A researcher's own module."""
+
+    @nn.compact
+    def __call__(self, x, carry):
+        return (nn.Dense(3)(x), x.sum(-1)), carry
+
+
+def test_a_linen_module_or_a_network_may_be_given():
+    net = network(FLAT, HEAD, Linear())
+    obs = jnp.arange(8.0).reshape(2, 4)
+    (outputs, value), _ = net.apply(net.init(KEY), obs, ())
+    np.testing.assert_array_equal(value, [6, 22])
+    assert outputs.shape == (2, 3)
+    mine = Network(
+        lambda key: 2.0, lambda params, x, carry: ((x * params, x[..., 0]), carry), tuple
+    )
+    (outputs, _), _ = network(PIXELS, HEAD, mine).apply(2.0, jnp.ones((1, 5, 4, 2), jnp.uint8), ())
+    np.testing.assert_array_equal(outputs, np.full((1, 5, 4, 2), 2.0))
+
+
+def test_normalized_standardizes_clips_and_gives_statistics_no_gradient():
+    double = Network(
+        lambda key: jnp.float32(2),
+        lambda w, x, carry: ((w * x, w * x.sum(-1)), carry),
+        lambda _: (),
+    )
+    net = network(FLAT, HEAD, double, normalize_observations=True)
+    params = net.init(KEY)
+    statistics = params["statistics"].replace(
+        mean=jnp.array([1.0, 2.0, 3.0, 0.0]), variance=jnp.array([4.0, 1.0, 1.0, 1e-12])
+    )
+    params = {**params, "statistics": statistics}
+    obs = jnp.array([5.0, 1.0, 3.0, 1.0])
+    outputs = net.apply(params, obs, ())[0][0]
+    np.testing.assert_allclose(outputs, [4.0, -2.0, 0.0, 20.0], rtol=1e-6)
+    slopes = jax.grad(lambda p: net.apply(p, obs, ())[0][1])(params)
+    assert zeros(slopes["statistics"])
+    np.testing.assert_allclose(slopes["network"], 2.0 - 1.0 + 0.0 + 10.0, rtol=1e-6)
+
+
+def test_fresh_statistics_change_nothing():
+    plain, normal = (network(FLAT, HEAD, hidden=(5,), normalize_observations=n) for n in (0, 1))
+    obs = jnp.array([0.1, -2.0, 3.0, 0.0])
+    expected = plain.apply(plain.init(KEY), obs, ())[0][0]
+    np.testing.assert_allclose(normal.apply(normal.init(KEY), obs, ())[0][0], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "space, options, message",
+    [
+        (Dict({"eye": FLAT}), {}, r"^my agent cannot use observations of Dict\(eye: Box\(4,\)"),
+        (Box(0, 1, (2, 3, 4, 5)), {}, r"^my agent cannot use observations of Box\(2, 3, 4, 5\)"),
+        (FLAT, {"kind": "cnn"}, r"'cnn' needs .* not Box\(4,\) float32 in \[-1, 1\]; use 'mlp'"),
+        (Box(0, 1, (2, 9, 1)), {"kind": "cnn"}, r"'cnn' needs .* not Box\(2, 9, 1\)"),
+        (Discrete(4), {"kind": "cnn"}, r"'cnn' needs .* not Discrete\(4\)"),
+        (FLAT, {"kind": "gruu"}, "network 'gruu' is not known; did you mean 'gru'"),
+        (FLAT, {"activation": "than"}, "activation 'than' is not known; did you mean 'tanh'"),
+        (FLAT, {"kind": "gru", "hidden": ()}, "hidden"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_sentence(space, options, message):
+    with pytest.raises(UsageError, match=message) as refusal:
+        network(space, HEAD, **options, agent="my agent").init(KEY)
+    assert "\n" not in str(refusal.value)

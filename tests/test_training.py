@@ -1,0 +1,146 @@
+import os
+import signal
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import rljax
+from rljax import training
+from rljax.envs import spaces
+from rljax.errors import NonFiniteError
+
+SMALL = {"num_envs": 4, "rollout_length": 8, "hidden": (8,), "num_minibatches": 2, "num_epochs": 1}
+
+
+@pytest.fixture(scope="module")
+def agent(cartpole):
+    return rljax.ppo(cartpole, total_env_steps=32 * 10, **SMALL)
+
+
+@dataclass(frozen=True)
+class Poisoned:
+    """Counts steps; in step 20 one number that the environment gives is not finite."""
+
+    where: str
+    name: str = "Poisoned"
+    observation_space: spaces.Box = spaces.Box(-np.inf, np.inf, (1,))
+    action_space: spaces.Discrete = spaces.Discrete(2)
+
+    def reset(self, key):
+        return jnp.int32(0), jnp.zeros(1)
+
+    def step(self, key, state, action):
+        state = state + 1
+        poison = jnp.where(state == 20, jnp.nan, 1.0)
+        obs = jnp.ones(1) * (poison if self.where == "obs" else 1.0)
+        reward = poison if self.where == "reward" else jnp.float32(1.0)
+        return state, obs, reward, jnp.bool_(False), jnp.bool_(False)
+
+
+def test_trains_the_steps_asked_for_and_tells(agent):
+    seen = []
+    state, history = rljax.train(
+        agent,
+        jax.random.key(0),
+        chunk_iterations=4,
+        hooks=[lambda state, row: {"mine": row["env_steps"] * 2}, lambda s, row: seen.append(row)],
+    )
+    assert int(state.iteration) == 10
+    assert history["env_steps"].tolist() == [128, 256, 320]
+    assert history["mine"].tolist() == [256, 512, 640]
+    assert [row["mine"] for row in seen] == [256, 512, 640]
+
+
+def test_steps_that_do_not_divide_are_rounded_up(cartpole):
+    assert rljax.ppo(cartpole, total_env_steps=33, **SMALL).num_iterations == 2
+
+
+def test_chunks_do_not_change_the_bits(agent):
+    small, _ = rljax.train(agent, jax.random.key(0), chunk_iterations=3)
+    large, _ = rljax.train(agent, jax.random.key(0), chunk_iterations=10)
+    by_hand = jax.jit(agent.init)(jax.random.key(0))
+    assert _bytes(small) == _bytes(large)
+    for _ in range(10):
+        by_hand, _ = jax.jit(agent.step)(by_hand)
+    for one, other in zip(_leaves(small), _leaves(by_hand), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_state_handed_in_stays_usable(agent):
+    state = agent.init(jax.random.key(0))
+    rljax.train(agent, state, chunk_iterations=10)
+    assert np.isfinite(np.asarray(state.worker.obs)).all()
+
+
+def test_a_population_has_rows_of_lists(agent):
+    population = rljax.vmap(agent)
+    _, history = rljax.train(population, jax.random.split(jax.random.key(0), 3), chunk_iterations=5)
+    assert history["losses/entropy"].shape == (2, 3)
+    assert history["env_steps"].shape == (2,)
+
+
+def test_episode_means_are_weighted_by_episodes_and_absent_without_any(agent):
+    metrics = {
+        "charts/episodes": np.array([1.0, 3.0, 0.0]),
+        "charts/episodic_return": np.array([10.0, 20.0, np.nan]),
+        "losses/entropy": np.array([1.0, 2.0, 3.0]),
+    }
+    row = training.summarize(agent, metrics, 3, 1.0)
+    assert row["charts/episodic_return"] == 17.5 and row["charts/episodes"] == 4
+    assert row["losses/entropy"] == 2.0
+    none = {name: values[2:] for name, values in metrics.items()}
+    assert training.summarize(agent, none, 3, 1.0)["charts/episodic_return"] is None
+
+
+@pytest.mark.parametrize(
+    ("where", "named"), [("obs", "an observation"), ("reward", "a reward")]
+)
+def test_what_an_environment_poisons_stops_the_run_and_is_named(where, named):
+    agent = rljax.ppo(Poisoned(where), total_env_steps=32 * 10, **SMALL)
+    rows = []
+    with pytest.raises(NonFiniteError, match=rf"{named} .*iteration 3 \(env steps 96\)") as caught:
+        rljax.train(
+            agent, jax.random.key(0), chunk_iterations=2, hooks=[lambda s, r: rows.append(r)]
+        )
+    assert "params/" in str(caught.value)
+    assert len(rows) == 1, "the chunk before the poison, and no other, reaches the hooks"
+
+
+def test_a_gradient_that_explodes_is_named(cartpole):
+    agent = rljax.ppo(
+        cartpole, total_env_steps=320, hparams=rljax.ppo.Hparams(value_coef=float("inf")), **SMALL
+    )
+    with pytest.raises(NonFiniteError, match="a gradient is not finite in iteration 1"):
+        rljax.train(agent, jax.random.key(0))
+
+
+def test_an_interrupt_keeps_the_work(agent):
+    def interrupt(state, row):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    state, history = rljax.train(agent, jax.random.key(0), chunk_iterations=2, hooks=[interrupt])
+    assert int(state.iteration) == 2 and len(history["env_steps"]) == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_nothing_compiles_after_the_first_chunk(agent):
+    compiled = []
+    with jax.log_compiles(False):
+        for state, row in training.iterate(agent, agent.init(jax.random.key(0)), 3):
+            compiled.append(training._are_finite._cache_size())
+    assert compiled[1:] == [compiled[0]] * 3
+
+
+def _leaves(state):
+    state = jax.tree.map(
+        lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x,
+        state,
+    )
+    return [np.asarray(x) for x in jax.tree.leaves(state)]
+
+
+def _bytes(state):
+    return [x.tobytes() for x in _leaves(state)]
