@@ -222,7 +222,7 @@ def _keep_compiled_programs() -> None:
     """Keep XLA's programs in the user's cache directory: a second start need not compile."""
     import jax
 
-    if jax.config.read("jax_compilation_cache_dir") is None:
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         caches = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
         jax.config.update("jax_compilation_cache_dir", str(caches / "rljax"))
 

@@ -2,20 +2,23 @@
 
 import os
 import warnings
-from pathlib import Path
 
-# Set before JAX is imported, and in the environment so that subprocesses share the cache, too.
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rljax" / "test-jax"
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+# Before JAX is imported, and in the environment so that subprocesses share the cache, too.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR",
+    os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "rljax", "test-jax"
+    ),
+)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
 
-from rljax.envs import spaces  # noqa: E402
-from rljax.types import Extras, Transition  # noqa: E402
+from rljax.envs import spaces
+from rljax.types import Extras, Transition
 
 
 class Walk:

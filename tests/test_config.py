@@ -95,7 +95,13 @@ def test_names_are_checked_before_jax_is_imported(write):
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("64", 64), ("1e-3", 1e-3), ("true", True), ("[8, 8]", [8, 8]), ("CartPole-v1", "CartPole-v1")],
+    [
+        ("64", 64),
+        ("1e-3", 1e-3),
+        ("true", True),
+        ("[8, 8]", [8, 8]),
+        ("CartPole-v1", "CartPole-v1"),
+    ],
 )
 def test_a_flag_is_read_as_toml_would_be(text, value):
     assert config.parse(text) == value

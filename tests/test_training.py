@@ -95,9 +95,7 @@ def test_episode_means_are_weighted_by_episodes_and_absent_without_any(agent):
     assert training.summarize(agent, none, 3, 1.0)["charts/episodic_return"] is None
 
 
-@pytest.mark.parametrize(
-    ("where", "named"), [("obs", "an observation"), ("reward", "a reward")]
-)
+@pytest.mark.parametrize(("where", "named"), [("obs", "an observation"), ("reward", "a reward")])
 def test_what_an_environment_poisons_stops_the_run_and_is_named(where, named):
     agent = rljax.ppo(Poisoned(where), total_env_steps=32 * 10, **SMALL)
     rows = []
@@ -127,11 +125,19 @@ def test_an_interrupt_keeps_the_work(agent):
 
 
 def test_nothing_compiles_after_the_first_chunk(agent):
-    compiled = []
-    with jax.log_compiles(False):
-        for state, row in training.iterate(agent, agent.init(jax.random.key(0)), 3):
-            compiled.append(training._are_finite._cache_size())
-    assert compiled[1:] == [compiled[0]] * 3
+    programs, counts = [], []
+
+    def listen(event, seconds, **_):
+        if event == "/jax/core/compile/jaxpr_to_mlir_module_duration":
+            programs.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        for _ in training.iterate(agent, agent.init(jax.random.key(0)), 3):
+            counts.append(len(programs))
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert counts[0] > 0 and counts == [counts[0]] * 4
 
 
 def _leaves(state):

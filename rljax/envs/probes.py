@@ -61,7 +61,7 @@ class Ring:
     episode, instead of the last one of the episode that was cut off, blurs all values into one.
     """
 
-    size: int = 4
+    size: int = 8
     limit: int = 2
     name = "Ring"
     action_space = spaces.Discrete(2)

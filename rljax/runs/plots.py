@@ -77,9 +77,11 @@ def _curve(axes, members: Sequence[RunDirectory], label: str, colour: str, alone
     steps, training = _together([series(r, TRAINING) for r in rows])
     thin = {"color": colour, "linewidth": 0.9, "alpha": 0.4}
     if len(steps):
-        with np.errstate(invalid="ignore"):
-            middle = np.array([interquartile_mean(v[~np.isnan(v)]) for v in training])
-        axes.plot(steps, middle, label="episodes ended while training" if alone else None, **thin)
+        some = ~np.isnan(training).all(1)  # rows in which an episode ended
+        middle = [interquartile_mean(v[~np.isnan(v)]) for v in training[some]]
+        axes.plot(
+            steps[some], middle, label="episodes ended while training" if alone else None, **thin
+        )
     steps, evaluated = _together([series(r, EVALUATED) for r in rows])
     if not len(steps):
         return

@@ -86,20 +86,18 @@ def program(env, env_steps: int, options: tuple):
     return agent, jax.jit(run, **jit)
 
 
-def train(env, env_steps: int, hparams: dict | None = None, **options):
+def train(env, env_steps: int, *, hparams: dict | None = None, **options):
     """The agent, and the state and the metrics [iterations] of each seed."""
     agent, run = program(env, env_steps, tuple(options.items()))
     hparams = replace(agent.hparams, **(hparams or {}))
     return agent, [run(jax.random.key(seed), hparams) for seed in SEEDS]
 
 
-def worst_return(env, env_steps: int, hparams: dict | None = None, **options) -> float:
-    """The mean return of *sampled* actions after training, of the worst seed."""
-    agent, runs = train(env, env_steps, hparams, **options)
-    return min(
-        float(rljax.evaluate(agent, state, jax.random.key(9), 256, False).returns.mean())
-        for state, _ in runs
-    )
+def worst_return(*args, **options) -> float:
+    """The return per episode in the last iterations, actions sampled, of the worst seed."""
+    _, runs = train(*args, **options)
+    # All episodes of a probe are equally long, so that this mean leans towards none.
+    return min(metrics["charts/episodic_return"][-4:].mean() for _, metrics in runs)
 
 
 def values(env, observations, env_steps: int, **options) -> np.ndarray:
@@ -118,7 +116,7 @@ VALUES = {
         clock,
         np.cumsum(GAMMA**clock)[::-1],
     ),
-    "ring": (probes.Ring(), clock[:4], GAMMA ** np.array([3, 2, 1, 0]) / (1 - GAMMA**4)),
+    "ring": (probes.Ring(), np.arange(8), GAMMA ** np.arange(8)[::-1] / (1 - GAMMA**8)),
     "observed": (probes.ObservedReward(), seen[:, None], seen),
     "delayed": (probes.DelayedReward(), clock[:3], GAMMA ** np.array([2, 1, 0])),
 }
@@ -143,7 +141,7 @@ def test_a_clipped_value_loss_still_finds_the_values():
 def test_a_wrong_bootstrap_gives_wrong_values(fault, name):
     env, observations, expected = VALUES[name]
     found = values(fault(env), observations, 30_000)
-    assert (np.abs(found - expected).max(axis=1) > 0.1 * expected.max()).all()
+    assert (np.abs(found / expected - 1).max(axis=1) > 0.1).all()
 
 
 match, delayed, recall = probes.MatchingAction(), probes.DelayedReward(), probes.Recall()
@@ -179,8 +177,13 @@ def test_policies_earn_the_reward(name):
 def test_agents_without_what_it_takes_do_not(name, hparams, options):
     env, env_steps, threshold, usual = SOLVED[name]
     chance = {"match": 1 / 3, "delayed": 0.5, "recall gru": 0.0, "faint": -0.75}[name]
-    earned = worst_return(env, env_steps, hparams, **{**usual, **options})
+    earned = worst_return(env, env_steps, hparams=hparams, **{**usual, **options})
     assert earned < (threshold + chance) / 2
+
+
+def test_memory_is_carried_through_evaluation():
+    agent, runs = train(recall, 20_000, network="gru")
+    assert (rljax.evaluate(agent, runs[0][0], jax.random.key(0)).returns == 1.0).all()
 
 
 def test_the_kl_options_take_hold():

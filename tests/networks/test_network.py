@@ -1,3 +1,5 @@
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,13 @@ from rljax.networks.modules import Conv3x3
 HEAD = head(Discrete(3))
 FLAT, PIXELS = Box(-1, 1, (4,)), Box(0, 1, (5, 4, 2))
 KEY = jax.random.key(0)
+
+
+@cache
+def build(space, kind="auto", act_head=HEAD, normalize=False):
+    """A small network, its initial parameters and its compiled apply."""
+    net = network(space, act_head, kind, hidden=(6,), normalize_observations=normalize)
+    return net, jax.jit(net.init)(KEY), jax.jit(net.apply)
 
 
 def zeros(tree):
@@ -44,14 +53,13 @@ def test_shapes_follow_any_leading_axes(space, kind, act_head, memory, leading):
 
 @pytest.mark.parametrize("space, kind", [(FLAT, "mlp"), (FLAT, "gru"), (PIXELS, "cnn")])
 def test_leading_axes_do_not_mix(space, kind):
-    net = network(space, HEAD, kind, hidden=(6,))
-    params = net.init(KEY)
+    net, params, apply = build(space, kind)
     obs = jax.random.uniform(KEY, (2, 3, *space.shape))
     carry = jax.tree.map(
         lambda x: jax.random.normal(KEY, x.shape), net.initial_carry(obs.shape[:2])
     )
-    together = net.apply(params, obs, carry)
-    alone = net.apply(params, obs[1, 2], jax.tree.map(lambda x: x[1, 2], carry))
+    together = apply(params, obs, carry)
+    alone = apply(params, obs[1, 2], jax.tree.map(lambda x: x[1, 2], carry))
     jax.tree.map(
         lambda x, y: np.testing.assert_allclose(x[1, 2], y, rtol=1e-5, atol=1e-6), together, alone
     )
@@ -60,7 +68,7 @@ def test_leading_axes_do_not_mix(space, kind):
 @pytest.mark.parametrize("kind, torsos", [("mlp", 2), ("cnn", 1), ("gru", 1)])
 def test_policy_and_value_share_a_torso_where_promised(kind, torsos):
     net = network(PIXELS, HEAD, kind, hidden=(6,))
-    params = net.init(KEY)["params"]
+    params = jax.eval_shape(net.init, KEY)["params"]
     assert sum(name.startswith(("MLP", "CNN")) for name in params) == torsos
 
 
@@ -69,41 +77,34 @@ def test_policy_and_value_share_a_torso_where_promised(kind, torsos):
     [("normal", True), ("tanh_normal", False)],
 )
 def test_only_a_normal_has_a_deviation_that_ignores_the_observation(kind, std):
-    net = network(FLAT, head(Box(-1, 1, (2,)), kind), hidden=(6,))
-    params = net.init(KEY)
-    (outputs, _), _ = net.apply(params, jax.random.normal(KEY, (5, 4)), ())
+    _, params, apply = build(FLAT, act_head=head(Box(-1, 1, (2,)), kind))
+    (outputs, _), _ = apply(params, jax.random.normal(KEY, (5, 4)), ())
     assert zeros(jnp.ptp(outputs[:, 2:], axis=0)) == std
     assert not zeros(jnp.ptp(outputs[:, :2], axis=0))
 
 
 def test_conv3x3_equals_flax():
     x = jax.random.normal(KEY, (2, 3, 6, 5, 4))
-    ours = Conv3x3(7)
-    variables = ours.init(KEY, x)
-    dense = variables["params"]["Dense_0"]
-    bias = jnp.arange(7.0)
-    theirs = {"kernel": dense["kernel"].reshape(3, 3, 4, 7), "bias": bias}
-    expected = nn.Conv(7, (3, 3), padding="VALID").apply({"params": theirs}, x)
-    got = ours.apply({"params": {"Dense_0": {**dense, "bias": bias}}}, x)
+    weights = {"kernel": jax.random.normal(KEY, (3, 3, 4, 7)), "bias": jnp.arange(7.0)}
+    expected = nn.Conv(7, (3, 3), padding="VALID").apply({"params": weights}, x)
+    weights["kernel"] = weights["kernel"].reshape(-1, 7)
+    got = Conv3x3(7).apply({"params": {"Dense_0": weights}}, x)
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_cnn_sees_where_a_pixel_is():
-    net = network(PIXELS, HEAD, hidden=(6,))
-    params = net.init(KEY)
+    _, params, apply = build(PIXELS, "cnn")
     pixel = jnp.eye(20).reshape(20, 5, 4, 1) * jnp.array([1.0, 0.0])
-    (_, values), _ = net.apply(params, pixel, ())
+    (_, values), _ = apply(params, pixel, ())
     assert len(np.unique(np.round(values, 6))) == 20
 
 
 def test_unrolling_memory_equals_a_loop_that_resets_at_done():
     length, batch = 6, 3
-    net = network(FLAT, HEAD, "gru", hidden=(5,))
-    params = net.init(KEY)
+    net, params, apply = build(FLAT, "gru")
     obs = jax.random.normal(KEY, (length, batch, 4))
     done = np.array([[0, 0, 1], [1, 0, 0], [0, 0, 0], [0, 0, 1], [1, 0, 0], [0, 0, 0]], bool)
-    start = jax.random.normal(KEY, (batch, 5))
-    apply = jax.jit(net.apply)
+    start = jax.random.normal(KEY, (batch, 6))
     carry, expected = start, []
     for t in range(length):
         out, carry = apply(params, obs[t], carry)
@@ -115,11 +116,10 @@ def test_unrolling_memory_equals_a_loop_that_resets_at_done():
 
 
 def test_unrolling_without_memory_is_one_application():
-    net = network(FLAT, HEAD, hidden=(5,))
-    params = net.init(KEY)
-    obs = jax.random.normal(KEY, (3, 2, 4))
-    outputs, values = unroll(net, params, obs, (), jnp.ones((3, 2), bool))
-    expected = net.apply(params, obs, ())[0]
+    net, params, apply = build(FLAT, "mlp")
+    obs = jax.random.normal(KEY, (2, 3, 4))
+    outputs, values = unroll(net._replace(apply=apply), params, obs, (), jnp.ones((2, 3), bool))
+    expected = apply(params, obs, ())[0]
     np.testing.assert_array_equal(outputs, expected[0])
     np.testing.assert_array_equal(values, expected[1])
 
@@ -192,10 +192,13 @@ def test_normalized_standardizes_clips_and_gives_statistics_no_gradient():
 
 
 def test_fresh_statistics_change_nothing():
-    plain, normal = (network(FLAT, HEAD, hidden=(5,), normalize_observations=n) for n in (0, 1))
-    obs = jnp.array([0.1, -2.0, 3.0, 0.0])
-    expected = plain.apply(plain.init(KEY), obs, ())[0][0]
-    np.testing.assert_allclose(normal.apply(normal.init(KEY), obs, ())[0][0], expected, rtol=1e-5)
+    obs = jax.random.normal(KEY, (2, 3, 4))
+    _, params, apply = build(FLAT, "mlp")
+    _, fresh, normalized = build(FLAT, "mlp", normalize=True)
+    expected, _ = apply(params, obs, ())
+    got, _ = normalized(fresh, obs, ())
+    for x, y in zip(got, expected, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,4 @@
 """Frames show what the state says, in the right place and with the right sign."""
-# ruff: noqa: D103
 
 import subprocess
 import sys

@@ -1,0 +1,248 @@
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+import rljax
+from rljax import config
+from rljax.errors import NonFiniteError, RunError, UsageError
+from rljax.runs import checkpoints, directory, experiment, metrics
+
+
+def rows(run):
+    """Rows of a run, without the clock's."""
+    return [{k: v for k, v in r.items() if k != "charts/SPS"} for r in metrics.read(run.metrics)]
+
+
+def final(run):
+    return checkpoints.digest(rljax.load(run.path)[1])
+
+
+def forget(run, after):
+    """What a crash after iteration `after` would have left: no later checkpoint."""
+    for step in run.checkpoints.iterdir():
+        if step.name.isdigit() and int(step.name) > after:
+            shutil.rmtree(step)
+
+
+def test_a_run_directory_describes_itself(finished, tiny):
+    assert finished.load_config() == tiny
+    assert (finished.path / "command.txt").read_text() == "rljax train\n"
+    system = json.loads((finished.path / "system.json").read_text())
+    assert system["packages"]["jax"] == jax.__version__
+    assert [row["iteration"] for row in rows(finished)] == list(range(1, 13))
+    assert [row["env_steps"] for row in rows(finished)] == [32 * i for i in range(1, 13)]
+    evaluated = [r["iteration"] for r in rows(finished) if "evaluation/return_mean" in r]
+    assert evaluated == [4, 8, 12]
+    summary = json.loads(finished.evaluation.read_text())
+    assert np.shape(summary["returns"]) == (2, 4) and len(summary["seeds"]) == 2
+
+
+def test_load_gives_the_agent_and_the_state_that_trained(finished):
+    population, states = rljax.load(finished.path)
+    assert states.iteration.tolist() == [12, 12]
+    result = rljax.evaluate(population, states, jax.random.key(0), num_episodes=3)
+    assert result.returns.shape == (2, 3)
+
+
+def test_a_seed_of_a_population_is_the_run_that_it_would_be_alone(finished, tmp_path):
+    flat = {k: v for k, v in finished.load_config().values().items() if v is not None}
+    flat = {k: list(v) if isinstance(v, tuple) else v for k, v in flat.items()}
+    alone = config.resolve({**flat, "seed": 1, "num_seeds": 1}, {})
+    outcome = experiment.start(alone, tmp_path / "alone")
+    kernel = jax.tree.leaves(outcome.state.learner.params)[0]
+    together = jax.tree.leaves(rljax.load(finished.path)[1].learner.params)[0]
+    np.testing.assert_allclose(kernel, together[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("left_at", [0, 9])
+def test_resumed_is_bit_for_bit_what_it_would_have_been(copy, finished, left_at):
+    forget(copy, left_at)
+    with copy.metrics.open("a") as file:
+        file.write('{"iteration": 13, "env_st')  # cut short by the crash
+    said = []
+    outcome = experiment.resume(copy.path, report=said.append)
+    assert final(copy) == final(finished)
+    assert rows(copy) == rows(finished)
+    assert f"at iteration {left_at}; {12 - left_at} of 12" in said[-1]
+    assert int(outcome.state.iteration[0]) == 12
+
+
+def test_resuming_a_complete_run_does_nothing_and_says_so(copy, finished):
+    said = []
+    experiment.resume(copy.path, report=said.append)
+    assert said == [f"{copy.path} is complete: 12 of 12 iterations are done"]
+    assert rows(copy) == rows(finished)
+
+
+LEAVES = (
+    "key",
+    "hparams/lr",
+    "learner/params/params/value/kernel",
+    "learner/update_state/1/inner_state/1/0/mu/params/value/kernel",
+    "learner/update_state/1/inner_state/1/0/nu/params/value/kernel",
+    "learner/update_state/1/inner_state/1/0/count",
+    "worker/env_state/theta",
+    "worker/obs",
+    "worker/episode_return",
+)
+
+
+@pytest.fixture(scope="module")
+def midway(finished, tiny):
+    """The state after iteration 9, a fresh one, and what three more iterations make of either."""
+    agent = experiment.build(tiny)
+    saved = checkpoints.Checkpoints(finished.checkpoints, read_only=True)
+    state = saved.restore(experiment.template(tiny, agent), 9)
+    saved.close()
+    step = jax.jit(agent.step)
+
+    def finish(state):
+        returns = []
+        for _ in range(3):
+            state, reported = step(state)
+            returns.append(reported["charts/episodic_return"].tolist())
+        return checkpoints.digest(state), str(returns)
+
+    return state, jax.jit(agent.init)(experiment.keys(tiny)), finish
+
+
+@pytest.mark.parametrize("path", LEAVES)
+def test_without_any_one_leaf_the_run_would_end_elsewhere(midway, path):
+    state, fresh, finish = midway
+    assert path in checkpoints.digest(state), sorted(checkpoints.digest(state))
+
+    def drop(where, leaf, new):
+        if jax.tree_util.keystr(where, simple=True, separator="/") != path:
+            return leaf
+        return 2 * new if path.startswith("hparams") else new
+
+    assert finish(jax.tree_util.tree_map_with_path(drop, state, fresh)) != finish(state)
+
+
+def test_a_longer_run_is_a_change_that_resume_takes_and_shows(copy):
+    said = []
+    outcome = experiment.resume(copy.path, {"total_env_steps": str(32 * 14)}, report=said.append)
+    assert "total_env_steps: 384 is now 448" in said
+    assert int(outcome.state.iteration[0]) == 14
+    assert copy.load_config().top.total_env_steps == 448
+
+
+def test_a_change_that_would_make_it_another_run_is_refused_by_name(copy):
+    with pytest.raises(UsageError, match=r"cannot change structure\.num_envs \(from 4 to 8\)"):
+        experiment.resume(copy.path, {"structure.num_envs": "8"})
+
+
+def largest_file(folder):
+    return max((f for f in folder.rglob("*") if f.is_file()), key=lambda f: f.stat().st_size)
+
+
+@pytest.mark.parametrize("harm", ["truncate", "flip", "remove"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(copy, finished, harm):
+    newest = copy.checkpoints / "12"
+    victim = largest_file(newest / "state")
+    data = bytearray(victim.read_bytes())
+    if harm == "truncate":
+        victim.write_bytes(data[: len(data) // 2])
+    elif harm == "flip":
+        data[len(data) // 2] ^= 0xFF
+        victim.write_bytes(data)
+    else:
+        victim.unlink()
+    said = []
+    experiment.resume(copy.path, report=said.append)
+    assert str(newest) in said[0] and "falling back" in said[0] and "\n" not in said[0]
+    assert rows(copy) == rows(finished)
+
+
+def test_with_no_checkpoint_that_can_be_read_it_stops(copy):
+    for step in copy.checkpoints.iterdir():
+        largest_file(step / "state").unlink()
+    with pytest.raises(RunError, match="damaged"):
+        experiment.resume(copy.path)
+    with pytest.raises(RunError, match="damaged"):
+        rljax.load(copy.path)
+
+
+def test_what_a_kill_inside_a_save_leaves_is_ignored_and_cleared(copy, finished):
+    shutil.copytree(copy.checkpoints / "12", copy.checkpoints / "12.orbax-checkpoint-tmp")
+    forget(copy, 9)
+    experiment.resume(copy.path)
+    assert not list(copy.checkpoints.glob("*tmp*"))
+    assert final(copy) == final(finished)
+
+
+def test_the_latest_and_the_best_are_kept(tmp_path, tiny):
+    state = jax.jit(experiment.build(tiny).init)(experiment.keys(tiny))
+    store = checkpoints.Checkpoints(tmp_path / "c", keep=2)
+    for iteration, score in enumerate([1.0, 5.0, 2.0, None, 3.0]):
+        store.save(state.replace(iteration=state.iteration + iteration), score)
+    store.close()
+    store = checkpoints.Checkpoints(tmp_path / "c", keep=2)
+    store.save(state.replace(iteration=state.iteration + 5), 4.0)
+    assert store.iterations() == [1, 4, 5]
+
+
+def test_a_directory_that_exists_is_not_touched(tmp_path, tiny):
+    (tmp_path / "precious").write_text("data")
+    with pytest.raises(RunError, match="exists already"):
+        experiment.start(tiny, tmp_path)
+    assert [f.name for f in tmp_path.iterdir()] == ["precious"]
+
+
+def test_nothing_is_created_for_a_config_that_does_not_fit(tmp_path, tiny):
+    flat = {k: v for k, v in tiny.values().items() if v is not None}
+    flat = {k: list(v) if isinstance(v, tuple) else v for k, v in flat.items()}
+    uneven = config.resolve({**flat, "structure.num_minibatches": 5}, {})
+    with pytest.raises(UsageError, match="num_minibatches"):
+        experiment.start(uneven, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "said"),
+    [
+        (lambda p: None, "does not exist"),
+        (lambda p: p.mkdir(), "is not a run: it has no config.toml"),
+        (lambda p: (p.mkdir(), (p / "config.toml").write_text("env = ")), "damaged config.toml"),
+    ],
+)
+def test_what_is_not_a_run_is_said(tmp_path, prepare, said):
+    prepare(tmp_path / "run")
+    with pytest.raises(RunError, match=said):
+        experiment.resume(tmp_path / "run")
+    with pytest.raises(RunError, match=said):
+        rljax.load(tmp_path / "run")
+
+
+def test_a_damaged_metrics_file_is_named_with_its_line(copy):
+    lines = copy.metrics.read_text().splitlines()
+    copy.metrics.write_text("\n".join([lines[0], "{oops", *lines[2:]]) + "\n")
+    with pytest.raises(RunError, match=r"metrics\.jsonl is damaged in line 2"):
+        metrics.read(copy.metrics)
+
+
+def test_training_that_meets_a_nan_keeps_the_last_finite_checkpoint(tmp_path, tiny):
+    def poison(agent, run):
+        """Blow up the step size after iteration 5, as a bad schedule would."""
+        step = agent.step
+
+        def poisoned(state):
+            state, reported = step(state)
+            bad = (state.iteration >= 5)[:, None]
+            kernel = state.learner.params["params"]["value"]["bias"]
+            params = jax.tree.map(lambda x: x, state.learner.params)
+            params["params"]["value"]["bias"] = jax.numpy.where(bad, np.nan, kernel)
+            return state.replace(learner=state.learner.replace(params=params)), reported
+
+        return agent._replace(step=poisoned)
+
+    agent = poison(experiment.build(tiny), None)
+    run = directory.create(tmp_path / "run", tiny, [])
+    with pytest.raises(NonFiniteError, match="params/value/bias"):
+        experiment._train(tiny, agent, run, experiment.keys(tiny), [])
+    assert [int(p.name) for p in run.checkpoints.iterdir()] == [3]
+    assert [row["iteration"] for row in rows(run)] == [1, 2, 3, 4]
+    assert np.isfinite(np.asarray(jax.tree.leaves(rljax.load(run.path)[1].learner.params)[0])).all()

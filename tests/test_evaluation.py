@@ -1,0 +1,146 @@
+"""Evaluation plays whole episodes, counts each once, and says what it could not finish."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import trim_mean
+
+from rljax.envs import spaces
+from rljax.errors import UsageError
+from rljax.evaluation import Evaluation, evaluate
+from rljax.transforms import vmap
+from rljax.types import Agent, Learner, State
+
+SHORT, LONG = 2, 60
+
+
+@dataclass(frozen=True)
+class Coin:
+    """An episode lasts SHORT or LONG steps; short ones terminate, long ones are truncated.
+
+    The reward is the action, and goes on being paid if an episode is not stopped. The observation
+    is the length.
+    """
+
+    name = "Coin"
+    observation_space = spaces.Discrete(LONG + 1)
+    action_space = spaces.Box(-np.inf, np.inf, ())
+
+    def reset(self, key):
+        length = jnp.where(jax.random.bernoulli(key), LONG, SHORT)
+        return (length, 0), length
+
+    def step(self, key, state, action):
+        length, time = state[0], state[1] + 1
+        over = time >= length
+        return (length, time), length, action, over & (length == SHORT), over & (length == LONG)
+
+
+def act(state, obs, carry, key):
+    """Every action is a parameter plus the number of the step, which only the carry knows."""
+    noise = 0.0 if key is None else jax.random.normal(key, obs.shape)
+    return state.learner.params + carry + noise, carry + 1
+
+
+def totals(parameter: float, lengths):
+    """The return of an episode of that policy."""
+    lengths = np.asarray(lengths)
+    return parameter * lengths + lengths * (lengths - 1) / 2
+
+
+def never(*_):
+    raise AssertionError("evaluation neither starts nor trains an agent")
+
+
+agent = Agent(Coin(), None, never, never, act, jnp.zeros, 1, 1)
+
+
+def state(params) -> State:
+    params = jnp.asarray(params, jnp.float32)
+    return State(jnp.zeros(params.shape, jnp.int32), None, None, Learner(params, ()), None)
+
+
+def test_each_environment_plays_exactly_one_whole_episode():
+    found = evaluate(agent, state(0.5), jax.random.key(0), num_episodes=256)
+    assert found.returns.shape == found.lengths.shape == found.finished.shape == (256,)
+    assert set(np.asarray(found.lengths)) == {SHORT, LONG}
+    assert found.finished.all()
+    np.testing.assert_array_equal(found.returns, totals(0.5, found.lengths))
+    summary = found.summary()
+    assert summary["mean"] == totals(0.5, found.lengths).mean()
+    # Half of all *episodes* are long; of those that finish in a window of LONG steps, 1 in 31 is.
+    assert 0.35 < np.mean(found.lengths == LONG) < 0.65
+
+
+def test_a_population_plays_its_own_episodes_with_its_own_parameters():
+    params = np.array([0.0, 1.0, -2.0])
+    found = evaluate(vmap(agent), state(params), jax.random.key(0), num_episodes=32)
+    assert found.returns.shape == (3, 32)
+    np.testing.assert_array_equal(found.returns, totals(params[:, None], found.lengths))
+    assert len({tuple(row) for row in np.asarray(found.lengths)}) == 3
+    nested = evaluate(vmap(vmap(agent)), state(params[None]), jax.random.key(0), num_episodes=4)
+    assert nested.returns.shape == (1, 3, 4)
+
+
+def test_only_sampled_actions_and_other_keys_change_returns():
+    def returns(seed, deterministic):
+        return np.asarray(evaluate(agent, state(0.5), jax.random.key(seed), 16, deterministic)[0])
+
+    best, sampled = returns(0, True), returns(0, False)
+    np.testing.assert_array_equal(best, returns(0, True))
+    np.testing.assert_array_equal(sampled, returns(0, False))
+    assert (np.abs(best - sampled) > 1e-3).all()
+    assert (best != returns(1, True)).any()
+
+
+def test_members_of_a_population_sample_different_actions():
+    found = evaluate(vmap(agent), state([0.0, 0.0]), jax.random.key(0), 64, deterministic=False)
+    noise = np.asarray(found.returns - totals(0.0, found.lengths))
+    both_short = np.asarray((found.lengths == SHORT).all(axis=0))
+    assert both_short.any()
+    assert len(np.unique(noise[:, both_short])) == 2 * both_short.sum()
+
+
+def test_episodes_beyond_max_steps_are_cut_off_and_reported():
+    found = evaluate(agent, state(0.0), jax.random.key(0), num_episodes=32, max_steps=10)
+    cut = ~np.asarray(found.finished)
+    assert 0 < cut.sum() < 32
+    np.testing.assert_array_equal(found.lengths, np.where(cut, 10, SHORT))
+    np.testing.assert_array_equal(found.returns, totals(0.0, found.lengths))
+    assert found.summary()["unfinished"] == cut.sum()
+
+
+def test_a_summary_is_of_all_episodes_and_of_each_member():
+    # Within the middle half, and outside of it, as few as one value differs from the mean.
+    returns = np.array([[0.0, 1.0, 2.0, 100.0], [3.0, 4.0, 5.0, -50.0]], np.float32)
+    evaluation = Evaluation(returns, np.full((2, 4), 7), np.ones((2, 4), bool))
+    summary = evaluation.summary()
+    assert summary == {
+        "mean": returns.mean(),
+        "iqm": 2.5,
+        "std": pytest.approx(returns.std()),
+        "episodes": 8,
+        "env_steps": 56,
+        "returns": returns.tolist(),
+        "seeds": [
+            {
+                "mean": row.mean(),
+                "iqm": trim_mean(row, 0.25),
+                "std": pytest.approx(row.std()),
+            }
+            for row in returns
+        ],
+    }
+    assert summary["iqm"] == trim_mean(returns.ravel(), 0.25)
+    alone = jax.tree.map(lambda x: x[0], evaluation).summary()
+    assert alone.keys() == {"mean", "iqm", "std", "episodes", "env_steps", "returns"}
+    assert alone["iqm"] == 1.5
+
+
+@pytest.mark.parametrize("counts", [{"num_episodes": 0}, {"max_steps": 0}, {"num_episodes": 2.0}])
+def test_counts_below_one_are_refused(counts):
+    with pytest.raises(UsageError, match=next(iter(counts))):
+        evaluate(agent, state(0.0), jax.random.key(0), **counts)
