@@ -5,7 +5,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
@@ -39,7 +40,9 @@ def train(config: Path, run_dir: Path | None, flags: Sequence[str]) -> None:
     _keep_compiled_programs()
     from rljax.runs import experiment
 
-    _finish(experiment.start(resolved, run_dir, sys.argv, _hooks))
+    with _watched() as hooks:
+        outcome = experiment.start(resolved, run_dir, sys.argv, hooks)
+    _finish(outcome)
 
 
 @cli.command(context_settings=ANY_FLAGS)
@@ -56,7 +59,9 @@ def resume(run: str, flags: Sequence[str]) -> None:
     _keep_compiled_programs()
     from rljax.runs import experiment
 
-    _finish(experiment.resume(run, parse_flags(flags), _hooks, _say))
+    with _watched() as hooks:
+        outcome = experiment.resume(run, parse_flags(flags), hooks, _say)
+    _finish(outcome)
 
 
 @cli.command("eval")
@@ -227,13 +232,19 @@ def _keep_compiled_programs() -> None:
         jax.config.update("jax_compilation_cache_dir", str(caches / "rljax"))
 
 
-def _hooks(agent, run):
-    """The display and the curve of a training run."""
+@contextmanager
+def _watched() -> Iterator[Callable]:
+    """The hooks that show and draw a training run; the display closes when the context does."""
     from rljax.runs.terminal import Display
 
-    _say(_plan(agent, run))
-    display = click.get_current_context().with_resource(Display(agent))
-    return [display, *([_Curve(run)] if run.load_config().logging.plot else [])]
+    with ExitStack() as stack:
+
+        def hooks(agent, run):
+            _say(_plan(agent, run))
+            display = stack.enter_context(Display(agent))
+            return [display, *([_Curve(run)] if run.load_config().logging.plot else [])]
+
+        yield hooks
 
 
 def _plan(agent, run) -> str:

@@ -71,7 +71,7 @@ def test_each_environment_plays_exactly_one_whole_episode():
     np.testing.assert_array_equal(found.returns, totals(0.5, found.lengths))
     summary = found.summary()
     assert summary["mean"] == totals(0.5, found.lengths).mean()
-    # Half of all *episodes* are long; of those that finish in a window of LONG steps, 1 in 31 is.
+    # Half of all episodes are long; of those that finish in a window of time, hardly any are.
     assert 0.35 < np.mean(found.lengths == LONG) < 0.65
 
 
@@ -114,7 +114,6 @@ def test_episodes_beyond_max_steps_are_cut_off_and_reported():
 
 
 def test_a_summary_is_of_all_episodes_and_of_each_member():
-    # Within the middle half, and outside of it, as few as one value differs from the mean.
     returns = np.array([[0.0, 1.0, 2.0, 100.0], [3.0, 4.0, 5.0, -50.0]], np.float32)
     evaluation = Evaluation(returns, np.full((2, 4), 7), np.ones((2, 4), bool))
     summary = evaluation.summary()

@@ -59,7 +59,7 @@ def test_hyperparameters_are_one_number_for_all_or_one_for_each(agent, lr):
 def test_hyperparameters_for_another_number_of_members_are_refused(agent, shape):
     hparams = replace(agent.hparams, lr=np.ones(shape))
     with pytest.raises(UsageError, match="lr"):
-        rljax.vmap(agent).init(keys(Q), hparams)
+        jax.eval_shape(rljax.vmap(agent).init, keys(Q), hparams)
 
 
 def test_a_population_of_populations_is_one_of_all_their_members(agent):

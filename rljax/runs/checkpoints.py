@@ -87,7 +87,8 @@ class Checkpoints:
     def restore_latest(self, like: State) -> tuple[State | None, list[str]]:
         """The newest state that can be read, and a sentence for each that cannot.
 
-        The state is None where nothing was saved. Raises RunError when there are checkpoints and none can be read.
+        The state is None where nothing was saved. Raises RunError when there are checkpoints and
+        none can be read.
         """
         damage: list[str] = []
         for iteration in reversed(self.iterations()):

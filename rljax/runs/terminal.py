@@ -37,6 +37,7 @@ class Display:
         self._latest: dict[str, Any] = {}
         self._began = time.perf_counter()
         self._printed = -SECONDS_BETWEEN_LINES
+        self._spinner = Spinner("dots")
         self._bar = Progress(
             TextColumn("{task.completed:,}/{task.total:,} steps"),
             BarColumn(),
@@ -68,8 +69,8 @@ class Display:
 
     def _picture(self) -> Any:
         if not self._latest:
-            clock = time.perf_counter() - self._began
-            return Spinner("dots", Text(f"compiling {clock:.0f} s"))
+            self._spinner.update(text=f"compiling {time.perf_counter() - self._began:.0f} s")
+            return self._spinner
         table = Table.grid(padding=(0, 2))
         for name in TABLE:
             if name in self._latest:

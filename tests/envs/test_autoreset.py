@@ -10,12 +10,12 @@ from rljax.envs.autoreset import autoreset, reset, step
 KEYS = jax.random.split(jax.random.key(0), 300)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=0)
 def play(env, action):
     """300 steps of one action: what each was from, and what it returned."""
 
     def advance(before, key):
-        state, obs, *rest = autoreset(env, key, before[0], jnp.int32(action))
+        state, obs, *rest = autoreset(env, key, before[0], action)
         return (state, obs), (before, (state, obs), *rest)
 
     return jax.lax.scan(advance, reset(env, jax.random.key(1)), KEYS)[1]

@@ -1,0 +1,163 @@
+"""What PPO cannot use it refuses when it is built, in one sentence that says what to write."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import rljax
+from rljax.agents.ppo import Hparams
+from rljax.envs import spaces
+from rljax.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Untouched:
+    """An environment of any spaces that must not be looked at any further."""
+
+    observation_space: Any = spaces.Box(-1.0, 1.0, (2,))
+    action_space: Any = spaces.Discrete(2)
+    name = "Untouched"
+
+    def reset(self, key):
+        raise AssertionError("the environment was reset before all arguments were checked")
+
+    def step(self, key, state, action):
+        raise AssertionError("the environment was stepped before all arguments were checked")
+
+
+def build(env=None, **options):
+    counts = {"num_envs": 4, "rollout_length": 8, "num_minibatches": 2, "hidden": (8,)}
+    return rljax.ppo(env or Untouched(), **{**counts, **options})
+
+
+def refusal(caplog, *args, **options) -> str:
+    """The one sentence that refuses these arguments, without a compilation."""
+    with jax.log_compiles(), pytest.raises(UsageError) as error:
+        build(*args, **options)
+    assert not [line for line in caplog.messages if line.startswith("Compiling")]
+    message = str(error.value)
+    assert "\n" not in message and len(message) < 250
+    return message
+
+
+COUNTS = (
+    "num_envs",
+    "rollout_length",
+    "num_epochs",
+    "num_minibatches",
+    "total_env_steps",
+    "sequence_length",
+)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("count", [0, -2, True, 2.0, "8"])
+def test_counts_are_whole_numbers_of_at_least_1(caplog, name, count):
+    expected = f"{name} must be a whole number of at least 1, not {count!r}"
+    assert refusal(caplog, **{name: count}) == expected
+
+
+@pytest.mark.parametrize("hidden", [(0,), (8, -8), (8.0,), (True,)])
+def test_layers_have_whole_sizes_of_at_least_1(caplog, hidden):
+    assert "hidden" in refusal(caplog, hidden=hidden)
+
+
+def test_a_memory_has_a_size(caplog):
+    message = refusal(caplog, network="gru", hidden=())
+    assert "hidden" in message and "gru" in message
+
+
+batch = "num_envs x rollout_length / sequence_length"
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        # The counts that do not fit, then those that would.
+        ({"num_minibatches": 3}, [f"{batch} = 32", "num_minibatches = 3", "30 or 33", "2 or 4"]),
+        ({"num_minibatches": 64}, [f"{batch} = 32", "num_minibatches = 64", "64", "32"]),
+        (
+            {"num_minibatches": 3, "network": "gru"},
+            [f"{batch} = 4", "num_minibatches = 3", "3 or 6", "2 or 4"],
+        ),
+        ({"sequence_length": 3}, ["rollout_length = 8", "sequence_length = 3", "6 or 9", "2 or 4"]),
+        ({"sequence_length": 16}, ["rollout_length = 8", "sequence_length = 16", "16", "8"]),
+        (
+            {"sequence_length": 4, "num_minibatches": 16},
+            [f"{batch} = 8", "num_minibatches = 16", "16", "8"],
+        ),
+    ],
+)
+def test_counts_that_do_not_divide_name_both_and_the_nearest_that_do(caplog, options, named):
+    message = refusal(caplog, **options)
+    assert all(part in message for part in named), message
+    assert "32 or 32" not in message and "8 or 8" not in message
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"objective": "clp"}, ["objective 'clp'", "did you mean 'clip'?"]),
+        ({"objective": "klpenalty"}, ["did you mean 'kl_penalty'?"]),
+        ({"objective": "xyz"}, ["there is clip, kl_penalty"]),
+        ({"objective": 1}, ["objective 1", "there is clip, kl_penalty"]),
+        ({"network": "gur"}, ["network 'gur'", "did you mean 'gru'?"]),
+        ({"network": "transformer"}, ["there is auto, cnn, gru, mlp"]),
+        ({"network": None}, ["network None", "there is auto, cnn, gru, mlp"]),
+        ({"activation": "rleu"}, ["activation 'rleu'", "did you mean 'relu'?"]),
+        ({"activation": "xyz"}, ["there is elu, gelu, relu, silu, tanh"]),
+        ({"distribution": "tanhnormal"}, ["distribution", "did you mean 'tanh_normal'?"]),
+        ({"hparams": {"lr": 1e-3}}, ["hparams", "Hparams", "dict"]),
+    ],
+)
+def test_misspelt_choices_name_the_nearest(caplog, options, named):
+    message = refusal(caplog, **options)
+    assert all(part in message for part in named), message
+
+
+box = spaces.Box(-np.inf, np.inf, (2,))
+
+
+@pytest.mark.parametrize(
+    ("env", "options", "named"),
+    [
+        (
+            Untouched(spaces.Dict({"camera": box, "speed": spaces.Discrete(3)})),
+            {},
+            ["ppo", "observations", "camera: Box(2,) float32", "speed: Discrete(3)", "Discrete"],
+        ),
+        (
+            Untouched(spaces.Box(-1, 1, (2, 3, 4, 5))),
+            {},
+            ["ppo", "observations", "Box(2, 3, 4, 5)", "at most three axes"],
+        ),
+        (Untouched(), {"network": "cnn"}, ["network 'cnn'", "Box(2,)", "use 'mlp'"]),
+        (Untouched(spaces.Discrete(3)), {"network": "cnn"}, ["network 'cnn'", "Discrete(3)"]),
+        (
+            Untouched(action_space=spaces.Dict({"arm": box})),
+            {},
+            ["ppo", "action", "arm: Box(2,) float32"],
+        ),
+        (
+            Untouched(action_space=spaces.Box(-1, 1, (2, 2))),
+            {},
+            ["ppo", "action", "Box(2, 2)", "one axis"],
+        ),
+        (
+            Untouched(action_space=box),
+            {"distribution": "tanh_normal"},
+            ["tanh_normal", "finite bounds", "Box(2,)", "use distribution 'normal'"],
+        ),
+    ],
+)
+def test_spaces_that_do_not_fit_are_described(caplog, env, options, named):
+    message = refusal(caplog, env, **options)
+    assert all(part in message for part in named), message
+
+
+def test_what_fits_gets_as_far_as_the_environment():
+    with pytest.raises(AssertionError, match="reset before"):
+        build(hparams=Hparams(lr=1e-3), sequence_length=4)
