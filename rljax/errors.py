@@ -27,17 +27,18 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def check_divides(what: str, count: int, by_what: str, divisor: int) -> None:
-    """Refuse a count that `divisor` does not divide, with the nearest counts that would do."""
-    if count % divisor:
-        below = count // divisor * divisor
-        choices = f"{below} or {below + divisor}" if below else f"{divisor}"
-        divisors = sorted(d for d in range(1, count + 1) if count % d == 0)
-        lower = max(d for d in divisors if d < divisor) if divisor > 1 else 1
-        higher = min((d for d in divisors if d > divisor), default=count)
-        raise UsageError(
-            f"{what} = {count} does not divide by {by_what} = {divisor}: "
-            f"make {what} {choices}, or {by_what} {lower} or {higher}"
-        )
+    """Refuse a count that `divisor` does not divide, with the nearest values of both that would."""
+    if count % divisor == 0:
+        return
+    counts = [c for c in (count // divisor * divisor, (count // divisor + 1) * divisor) if c]
+    divisors = [d for d in range(1, count + 1) if count % d == 0]
+    nearby = [max((d for d in divisors if d < divisor), default=0)]
+    nearby += [min((d for d in divisors if d > divisor), default=0)]
+    raise UsageError(
+        f"{what} = {count} does not divide by {by_what} = {divisor}: "
+        f"make {what} {' or '.join(map(str, counts))}, "
+        f"or {by_what} {' or '.join(str(d) for d in nearby if d)}"
+    )
 
 
 def check_positive(**counts: int) -> None:

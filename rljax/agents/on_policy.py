@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax.errors import check_positive
-from rljax.networks.network import Network, reset_carry
+from rljax.networks import ActorCritic, reset_carry
 from rljax.rollout import episode_metrics, rollout, start
 from rljax.types import (
     Agent,
@@ -15,7 +15,6 @@ from rljax.types import (
     Key,
     Learner,
     MissingField,
-    Policy,
     State,
     Update,
 )
@@ -23,9 +22,7 @@ from rljax.types import (
 
 def on_policy(
     env: Environment,
-    network: Network,
-    policy: Policy,
-    mode: Callable,
+    actor_critic: ActorCritic,
     update: Callable[[Hparams], Update],
     hparams: Hparams,
     num_envs: int,
@@ -35,9 +32,7 @@ def on_policy(
     """Assemble an agent that learns from its own latest experience.
 
     Args:
-        network: gives the parameters and the recurrent carry.
-        policy: acts while learning, `(params, obs, carry, key) -> (action, extras, carry)`.
-        mode: acts at its best, `(params, obs, carry) -> (action, carry)`.
+        actor_critic: acts, while learning and at its best.
         update: from hyperparameters to the update; called while tracing, so they may be traced.
         hparams: the default hyperparameters.
         num_envs: environments N stepped side by side.
@@ -50,6 +45,7 @@ def on_policy(
         num_envs=num_envs, rollout_length=rollout_length, total_env_steps=total_env_steps
     )
     env_steps_per_iteration = num_envs * rollout_length
+    network, policy = actor_critic.net, actor_critic.policy
 
     def init(key: Key, hparams: Hparams = hparams) -> State:
         key, key_params, key_update, key_env = jax.random.split(key, 4)
@@ -89,7 +85,7 @@ def on_policy(
 
     def act(state: State, obs, carry, key: Key | None):
         if key is None:
-            return mode(state.learner.params, obs, carry)
+            return actor_critic.mode(state.learner.params, obs, carry)
         action, _, carry = policy(state.learner.params, obs, carry, key)
         return action, carry
 

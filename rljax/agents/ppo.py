@@ -5,13 +5,20 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from rljax import networks, ops
 from rljax.agents.on_policy import on_policy
 from rljax.errors import UsageError, check_divides, check_positive, nearest
 from rljax.types import Agent, Batch, Environment, Key, Update
-from rljax.updates import adaptive_kl, chain, epochs, gae, gradient, observation_statistics
+from rljax.updates import (
+    adaptive_kl,
+    chain,
+    clipped_adam,
+    epochs,
+    gae,
+    gradient,
+    observation_statistics,
+)
 
 OBJECTIVES = ("clip", "kl_penalty")
 
@@ -90,16 +97,13 @@ def ppo(
     Raises:
         UsageError: for spaces, names and counts that do not fit, in one sentence.
     """
-    hparams = hparams or Hparams()
     if objective not in OBJECTIVES:
         raise UsageError(f"objective {objective!r} is not known{nearest(objective, OBJECTIVES)}")
     check_positive(num_epochs=num_epochs, num_minibatches=num_minibatches)
-    head = networks.head(env.action_space, distribution, agent="ppo")
-    net = networks.network(
-        env.observation_space, head, network, hidden, activation, normalize_observations, "ppo"
+    ac = networks.actor_critic(
+        env, network, hidden, activation, distribution, normalize_observations, agent="ppo"
     )
-    recurrent = bool(jax.tree.leaves(net.initial_carry((1,))))
-    length = sequence_length or (rollout_length if recurrent else 1)
+    length = sequence_length or (rollout_length if ac.recurrent else 1)
     check_divides("rollout_length", rollout_length, "sequence_length", length)
     check_divides(
         "num_envs x rollout_length / sequence_length",
@@ -107,61 +111,28 @@ def ppo(
         "num_minibatches",
         num_minibatches,
     )
-    env_steps_per_iteration = num_envs * rollout_length
-    num_iterations = -(-total_env_steps // env_steps_per_iteration)
+    num_iterations = -(-total_env_steps // (num_envs * rollout_length))
     num_gradient_steps = num_iterations * num_epochs * num_minibatches
 
-    def policy(params, obs, carry, key):
-        (outputs, _), carry = net.apply(params, obs, carry)
-        dist = head.distribution(outputs)
-        raw = dist.sample(key)
-        return head.action(raw), {"raw_action": raw, "log_prob": dist.log_prob(raw)}, carry
-
-    def mode(params, obs, carry):
-        (outputs, _), carry = net.apply(params, obs, carry)
-        return head.action(head.distribution(outputs).mode()), carry
-
-    def value(params, obs, carry):
-        (_, values), carry = net.apply(params, obs, carry)
-        return values, carry
-
-    def outputs(params, batch):
-        return net.apply(params, batch.obs, batch.extras["carry"])[0][0]
-
-    def kl(old_outputs, new_outputs):
-        return head.distribution(old_outputs).kl(head.distribution(new_outputs))
-
-    def optimizer(hp: Hparams) -> optax.GradientTransformation:
-        lr = optax.linear_schedule(hp.lr, 0.0, num_gradient_steps) if anneal_lr else hp.lr
-        return optax.chain(
-            optax.clip_by_global_norm(hp.max_grad_norm), optax.adam(lr, eps=hp.adam_eps)
-        )
-
-    def ppo_loss(hp: Hparams):
-        def loss(params, batch: Batch, key: Key):
-            extras = batch.extras
-            carry = jax.tree.map(lambda x: x[0], extras["carry"])
-            new_outputs, values = networks.unroll(net, params, batch.obs, carry, batch.done)
-            dist = head.distribution(new_outputs)
-            log_ratio = dist.log_prob(extras["raw_action"]) - extras["log_prob"]
-            advantage = extras["advantage"]
+    def loss(hp: Hparams):
+        def ppo_loss(params, batch: Batch, key: Key):
+            old = batch.extras
+            pi, outputs, value = ac.unroll(params, batch)
+            log_ratio = pi.log_prob(old["raw_action"]) - old["log_prob"]
+            advantage = old["advantage"]
             if standardize_advantages:
                 advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
             if objective == "clip":
                 policy_loss = ops.clipped_surrogate(log_ratio, advantage, hp.clip_eps)
             else:
-                moved = kl(extras["old_outputs"], new_outputs)
-                policy_loss = ops.penalized_surrogate(
-                    log_ratio, advantage, moved, extras["kl_coef"]
-                )
+                kl = ac.kl(old["old_outputs"], outputs)
+                policy_loss = ops.penalized_surrogate(log_ratio, advantage, kl, old["kl_coef"])
             if clip_value:
-                value_loss = ops.clipped_value_loss(
-                    values, extras["value"], extras["target"], hp.clip_eps
-                )
+                value_loss = ops.clipped_value_loss(value, old["value"], old["target"], hp.clip_eps)
             else:
-                value_loss = ops.value_loss(values, extras["target"])
+                value_loss = ops.value_loss(value, old["target"])
             policy_loss, value_loss = policy_loss.mean(), value_loss.mean()
-            entropy = dist.entropy(key).mean()
+            entropy = pi.entropy(key).mean()
             return policy_loss + hp.value_coef * value_loss - hp.entropy_coef * entropy, {
                 "losses/policy_loss": policy_loss,
                 "losses/value_loss": value_loss,
@@ -170,28 +141,30 @@ def ppo(
                 "losses/clipfrac": (jnp.abs(jnp.expm1(log_ratio)) > hp.clip_eps).mean(),
             }
 
-        return loss
+        return ppo_loss
 
     def update(hp: Hparams) -> Update:
-        def too_far(metrics):
+        def moved_too_far(metrics):
             return metrics["losses/approx_kl"] > 1.5 * hp.target_kl
 
+        anneal_over = num_gradient_steps if anneal_lr else None
+        optimizer = clipped_adam(hp.lr, hp.max_grad_norm, hp.adam_eps, anneal_over)
         fit = epochs(
-            gradient(ppo_loss(hp), optimizer(hp)),
+            gradient(loss(hp), optimizer),
             num_epochs,
             num_minibatches,
             length,
-            stop=too_far if stop_at_kl else None,
+            stop=moved_too_far if stop_at_kl else None,
         )
         if objective == "kl_penalty":
-            fit = adaptive_kl(fit, outputs, kl, hp.target_kl, hp.kl_coef)
-        parts = [gae(value, hp.gamma, hp.gae_lambda), fit]
+            fit = adaptive_kl(fit, ac.outputs, ac.kl, hp.target_kl, hp.kl_coef)
+        parts = [gae(ac.value, hp.gamma, hp.gae_lambda), fit]
         if normalize_observations:
-            parts.append(observation_statistics(net.encode))
+            parts.append(observation_statistics(ac.net.encode))
         return chain(*parts)
 
     return on_policy(
-        env, net, policy, mode, update, hparams, num_envs, rollout_length, total_env_steps
+        env, ac, update, hparams or Hparams(), num_envs, rollout_length, total_env_steps
     )
 
 

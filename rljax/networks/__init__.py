@@ -1,8 +1,15 @@
 """Networks as `(init, apply)` pairs, the linen modules behind them, and action distributions."""
 
+from rljax.networks.actor_critic import ActorCritic, actor_critic
 from rljax.networks.distributions import Categorical, Head, Normal, TanhNormal, head
 from rljax.networks.initializers import orthogonal
-from rljax.networks.modules import CNN, MLP, ActorCritic, Outputs, RecurrentActorCritic
+from rljax.networks.modules import (
+    CNN,
+    MLP,
+    ActorCriticModule,
+    Outputs,
+    RecurrentActorCriticModule,
+)
 from rljax.networks.network import (
     Network,
     RunningStatistics,
@@ -17,14 +24,16 @@ __all__ = [
     "CNN",
     "MLP",
     "ActorCritic",
+    "ActorCriticModule",
     "Categorical",
     "Head",
     "Network",
     "Normal",
     "Outputs",
-    "RecurrentActorCritic",
+    "RecurrentActorCriticModule",
     "RunningStatistics",
     "TanhNormal",
+    "actor_critic",
     "from_linen",
     "head",
     "network",

@@ -85,7 +85,7 @@ class Outputs(nn.Module):
         return jnp.concatenate([mean, jnp.broadcast_to(log_std, mean.shape)], axis=-1)
 
 
-class ActorCritic(nn.Module):
+class ActorCriticModule(nn.Module):
     """A policy and a value, each with a torso of its own or both on a shared one."""
 
     torso: Callable[[], nn.Module]
@@ -101,7 +101,7 @@ class ActorCritic(nn.Module):
         return (self.outputs()(actor), value[..., 0]), carry
 
 
-class RecurrentActorCritic(nn.Module):
+class RecurrentActorCriticModule(nn.Module):
     """A torso, a GRU that remembers, and a policy and a value on what it remembers.
 
     Source: Cho et al. 2014, https://arxiv.org/abs/1406.1078.

@@ -13,7 +13,7 @@ from flax import struct
 from rljax.envs import spaces
 from rljax.errors import UsageError, nearest
 from rljax.networks.distributions import Head
-from rljax.networks.modules import CNN, MLP, ActorCritic, Outputs, RecurrentActorCritic
+from rljax.networks.modules import CNN, MLP, ActorCriticModule, Outputs, RecurrentActorCriticModule
 from rljax.types import Carry, Key, Obs, Params
 
 
@@ -93,7 +93,7 @@ def network(
         head: what its outputs must be.
         kind: "mlp" (a torso each for policy and value), "cnn" (one torso for both), "gru" (an
             MLP, then a memory of `hidden[-1]`), "auto" (cnn for three axes, else mlp), a linen
-            module with the call signature of `ActorCritic`, or a `Network` on float observations.
+            module with the call signature of `ActorCriticModule`, or a `Network` on floats.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
         normalize_observations: whether to put running statistics between the two.
@@ -122,9 +122,11 @@ def network(
         case nn.Module():
             net = from_linen(kind, shape)
         case "gru":
-            net = from_linen(RecurrentActorCritic(torso, outputs, hidden[-1]), shape, hidden[-1])
+            net = from_linen(
+                RecurrentActorCriticModule(torso, outputs, hidden[-1]), shape, hidden[-1]
+            )
         case _:
-            net = from_linen(ActorCritic(torso, outputs, shared=kind == "cnn"), shape)
+            net = from_linen(ActorCriticModule(torso, outputs, shared=kind == "cnn"), shape)
     return encoded(normalized(net, shape) if normalize_observations else net, encode)
 
 

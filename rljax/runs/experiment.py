@@ -1,6 +1,5 @@
 """Experiments on disk: start one, go on with one, take one up again in Python."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +12,13 @@ import numpy as np
 from rljax import config as configs
 from rljax.config import Config
 from rljax.errors import RunError, UsageError
-from rljax.evaluation import episodes
 from rljax.runs import directory, metrics
 from rljax.runs.checkpoints import Checkpoints
 from rljax.runs.directory import RunDirectory
-from rljax.training import Hook, Interrupts, Row, default_chunk, train
+from rljax.runs.hooks import evaluating, recording, saving
+from rljax.training import Hook, Interrupts, train
 from rljax.transforms import vmap
 from rljax.types import Agent, Key, State
-
-EVALUATION_STREAM = 0xE7A1  # keeps the keys of evaluation apart from those of training
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ def resume(
     checkpoints.close()
     for sentence in damage:
         report(f"warning: {sentence}; falling back to the one before it")
-    done = 0 if state is None else int(np.max(jax.device_get(state.iteration)))
+    done = iterations(state)
     metrics.rewind(run.metrics, done)
     run.write_config(config)
     left = agent.num_iterations - done
@@ -147,56 +144,32 @@ def _changed(config: Config, flags: Mapping[str, str], report: Callable[[str], N
 def _train(
     config: Config, agent: Agent, run: RunDirectory, begin: Key | State, more: Sequence[Hook]
 ) -> Outcome:
-    total = agent.num_iterations * agent.env_steps_per_iteration
     checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep)
     interrupts = Interrupts()
-    before = 0
-    if isinstance(begin, State):
-        before = int(np.max(jax.device_get(begin.iteration))) * agent.env_steps_per_iteration
-
-    def due(row: Row, interval: int) -> bool:
-        """Whether a multiple of the interval (0: a tenth of the run) or the end was reached."""
-        interval = interval or max(1, config.top.total_env_steps // 10)
-        steps = row["env_steps"]
-        return steps // interval > before // interval or steps >= total
-
-    play = episodes(agent, config.evaluation.episodes, config.evaluation.deterministic)
-
-    def evaluation(state: State, row: Row) -> Row | None:
-        if not due(row, config.evaluation.interval_env_steps):
-            return None
-        key = jax.random.fold_in(jax.random.key(config.top.seed), EVALUATION_STREAM)
-        result = play(state, jax.random.fold_in(key, row["iteration"]))
-        summary = result.summary()
-        if row["env_steps"] >= total:
-            directory.write_atomically(run.evaluation, json.dumps(summary) + "\n")
-        seeds = summary.get("seeds")
-        return {
-            "evaluation/return_mean": [s["mean"] for s in seeds] if seeds else summary["mean"],
-            "evaluation/return_iqm": [s["iqm"] for s in seeds] if seeds else summary["iqm"],
-            "evaluation/length_mean": np.mean(np.asarray(result.lengths), axis=-1).tolist(),
-        }
-
-    def record(state: State, row: Row) -> None:
-        metrics.append(run.metrics, row)
-
-    def checkpoint(state: State, row: Row) -> None:
-        nonlocal before
-        if due(row, config.checkpoint.interval_env_steps) or interrupts.received is not None:
-            score = row.get("evaluation/return_iqm")
-            checkpoints.save(state, None if score is None else float(np.mean(score)))
-        before = row["env_steps"]
-
-    hooks = [evaluation, record, checkpoint, *more]
+    begun_at = iterations(begin) * agent.env_steps_per_iteration
     every = config.logging.interval_env_steps
-    chunk = max(1, every // agent.env_steps_per_iteration) if every else default_chunk(agent)
     try:
-        state, _ = train(agent, begin, hooks=hooks, chunk_iterations=chunk, interrupts=interrupts)
+        state, _ = train(
+            agent,
+            begin,
+            hooks=[
+                evaluating(config, agent, run, begun_at),
+                recording(run),
+                saving(config, agent, checkpoints, interrupts, begun_at),
+                *more,
+            ],
+            chunk_iterations=max(1, every // agent.env_steps_per_iteration) if every else None,
+            interrupts=interrupts,
+        )
     finally:
         checkpoints.close()
-    done = int(np.max(jax.device_get(state.iteration)))
-    early = done < agent.num_iterations
-    return Outcome(run, state, interrupts.received if early else None)
+    complete = iterations(state) >= agent.num_iterations
+    return Outcome(run, state, None if complete else interrupts.received)
+
+
+def iterations(state: State | Key | None) -> int:
+    """How many iterations a state has behind it; none for a key or nothing."""
+    return int(np.max(jax.device_get(state.iteration))) if isinstance(state, State) else 0
 
 
 def member(agent: Agent, config: Config, state: State, index: int) -> tuple[Agent, State]:

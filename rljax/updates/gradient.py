@@ -40,3 +40,18 @@ def _trainable(params: Params):
         return isinstance(node, RunningStatistics)
 
     return jax.tree.map(lambda node: not is_statistics(node), params, is_leaf=is_statistics)
+
+
+def clipped_adam(
+    lr, max_grad_norm, eps=1e-5, anneal_over: int | None = None
+) -> optax.GradientTransformation:
+    """Adam behind a clip of the gradients' global norm.
+
+    Args:
+        lr: the step size, at the start if it is annealed.
+        max_grad_norm: the global norm at which gradients are clipped.
+        eps: Adam's denominator offset.
+        anneal_over: gradient steps over which the step size falls to 0, linearly; None for never.
+    """
+    schedule = lr if anneal_over is None else optax.linear_schedule(lr, 0.0, anneal_over)
+    return optax.chain(optax.clip_by_global_norm(max_grad_norm), optax.adam(schedule, eps=eps))

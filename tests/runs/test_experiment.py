@@ -106,12 +106,12 @@ def midway(finished, tiny):
             returns.append(reported["charts/episodic_return"].tolist())
         return checkpoints.digest(state), str(returns)
 
-    return state, jax.jit(agent.init)(experiment.keys(tiny)), finish
+    return state, jax.jit(agent.init)(experiment.keys(tiny)), finish, finish(state)
 
 
 @pytest.mark.parametrize("path", LEAVES)
 def test_without_any_one_leaf_the_run_would_end_elsewhere(midway, path):
-    state, fresh, finish = midway
+    state, fresh, finish, ended = midway
     assert path in checkpoints.digest(state), sorted(checkpoints.digest(state))
 
     def drop(where, leaf, new):
@@ -119,7 +119,7 @@ def test_without_any_one_leaf_the_run_would_end_elsewhere(midway, path):
             return leaf
         return 2 * new if path.startswith("hparams") else new
 
-    assert finish(jax.tree_util.tree_map_with_path(drop, state, fresh)) != finish(state)
+    assert finish(jax.tree_util.tree_map_with_path(drop, state, fresh)) != ended
 
 
 def test_a_longer_run_is_a_change_that_resume_takes_and_shows(copy):

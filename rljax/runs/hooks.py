@@ -1,0 +1,77 @@
+"""What happens between the chunks of a run: evaluate, record, save."""
+
+import json
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from rljax.config import Config
+from rljax.evaluation import episodes
+from rljax.runs import directory, metrics
+from rljax.runs.checkpoints import Checkpoints
+from rljax.runs.directory import RunDirectory
+from rljax.training import Hook, Interrupts, Row
+from rljax.types import Agent, State
+
+EVALUATION_STREAM = 0xE7A1  # keeps the keys of evaluation apart from those of training
+
+
+def every(interval: int, agent: Agent, begun_at: int) -> Callable[[Row], bool]:
+    """Whether a row is the first at or after a multiple of `interval` steps, or the run's last.
+
+    An interval of 0 is a tenth of the run; `begun_at` is where this process took it up.
+    """
+    total = agent.num_iterations * agent.env_steps_per_iteration
+    interval = interval or max(1, total // 10)
+    before = begun_at
+
+    def due(row: Row) -> bool:
+        nonlocal before
+        steps, passed = row["env_steps"], before
+        before = steps
+        return steps // interval > passed // interval or steps >= total
+
+    return due
+
+
+def evaluating(config: Config, agent: Agent, run: RunDirectory, begun_at: int) -> Hook:
+    """Add an evaluation to the rows where one is due; the run's last is also kept as a file."""
+    due = every(config.evaluation.interval_env_steps, agent, begun_at)
+    play = episodes(agent, config.evaluation.episodes, config.evaluation.deterministic)
+    stream = jax.random.fold_in(jax.random.key(config.top.seed), EVALUATION_STREAM)
+
+    def hook(state: State, row: Row) -> Row | None:
+        if not due(row):
+            return None
+        result = play(state, jax.random.fold_in(stream, row["iteration"]))
+        summary = result.summary()
+        if row["iteration"] >= agent.num_iterations:
+            directory.write_atomically(run.evaluation, json.dumps(summary) + "\n")
+        seeds = summary.get("seeds")
+        return {
+            "evaluation/return_mean": [s["mean"] for s in seeds] if seeds else summary["mean"],
+            "evaluation/return_iqm": [s["iqm"] for s in seeds] if seeds else summary["iqm"],
+            "evaluation/length_mean": np.mean(np.asarray(result.lengths), axis=-1).tolist(),
+        }
+
+    return hook
+
+
+def recording(run: RunDirectory) -> Hook:
+    """Append every row to metrics.jsonl; before `saving`, so that no checkpoint is ahead of it."""
+    return lambda state, row: metrics.append(run.metrics, row)
+
+
+def saving(
+    config: Config, agent: Agent, checkpoints: Checkpoints, interrupts: Interrupts, begun_at: int
+) -> Hook:
+    """Save the state where that is due, or when a signal is about to end the run."""
+    due = every(config.checkpoint.interval_env_steps, agent, begun_at)
+
+    def hook(state: State, row: Row) -> None:
+        if due(row) or interrupts.received is not None:
+            score = row.get("evaluation/return_iqm")
+            checkpoints.save(state, None if score is None else float(np.mean(score)))
+
+    return hook
