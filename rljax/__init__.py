@@ -13,6 +13,7 @@ _PUBLIC = {
     "ops": "rljax.ops",
     "updates": "rljax.updates",
     "evaluate": "rljax.evaluation:evaluate",
+    "iterate": "rljax.training:iterate",
     "load": "rljax.runs.experiment:load",
     "make": "rljax.envs:make",
     "ppo": "rljax.agents.ppo:ppo",
@@ -24,6 +25,7 @@ __all__ = [
     "agents",
     "envs",
     "evaluate",
+    "iterate",
     "load",
     "make",
     "networks",
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from rljax.envs import make
     from rljax.evaluation import evaluate
     from rljax.runs.experiment import load
-    from rljax.training import train
+    from rljax.training import iterate, train
     from rljax.transforms import vmap
 
 

@@ -140,6 +140,14 @@ def test_nothing_compiles_after_the_first_chunk(agent):
     assert counts[0] > 0 and counts == [counts[0]] * 4
 
 
+def test_memory_does_not_grow_with_the_steps_trained(agent):
+    alive = []
+    for state, _ in training.iterate(agent, agent.init(jax.random.key(0)), 1):
+        del state
+        alive.append(sum(array.nbytes for array in jax.live_arrays()))
+    assert len(alive) == 10 and set(alive[2:]) == {alive[2]}
+
+
 def _leaves(state):
     state = jax.tree.map(
         lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x,

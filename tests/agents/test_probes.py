@@ -108,43 +108,40 @@ def values(env, observations, env_steps: int, **options) -> np.ndarray:
     return np.stack([net.apply(state.learner.params, observations, ())[0][1] for state, _ in runs])
 
 
-clock, seen = np.arange(5), np.linspace(-0.9, 0.9, 5)
+clock, places, seen = np.arange(5), np.arange(8), np.linspace(-0.9, 0.9, 5)
+delayed = probes.DelayedReward()
 VALUES = {
-    "truncated": (probes.ConstantReward(), clock, np.full(5, 1 / (1 - GAMMA))),
+    "truncated": (probes.ConstantReward(), clock, np.full(5, 1 / (1 - GAMMA)), {}),
     "terminated": (
         probes.ConstantReward(truncates=False),
         clock,
         np.cumsum(GAMMA**clock)[::-1],
+        {},
     ),
-    "ring": (probes.Ring(), np.arange(8), GAMMA ** np.arange(8)[::-1] / (1 - GAMMA**8)),
-    "observed": (probes.ObservedReward(), seen[:, None], seen),
-    "delayed": (probes.DelayedReward(), clock[:3], GAMMA ** np.array([2, 1, 0])),
+    "ring": (probes.Ring(), places, GAMMA ** places[::-1] / (1 - GAMMA**8), {}),
+    "observed": (probes.ObservedReward(), seen[:, None], seen, {}),
+    "delayed clip_value": (delayed, clock[:3], GAMMA ** clock[2::-1], {"clip_value": True}),
 }
 
 
 @pytest.mark.parametrize("name", VALUES)
 def test_values_converge_to_the_discounted_sum(name):
-    env, observations, expected = VALUES[name]
-    found = values(env, observations, 30_000)
-    np.testing.assert_allclose(found, np.tile(expected, (2, 1)), rtol=0.01, atol=0.03)
-
-
-def test_a_clipped_value_loss_still_finds_the_values():
-    env, observations, expected = VALUES["delayed"]
-    found = values(env, observations, 30_000, clip_value=True)
-    np.testing.assert_allclose(found, np.tile(expected, (2, 1)), rtol=0.01)
+    env, observations, expected, options = VALUES[name]
+    found = values(env, observations, 30_000, **options)
+    nothing = 0.03 * (expected == 0)
+    assert (np.abs(found - expected) < 0.01 * np.abs(expected) + nothing).all(), found
 
 
 @pytest.mark.parametrize(
     ("fault", "name"), [(TruncatedIsTerminated, "truncated"), (ResetTooEarly, "ring")]
 )
 def test_a_wrong_bootstrap_gives_wrong_values(fault, name):
-    env, observations, expected = VALUES[name]
+    env, observations, expected, _ = VALUES[name]
     found = values(fault(env), observations, 30_000)
     assert (np.abs(found / expected - 1).max(axis=1) > 0.1).all()
 
 
-match, delayed, recall = probes.MatchingAction(), probes.DelayedReward(), probes.Recall()
+match, recall = probes.MatchingAction(), probes.Recall()
 target = probes.ContinuousTarget()
 # The threshold, next to what agents without the faculty in question get.
 SOLVED = {
