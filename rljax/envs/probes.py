@@ -85,15 +85,15 @@ class Ring:
 
 @dataclass(frozen=True)
 class ObservedReward:
-    """One step, whose reward is the observation: the value must depend on what is seen."""
+    """One step, whose reward is the observation, -1 or 1: the value must depend on what is seen."""
 
     name = "ObservedReward"
     action_space = spaces.Discrete(2)
     observation_space = spaces.Box(-1.0, 1.0, (1,))
 
     def reset(self, key: Key) -> tuple[EnvState, Obs]:
-        """A number in [-1, 1]."""
-        obs = jax.random.uniform(key, (1,), minval=-1.0, maxval=1.0)
+        """A random sign."""
+        obs = jax.random.rademacher(key, (1,), jnp.float32)
         return obs, obs
 
     def step(self, key: Key, state: EnvState, action: Action):

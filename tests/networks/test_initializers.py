@@ -15,9 +15,7 @@ def keys(count):
     return jax.random.split(jax.random.key(0), count)
 
 
-@pytest.mark.parametrize(
-    "shape", [(64, 64), (40, 8), (8, 40), (5, 1), (1, 1), (3, 3, 4, 16), (3, 3, 1, 32)]
-)
+@pytest.mark.parametrize("shape", [(64, 64), (8, 40), (5, 1), (3, 3, 4, 16), (3, 3, 1, 32)])
 def test_weights_are_orthonormal(shape):
     for weights in np.asarray(draw(keys(20), shape), np.float64):
         assert weights.shape == shape

@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from rljax import config
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").rglob("*.toml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_every_config_parses_and_runs_two_iterations(path):
+    # Small: what is tested is that the parts fit, and compiling is most of the time either way.
+    flags = {"structure.num_envs": "8", "structure.rollout_length": "16", "total_env_steps": "256"}
+    agent = config.load(path, flags).agent()
+    assert agent.num_iterations == 2
+
+    def train(key):
+        return jax.lax.scan(lambda state, _: agent.step(state), agent.init(key), length=2)
+
+    run = jax.jit(train, compiler_options={"xla_backend_optimization_level": 0})
+    state, metrics = run(jax.random.key(0))
+    assert int(state.iteration) == 2 and np.isfinite(metrics["losses/policy_loss"]).all()
+    full = config.load(path)
+    assert full.agent().num_iterations > 2
+
+
+def test_there_is_a_config_for_every_environment_of_the_results():
+    assert {p.stem for p in CONFIGS if p.parent.name == "ppo"} == {
+        "acrobot",
+        "asterix",
+        "breakout",
+        "cartpole",
+        "freeway",
+        "mountain_car",
+        "mountain_car_continuous",
+        "pendulum",
+        "space_invaders",
+    }
