@@ -62,7 +62,7 @@ def make(name: str, **params: Any) -> GymnaxEnvironment:
 
     try:
         env, defaults = gymnax.make(name)
-    except OSError as error:
+    except (OSError, EOFError) as error:
         raise UsageError(
             f"environment {name} downloads its data when it is made, and that failed: {error}"
         ) from error

@@ -25,8 +25,10 @@ class Box:
     dtype: Any = np.float32
 
     def __post_init__(self) -> None:
+        # Floats even for integer boxes, because a bound may be infinite.
+        dtype = np.result_type(self.dtype, np.float32)
         for side in ("low", "high"):
-            bound = np.broadcast_to(np.asarray(getattr(self, side), self.dtype), self.shape)
+            bound = np.broadcast_to(np.asarray(getattr(self, side), dtype), self.shape)
             object.__setattr__(self, side, bound)
 
     @property

@@ -164,10 +164,15 @@ def head(space: spaces.Space, kind: str = "normal", agent: str = "this agent") -
             f"distribution 'tanh_normal' needs finite bounds, not {spaces.describe(space)}; "
             "use distribution 'normal'"
         )
-    half_range, middle = (space.high - space.low) / 2, (space.high + space.low) / 2
+    # Halved first, because the difference of the largest floats is infinite.
+    half_range, middle = space.high / 2 - space.low / 2, space.high / 2 + space.low / 2
+
+    def squash(raw: jax.Array) -> jax.Array:
+        # Rounding alone would leave the bounds by a hair.
+        return jnp.clip(middle + half_range * jnp.tanh(raw), space.low, space.high)
 
     def tanh_normal(outputs: jax.Array) -> TanhNormal:
         log_std = jnp.clip(outputs[..., size:], -5.0, 2.0)
         return TanhNormal(outputs[..., :size], log_std, jnp.asarray(half_range))
 
-    return Head(2 * size, False, tanh_normal, lambda raw: middle + half_range * jnp.tanh(raw))
+    return Head(2 * size, False, tanh_normal, squash)

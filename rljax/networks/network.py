@@ -51,6 +51,12 @@ def encoder(space: spaces.Space, kind: object, agent: str) -> Callable[[Obs], ja
 
     Raises UsageError for spaces that no network here can read, naming the agent and the space.
     """
+    pixels = isinstance(space, spaces.Box) and len(space.shape) == 3 and min(space.shape[:2]) >= 3
+    if kind == "cnn" and not pixels:
+        raise UsageError(
+            f"network 'cnn' needs observations of height, width (3 or more) and channels, "
+            f"not {spaces.describe(space)}; use 'mlp'"
+        )
     if isinstance(space, spaces.Discrete):
         return lambda obs: jax.nn.one_hot(obs, space.n)
     if not isinstance(space, spaces.Box) or len(space.shape) > 3:
@@ -58,16 +64,9 @@ def encoder(space: spaces.Space, kind: object, agent: str) -> Callable[[Obs], ja
             f"{agent} cannot use observations of {spaces.describe(space)}: "
             "it reads a Discrete space or a Box of at most three axes"
         )
+    if kind == "cnn" or isinstance(kind, Network | nn.Module):
+        return lambda obs: jnp.asarray(obs, jnp.float32)
     rank = len(space.shape)
-    if isinstance(kind, Network):
-        return lambda obs: jnp.asarray(obs, jnp.float32)
-    if kind == "cnn":
-        if rank != 3 or min(space.shape[:2]) < 3:
-            raise UsageError(
-                f"network 'cnn' needs observations of height, width (3 or more) and channels, "
-                f"not {spaces.describe(space)}; use 'mlp'"
-            )
-        return lambda obs: jnp.asarray(obs, jnp.float32)
     size = math.prod(space.shape)
 
     def flatten(obs: Obs) -> jax.Array:
@@ -111,6 +110,8 @@ def network(
     if kind == "auto":
         pixels = isinstance(space, spaces.Box) and len(space.shape) == 3
         kind = "cnn" if pixels else "mlp"
+    if kind == "gru" and not hidden:
+        raise UsageError("network 'gru' needs at least one size in hidden: the last is its memory")
     encode = encoder(space, kind, agent)
     assert not isinstance(space, spaces.Dict), "encoder refuses these"
     shape = jax.eval_shape(encode, jnp.zeros(space.shape, space.dtype)).shape
@@ -166,7 +167,7 @@ def normalized(inner: Network, shape: tuple[int, ...]) -> Network:
     """
 
     def init(key: Key) -> Params:
-        statistics = RunningStatistics(jnp.zeros(shape), jnp.ones(shape), jnp.float32(1e-4))
+        statistics = RunningStatistics(jnp.zeros(shape), jnp.ones(shape), jnp.float32(0))
         return {"network": inner.init(key), "statistics": statistics}
 
     def apply(params: Params, features: jax.Array, carry: Carry):

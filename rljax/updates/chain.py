@@ -20,7 +20,7 @@ def chain(*updates: Update) -> Update:
         keys = jax.random.split(key, len(updates))
         states, metrics = [], {}
         for update, update_state, k in zip(updates, state, keys, strict=True):
-            params, update_state, batch, reported = _apply(update, params, update_state, batch, k)
+            params, update_state, batch, reported = run(update, params, update_state, batch, k)
             states.append(update_state)
             metrics.update(reported)
         return params, tuple(states), batch, metrics
@@ -28,7 +28,8 @@ def chain(*updates: Update) -> Update:
     return Update(init, apply)
 
 
-def _apply(update: Update, params: Params, state: UpdateState, batch: Batch, key: Key):
+def run(update: Update, params: Params, state: UpdateState, batch: Batch, key: Key):
+    """Apply an update; if it reads a field nobody wrote, the error names it, innermost first."""
     try:
         return update.apply(params, state, batch, key)
     except MissingField as error:

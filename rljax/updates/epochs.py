@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from rljax.errors import check_divides, check_positive
 from rljax.ops.shuffle import permutation
 from rljax.types import Batch, Key, Metrics, Params, Update, UpdateState
+from rljax.updates.chain import run
 
 
 def epochs(
@@ -43,7 +44,7 @@ def epochs(
 
         def fit(params, state, rows, k):
             minibatch = jax.tree.map(lambda x: x[:, rows], sequences)
-            params, state, _, metrics = update.apply(params, state, minibatch, k)
+            params, state, _, metrics = run(update, params, state, minibatch, k)
             return params, state, metrics
 
         def one(carry, inputs):

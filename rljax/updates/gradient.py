@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from rljax.networks.network import RunningStatistics
@@ -25,6 +26,11 @@ def gradient(loss: Loss, optimizer: optax.GradientTransformation) -> Update:
 
     def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
         grads, metrics = jax.grad(loss, has_aux=True)(params, batch, key)
+        grads = jax.tree.map(
+            lambda trains, part: part if trains else jax.tree.map(jnp.zeros_like, part),
+            _trainable(params),
+            grads,
+        )
         metrics = {**metrics, "losses/grad_norm": optax.global_norm(grads)}
         steps, state = optimizer.update(grads, state, params)
         params = optax.apply_updates(params, steps)

@@ -60,7 +60,7 @@ def value(params, obs, carry):
         (chain(needs_bonus()), "needs_bonus", "bonus"),
         (chain(writes("other", 1), chain(needs_bonus())), "needs_bonus", "bonus"),
         (chain(gae(value, 0.9, 0.9)), "gae", "carry"),
-        (chain(epochs(needs_bonus(), 1, 1)), "epochs", "bonus"),
+        (chain(epochs(needs_bonus(), 1, 1)), "needs_bonus", "bonus"),
     ],
 )
 def test_a_missing_field_is_an_error_that_names_the_update_and_the_field(
