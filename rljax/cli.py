@@ -25,10 +25,9 @@ def cli() -> None:
 
 
 @cli.command(context_settings=ANY_FLAGS)
-@click.argument("config", type=click.Path(path_type=Path))
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Exact place of the run.")
-@click.argument("flags", nargs=-1, type=click.UNPROCESSED)
-def train(config: Path, run_dir: Path | None, flags: Sequence[str]) -> None:
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="CONFIG [--KEY VALUE]...")
+def train(run_dir: Path | None, words: Sequence[str]) -> None:
     """Train as CONFIG (a TOML file) says.
 
     Any key of the config is a flag by its dotted path: --env, --seed, --num-seeds,
@@ -36,7 +35,8 @@ def train(config: Path, run_dir: Path | None, flags: Sequence[str]) -> None:
     """
     from rljax.config import load
 
-    resolved = load(config, parse_flags(flags))
+    config, flags = parse("CONFIG", words)
+    resolved = load(config, flags)
     _keep_compiled_programs()
     from rljax.runs import experiment
 
@@ -46,21 +46,21 @@ def train(config: Path, run_dir: Path | None, flags: Sequence[str]) -> None:
 
 
 @cli.command(context_settings=ANY_FLAGS)
-@click.argument("run")
-@click.argument("flags", nargs=-1, type=click.UNPROCESSED)
-def resume(run: str, flags: Sequence[str]) -> None:
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="RUN [--KEY VALUE]...")
+def resume(words: Sequence[str]) -> None:
     """Go on with RUN, bit for bit as if it had never stopped.
 
     --total-env-steps and the keys of evaluation, checkpoint and logging may be changed.
     """
     from rljax.runs.directory import find
 
+    run, flags = parse("RUN", words)
     find(run)
     _keep_compiled_programs()
     from rljax.runs import experiment
 
     with _watched() as hooks:
-        outcome = experiment.resume(run, parse_flags(flags), hooks, _say)
+        outcome = experiment.resume(run, flags, hooks, _say)
     _finish(outcome)
 
 
@@ -161,24 +161,30 @@ def doctor() -> None:
         raise RunError(f"missing: {', '.join(missing)}; install rljax again")
 
 
-def parse_flags(flags: Sequence[str]) -> dict[str, str]:
-    """`--structure.num-envs 64` or `--structure.num-envs=64` to {"structure.num_envs": "64"}.
+def parse(what: str, words: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """The one word that is no flag, and the flags: dotted key to text.
 
-    A flag with nothing behind it is true. Raises UsageError for a value without a flag.
+    `--structure.num-envs 64` and `--structure.num-envs=64` are {"structure.num_envs": "64"}; a flag
+    with nothing behind it is "true". Raises UsageError unless there is exactly one such word.
     """
-    parsed: dict[str, str] = {}
+    alone: list[str] = []
+    flags: dict[str, str] = {}
     waiting: str | None = None
-    for word in flags:
+    for word in words:
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
-            waiting = name.replace("-", "_")
-            parsed[waiting] = value if equals else "true"
-            waiting = None if equals else waiting
+            key = name.replace("-", "_")
+            flags[key] = value if equals else "true"
+            waiting = None if equals else key
         elif waiting is not None:
-            parsed[waiting], waiting = word, None
+            flags[waiting], waiting = word, None
         else:
-            raise UsageError(f"{word!r} is neither a flag nor the value of one")
-    return parsed
+            alone.append(word)
+    if not alone:
+        raise UsageError(f"{what} is missing: say which one")
+    if len(alone) > 1:
+        raise UsageError(f"{alone[1]!r} is neither a flag nor the value of one")
+    return alone[0], flags
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

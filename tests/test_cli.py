@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rljax.cli import main
+from rljax.cli import main, parse
 from rljax.runs import checkpoints, directory, experiment, metrics
 
 CONFIG = """
@@ -85,6 +85,12 @@ def test_plot_draws_several_runs(run, tmp_path):
     assert Image.open(tmp_path / "p.png").size[0] > 600
 
 
+def test_a_run_without_rows_can_be_drawn(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run/metrics.jsonl").write_text("")
+    assert main(["plot", str(tmp_path / "run"), "--out", str(tmp_path / "p.png")]) == 0
+
+
 def test_list_names_agents_and_environments(capsys):
     assert main(["list"]) == 0
     out = capsys.readouterr().out
@@ -97,9 +103,16 @@ def test_doctor_tells_versions_and_devices(capsys):
     assert "devices: cpu" in out and "jax: 0." in out
 
 
+def test_flags_may_stand_before_the_config():
+    words = ["--seed", "3", "x.toml", "--structure.clip-value", "--hparams.gae-lambda=0.9"]
+    flags = {"seed": "3", "structure.clip_value": "true", "hparams.gae_lambda": "0.9"}
+    assert parse("CONFIG", words) == ("x.toml", flags)
+
+
 REFUSED = [
     (["trian"], 2, "did you mean 'train'"),
     (["train", "nowhere.toml"], 2, "nowhere.toml does not exist"),
+    (["train", "--seed", "1"], 2, "CONFIG is missing"),
     (["train", "{config}", "--sed", "1"], 2, "did you mean '--seed'"),
     (["train", "{config}", "--structure.num-env", "1"], 2, "did you mean '--structure.num-envs'"),
     (["train", "{config}", "--env", "CartPole"], 2, "did you mean 'CartPole-v1'"),

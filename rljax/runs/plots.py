@@ -16,6 +16,8 @@ EVALUATED, TRAINING = "evaluation/return_mean", "charts/episodic_return"
 def series(rows: Sequence[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
     """Environment steps [K] and values [K, seeds] of the rows that have `name`."""
     rows = [row for row in rows if row.get(name) is not None]
+    if not rows:
+        return np.zeros(0), np.zeros((0, 0))
     values = [np.atleast_1d(np.array(row[name], dtype=float)) for row in rows]
     return np.array([row["env_steps"] for row in rows]), np.array(values).reshape(len(rows), -1)
 

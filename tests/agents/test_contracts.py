@@ -222,11 +222,27 @@ def test_a_donated_state_is_used_up_and_replaced(case, recwarn):
     assert not [w for w in recwarn if "donated" in str(w.message)]
 
 
+def test_init_gives_no_array_twice_so_that_its_state_can_be_donated(case):
+    # What `jit` would copy apart, `init` called without it would return as one buffer.
+    outputs = jax.make_jaxpr(case.agent.init)(jax.random.key(0)).jaxpr.outvars
+    variables = [x for x in outputs if not hasattr(x, "val")]  # the others are constants
+    assert len(variables) == len(set(variables))
+
+
 def test_hyperparameters_are_read_from_the_state(case):
     before, _ = case.run(case.init(jax.random.key(0)), 1)
     learnt = case.step(before)[0].learner
     assert different_leaves(case.step(with_hparams(before, lr=0.1))[0].learner, learnt)
     assert not different_leaves(case.step(with_hparams(before, lr=3e-3))[0].learner, learnt)
+
+
+def test_without_a_step_size_nothing_is_learnt_and_the_loss_sees_the_policy_that_acted(case):
+    trained, _ = case.run(with_hparams(case.init(jax.random.key(0)), lr=0.1), 3)
+    after, metrics = case.step(with_hparams(trained, lr=0.0))
+    changed = different_leaves(trained.learner.params, after.learner.params)
+    assert all("statistics" in path for path in changed)
+    if "losses/approx_kl" in metrics:
+        assert abs(metrics["losses/approx_kl"]) < 1e-6 and metrics["losses/clipfrac"] == 0
 
 
 def test_every_hyperparameter_given_to_init_counts_unless_listed_as_unread(case):

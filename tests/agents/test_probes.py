@@ -97,10 +97,9 @@ def worst_return(*args, **options) -> float:
 
 def values(env, observations, env_steps: int, **options) -> np.ndarray:
     """What the critic of each seed says of each observation [seeds, B]."""
-    head = networks.head(env.action_space)
-    net = networks.network(env.observation_space, head, hidden=HIDDEN)
+    critic = networks.actor_critic(env, hidden=HIDDEN).value
     _, runs = train(env, env_steps, **options)
-    return np.stack([net.apply(state.learner.params, observations, ())[0][1] for state, _ in runs])
+    return np.stack([critic(state.learner.params, observations, ())[0] for state, _ in runs])
 
 
 clock, places, signs = np.arange(5), np.arange(8), np.array([-1.0, 1.0])
