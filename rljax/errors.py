@@ -16,12 +16,12 @@ class NonFiniteError(RuntimeError):
     """Training met a NaN or an infinity and stopped."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: object, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the closest of `known`, or the list where none is close."""
     known = sorted(known)
     folded = {k.lower(): k for k in known}
-    matches = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.5)
-    if matches:
+    matches = difflib.get_close_matches(str(word).lower(), folded, n=1, cutoff=0.5)
+    if matches and isinstance(word, str):
         return f"; did you mean {folded[matches[0]]!r}?"
     return f"; there is {', '.join(known)}" if known else ""
 

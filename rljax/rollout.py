@@ -12,7 +12,8 @@ def start(env: Environment, policy_carry, num_envs: int, key: Key) -> Worker:
     env_state, obs = jax.vmap(lambda k: autoreset.reset(env, k))(jax.random.split(key, num_envs))
     return Worker(
         env_state=env_state,
-        obs=obs,
+        # Apart from a state that holds it too: one buffer cannot be donated twice.
+        obs=jax.tree.map(jnp.copy, obs),
         carry=policy_carry,
         episode_return=jnp.zeros(num_envs, jnp.float32),
         episode_length=jnp.zeros(num_envs, jnp.int32),

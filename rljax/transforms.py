@@ -19,8 +19,9 @@ def vmap(agent: Agent) -> Agent:
     (3, 4, 4)
     """
 
-    def init(keys: Key, hparams: Hparams = agent.hparams) -> State:
+    def init(keys: Key, hparams: Hparams | None = None) -> State:
         members = keys.shape[0]
+        hparams = agent.hparams if hparams is None else hparams
 
         def spread(x):
             x = jnp.asarray(x, jnp.float32)

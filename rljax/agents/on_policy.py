@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from rljax.errors import check_positive
+from rljax.errors import UsageError, check_positive
 from rljax.networks import ActorCritic, reset_carry
 from rljax.rollout import episode_metrics, rollout, start
 from rljax.types import (
@@ -24,7 +24,7 @@ def on_policy(
     env: Environment,
     actor_critic: ActorCritic,
     update: Callable[[Hparams], Update],
-    hparams: Hparams,
+    default_hparams: Hparams,
     num_envs: int,
     rollout_length: int,
     total_env_steps: int,
@@ -34,7 +34,7 @@ def on_policy(
     Args:
         actor_critic: acts, while learning and at its best.
         update: from hyperparameters to the update; called while tracing, so they may be traced.
-        hparams: the default hyperparameters.
+        default_hparams: what `init` starts from if it is given no others.
         num_envs: environments N stepped side by side.
         rollout_length: steps T of each between updates.
         total_env_steps: how long to train, over all environments; rounded up to whole iterations.
@@ -47,9 +47,16 @@ def on_policy(
     env_steps_per_iteration = num_envs * rollout_length
     network, policy = actor_critic.net, actor_critic.policy
 
-    def init(key: Key, hparams: Hparams = hparams) -> State:
+    def init(key: Key, hparams: Hparams | None = None) -> State:
+        hparams = default_hparams if hparams is None else hparams
         key, key_params, key_update, key_env = jax.random.split(key, 4)
         hparams = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), hparams)
+        for path, number in jax.tree_util.tree_leaves_with_path(hparams):
+            if number.shape:
+                raise UsageError(
+                    f"hparams{jax.tree_util.keystr(path)} has the shape {number.shape}, where an "
+                    "agent has one number; a population has one, or one for each of its members"
+                )
         params = network.init(key_params)
         return State(
             iteration=jnp.int32(0),
@@ -91,7 +98,7 @@ def on_policy(
 
     agent = Agent(
         env=env,
-        hparams=hparams,
+        hparams=default_hparams,
         init=init,
         step=step,
         act=act,

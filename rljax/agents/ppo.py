@@ -97,9 +97,20 @@ def ppo(
     Raises:
         UsageError: for spaces, names and counts that do not fit, in one sentence.
     """
+    hparams = Hparams() if hparams is None else hparams
+    if not isinstance(hparams, Hparams):
+        raise UsageError(f"hparams must be ppo's Hparams, not a {type(hparams).__name__}")
     if objective not in OBJECTIVES:
         raise UsageError(f"objective {objective!r} is not known{nearest(objective, OBJECTIVES)}")
-    check_positive(num_epochs=num_epochs, num_minibatches=num_minibatches)
+    check_positive(
+        num_envs=num_envs,
+        rollout_length=rollout_length,
+        num_epochs=num_epochs,
+        num_minibatches=num_minibatches,
+        total_env_steps=total_env_steps,
+    )
+    if sequence_length is not None:
+        check_positive(sequence_length=sequence_length)
     ac = networks.actor_critic(
         env, network, hidden, activation, distribution, normalize_observations, agent="ppo"
     )
@@ -163,9 +174,7 @@ def ppo(
             parts.append(observation_statistics(ac.net.encode))
         return chain(*parts)
 
-    return on_policy(
-        env, ac, update, hparams or Hparams(), num_envs, rollout_length, total_env_steps
-    )
+    return on_policy(env, ac, update, hparams, num_envs, rollout_length, total_env_steps)
 
 
 ppo.Hparams = Hparams  # type: ignore[attr-defined]

@@ -20,7 +20,7 @@ class ActorCritic(NamedTuple):
     @property
     def recurrent(self) -> bool:
         """Whether it remembers anything between steps."""
-        return bool(jax.tree.leaves(self.net.initial_carry((1,))))
+        return bool(jax.tree.leaves(jax.eval_shape(lambda: self.net.initial_carry((1,)))))
 
     def policy(
         self, params: Params, obs: Obs, carry: Carry, key: Key

@@ -11,7 +11,7 @@ from flax import linen as nn
 from flax import struct
 
 from rljax.envs import spaces
-from rljax.errors import UsageError, nearest
+from rljax.errors import UsageError, check_positive, nearest
 from rljax.networks.distributions import Head
 from rljax.networks.modules import CNN, MLP, ActorCriticModule, Outputs, RecurrentActorCriticModule
 from rljax.types import Carry, Key, Obs, Params
@@ -101,12 +101,14 @@ def network(
     Raises:
         UsageError: for a space, kind or activation that does not fit, in one sentence.
     """
-    if isinstance(kind, str) and kind not in NETWORKS:
+    if not isinstance(kind, nn.Module | Network) and kind not in NETWORKS:
         raise UsageError(f"network {kind!r} is not known{nearest(kind, NETWORKS)}")
     if activation not in ACTIVATIONS:
         raise UsageError(
             f"activation {activation!r} is not known{nearest(activation, ACTIVATIONS)}"
         )
+    for size in hidden:
+        check_positive(hidden=size)
     if kind == "auto":
         pixels = isinstance(space, spaces.Box) and len(space.shape) == 3
         kind = "cnn" if pixels else "mlp"
@@ -114,7 +116,7 @@ def network(
         raise UsageError("network 'gru' needs at least one size in hidden: the last is its memory")
     encode = encoder(space, kind, agent)
     assert not isinstance(space, spaces.Dict), "encoder refuses these"
-    shape = jax.eval_shape(encode, jnp.zeros(space.shape, space.dtype)).shape
+    shape = jax.eval_shape(encode, jax.ShapeDtypeStruct(space.shape, space.dtype)).shape
     outputs = partial(Outputs, head.num_outputs, head.state_independent_std)
     torso = partial(CNN if kind == "cnn" else MLP, tuple(hidden), ACTIVATIONS[activation])
     match kind:
