@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -241,6 +240,7 @@ def _keep_compiled_programs() -> None:
 @contextmanager
 def _watched() -> Iterator[Callable]:
     """The hooks that show and draw a training run; the display closes when the context does."""
+    from rljax.runs.hooks import drawing
     from rljax.runs.terminal import Display
 
     with ExitStack() as stack:
@@ -248,7 +248,7 @@ def _watched() -> Iterator[Callable]:
         def hooks(agent, run):
             _say(_plan(agent, run))
             display = stack.enter_context(Display(agent))
-            return [display, *([_Curve(run)] if run.load_config().logging.plot else [])]
+            return [display, *([drawing(run)] if run.load_config().logging.plot else [])]
 
         yield hooks
 
@@ -263,30 +263,13 @@ def _plan(agent, run) -> str:
     return f"{top.agent} on {top.env}{seeds}: {steps:,} environment steps{rounded} in {run.path}"
 
 
-class _Curve:
-    """Draws curve.png, at most every 15 seconds."""
-
-    SECONDS = 15.0
-
-    def __init__(self, run) -> None:
-        self._run, self._drawn = run, time.monotonic()
-
-    def __call__(self, state, row) -> None:
-        if time.monotonic() - self._drawn > self.SECONDS:
-            self.draw()
-
-    def draw(self) -> None:
-        from rljax.runs.plots import draw
-
-        draw([self._run], self._run.curve)
-        self._drawn = time.monotonic()
-
-
 def _finish(outcome) -> None:
     """Draw the last curve, say what came of it, and exit as documented if a signal ended it."""
     run = outcome.run
     if run.load_config().logging.plot:
-        _Curve(run).draw()
+        from rljax.runs.plots import draw
+
+        draw([run], run.curve)
     if outcome.interrupted is not None:
         name = signal.Signals(outcome.interrupted).name
         _say(f"stopped by {name}; saved: go on with `rljax resume {run.path}`")

@@ -1,6 +1,7 @@
 """What happens between the chunks of a run: evaluate, record, save."""
 
 import json
+import time
 from collections.abc import Callable
 
 import jax
@@ -8,13 +9,14 @@ import numpy as np
 
 from rljax.config import Config
 from rljax.evaluation import episodes
-from rljax.runs import directory, metrics
+from rljax.runs import directory, metrics, plots
 from rljax.runs.checkpoints import Checkpoints
 from rljax.runs.directory import RunDirectory
 from rljax.training import Hook, Interrupts, Row
 from rljax.types import Agent, State
 
 EVALUATION_STREAM = 0xE7A1  # keeps the keys of evaluation apart from those of training
+SECONDS_BETWEEN_DRAWINGS = 15.0
 
 
 def every(interval: int, agent: Agent, begun_at: int) -> Callable[[Row], bool]:
@@ -73,5 +75,18 @@ def saving(
         if due(row) or interrupts.received is not None:
             score = row.get("evaluation/return_iqm")
             checkpoints.save(state, None if score is None else float(np.mean(score)))
+
+    return hook
+
+
+def drawing(run: RunDirectory) -> Hook:
+    """Refresh curve.png, at most every 15 seconds: drawing takes a third of one."""
+    drawn = time.monotonic()
+
+    def hook(state: State, row: Row) -> None:
+        nonlocal drawn
+        if time.monotonic() - drawn > SECONDS_BETWEEN_DRAWINGS:
+            plots.draw([run], run.curve)
+            drawn = time.monotonic()
 
     return hook
