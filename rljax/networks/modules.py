@@ -39,7 +39,7 @@ class MLP(nn.Module):
 class Conv3x3(nn.Module):
     """A 3x3 convolution without padding, as one matrix product over patches.
 
-    The same numbers as `nn.Conv`; on a CPU, XLA's own convolution trains thirty times slower.
+    The same numbers as `nn.Conv`; on a CPU, XLA's own convolution trains seven times slower.
     """
 
     features: int
