@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from digests import digest
 from PIL import Image
 
 from rljax.cli import main, parse
-from rljax.runs import checkpoints, directory, experiment, metrics
+from rljax.runs import directory, experiment, metrics
 
 CONFIG = """
 env = "CartPole-v1"
@@ -171,7 +172,7 @@ def wait_for_rows(process, path: Path, count: int) -> None:
 def comparable(path):
     rows = metrics.read(path / "metrics.jsonl")
     rows = [{k: v for k, v in row.items() if k != "charts/SPS"} for row in rows]
-    return rows, checkpoints.digest(experiment.load(path)[1])
+    return rows, digest(experiment.load(path)[1])
 
 
 @pytest.fixture(scope="module")

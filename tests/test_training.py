@@ -69,6 +69,12 @@ def test_chunks_do_not_change_the_bits(agent):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
+def test_chunks_end_at_multiples_of_their_length_wherever_a_run_is_taken_up(agent):
+    state, _ = rljax.train(agent._replace(num_iterations=2), jax.random.key(0))
+    ends = [row["iteration"] for _, row in training.iterate(agent, state, 3)]
+    assert ends == [3, 6, 9, 10]
+
+
 def test_a_state_handed_in_stays_usable(agent):
     state = agent.init(jax.random.key(0))
     rljax.train(agent, state, chunk_iterations=10)

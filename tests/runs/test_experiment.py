@@ -4,6 +4,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from digests import digest
 
 import rljax
 from rljax import config
@@ -17,7 +18,7 @@ def rows(run):
 
 
 def final(run):
-    return checkpoints.digest(rljax.load(run.path)[1])
+    return digest(rljax.load(run.path)[1])
 
 
 def forget(run, after):
@@ -104,7 +105,7 @@ def midway(finished, tiny):
         for _ in range(3):
             state, reported = step(state)
             returns.append(reported["charts/episodic_return"].tolist())
-        return checkpoints.digest(state), str(returns)
+        return digest(state), str(returns)
 
     return state, jax.jit(agent.init)(experiment.keys(tiny)), finish, finish(state)
 
@@ -112,7 +113,7 @@ def midway(finished, tiny):
 @pytest.mark.parametrize("path", LEAVES)
 def test_without_any_one_leaf_the_run_would_end_elsewhere(midway, path):
     state, fresh, finish, ended = midway
-    assert path in checkpoints.digest(state), sorted(checkpoints.digest(state))
+    assert path in digest(state), sorted(digest(state))
 
     def drop(where, leaf, new):
         if jax.tree_util.keystr(where, simple=True, separator="/") != path:
@@ -157,6 +158,25 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(copy, finished
     assert rows(copy) == rows(finished)
 
 
+def test_no_flipped_bit_in_any_file_goes_unnoticed(copy, finished, tiny):
+    like = experiment.template(tiny, experiment.build(tiny))
+    store = checkpoints.Checkpoints(copy.checkpoints, read_only=True)
+    noticed = 0
+    for file in sorted(f for f in (copy.checkpoints / "12").rglob("*") if f.stat().st_size):
+        if file.is_file():
+            whole = file.read_bytes()
+            flipped = bytearray(whole)
+            flipped[len(whole) // 2] ^= 1
+            file.write_bytes(flipped)
+            try:
+                assert digest(store.restore(like, 12)) == final(finished), file
+            except RunError:
+                noticed += 1
+            file.write_bytes(whole)
+    store.close()
+    assert noticed
+
+
 def test_with_no_checkpoint_that_can_be_read_it_stops(copy):
     for step in copy.checkpoints.iterdir():
         largest_file(step / "state").unlink()
@@ -167,7 +187,7 @@ def test_with_no_checkpoint_that_can_be_read_it_stops(copy):
 
 
 def test_what_a_kill_inside_a_save_leaves_is_ignored_and_cleared(copy, finished):
-    shutil.copytree(copy.checkpoints / "12", copy.checkpoints / "12.orbax-checkpoint-tmp")
+    shutil.copytree(copy.checkpoints / "12", copy.checkpoints / "7.orbax-checkpoint-tmp")
     forget(copy, 9)
     experiment.resume(copy.path)
     assert not list(copy.checkpoints.glob("*tmp*"))
