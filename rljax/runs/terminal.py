@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+import numpy as np
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -83,7 +84,8 @@ class Display:
         if now - self._printed < SECONDS_BETWEEN_LINES and not last:
             return
         self._printed = now
-        left = (self._total - row["env_steps"]) / max(row["env_steps"], 1) * (now - self._began)
+        seeds = np.size(row["charts/episodes"])
+        left = (self._total - row["env_steps"]) * seeds / row["charts/SPS"]
         returns = self._latest.get(
             "evaluation/return_mean", self._latest.get("charts/episodic_return")
         )
