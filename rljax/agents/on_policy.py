@@ -104,10 +104,15 @@ def on_policy(
         act=act,
         initial_carry=network.initial_carry,
         env_steps_per_iteration=env_steps_per_iteration,
-        num_iterations=-(-total_env_steps // env_steps_per_iteration),
+        num_iterations=whole_iterations(total_env_steps, env_steps_per_iteration),
     )
     check_traces(agent)
     return agent
+
+
+def whole_iterations(total_env_steps: int, env_steps_per_iteration: int) -> int:
+    """The iterations that take at least `total_env_steps`."""
+    return -(-total_env_steps // env_steps_per_iteration)
 
 
 def input_metrics(batch) -> dict[str, jax.Array]:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax import networks, ops
-from rljax.agents.on_policy import on_policy
+from rljax.agents.on_policy import on_policy, whole_iterations
 from rljax.errors import UsageError, check_divides, check_positive, nearest
 from rljax.types import Agent, Batch, Environment, Key, Update
 from rljax.updates import (
@@ -122,7 +122,7 @@ def ppo(
         "num_minibatches",
         num_minibatches,
     )
-    num_iterations = -(-total_env_steps // (num_envs * rollout_length))
+    num_iterations = whole_iterations(total_env_steps, num_envs * rollout_length)
     num_gradient_steps = num_iterations * num_epochs * num_minibatches
 
     def loss(hp: Hparams):

@@ -13,7 +13,7 @@ def permutation(key: jax.Array, size: int) -> jax.Array:
 
     An index is written as (row, column) of a near-square grid with `size` cells, and the two
     coordinates take turns being rotated by a keyed hash of the other: each turn is a bijection,
-    so all of them are, and no sort is needed (hundreds of times faster at 65,536). Sizes whose
+    so all of them are, and no sort is needed (a hundred times faster at 65,536 on a CPU). Sizes whose
     grid would be too narrow to mix (primes and their small multiples) are sorted instead.
 
     Source: Luby and Rackoff 1988 (four rounds of a Feistel network mix to a pseudo-random
