@@ -13,8 +13,8 @@ def permutation(key: jax.Array, size: int) -> jax.Array:
 
     An index is written as (row, column) of a near-square grid with `size` cells, and the two
     coordinates take turns being rotated by a keyed hash of the other: each turn is a bijection,
-    so all of them are, and no sort is needed (a hundred times faster at 65,536 on a CPU). Sizes whose
-    grid would be too narrow to mix (primes and their small multiples) are sorted instead.
+    so all of them are, and no sort is needed (a hundred times faster at 65,536 on a CPU). Sizes
+    whose grid would be too narrow to mix (primes and their small multiples) are sorted instead.
 
     Source: Luby and Rackoff 1988 (four rounds of a Feistel network mix to a pseudo-random
     permutation), https://doi.org/10.1137/0217022; the modular form is Black and Rogaway 2002,
