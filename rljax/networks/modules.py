@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from rljax.networks.initializers import orthogonal
+from rljax.networks.product import product
 from rljax.types import Carry
 
 SQRT2 = 2**0.5
@@ -19,7 +20,12 @@ Activation = Callable[[jax.Array], jax.Array]
 
 def dense(features: int, scale: float, name: str | None = None) -> nn.Dense:
     """A dense layer with orthogonal weights."""
-    return nn.Dense(features, kernel_init=orthogonal(scale), name=name)
+    return nn.Dense(
+        features,
+        kernel_init=orthogonal(scale),
+        dot_general=lambda x, w, *_, **__: product(x, w),
+        name=name,
+    )
 
 
 class MLP(nn.Module):
