@@ -12,25 +12,45 @@ _PUBLIC = {
     "networks": "rljax.networks",
     "ops": "rljax.ops",
     "updates": "rljax.updates",
+    "a2c": "rljax.agents.a2c:a2c",
+    "double_q_learning": "rljax.agents.tabular:double_q_learning",
+    "dqn": "rljax.agents.dqn:dqn",
     "evaluate": "rljax.evaluation:evaluate",
+    "expected_sarsa": "rljax.agents.tabular:expected_sarsa",
     "iterate": "rljax.training:iterate",
     "load": "rljax.runs.experiment:load",
     "make": "rljax.envs:make",
     "ppo": "rljax.agents.ppo:ppo",
+    "pqn": "rljax.agents.pqn:pqn",
+    "q_lambda": "rljax.agents.tabular:q_lambda",
+    "q_learning": "rljax.agents.tabular:q_learning",
+    "rainbow": "rljax.agents.rainbow:rainbow",
+    "reinforce": "rljax.agents.reinforce:reinforce",
+    "sarsa": "rljax.agents.tabular:sarsa",
     "train": "rljax.training:train",
     "vmap": "rljax.transforms:vmap",
 }
 
 __all__ = [
+    "a2c",
     "agents",
+    "double_q_learning",
+    "dqn",
     "envs",
     "evaluate",
+    "expected_sarsa",
     "iterate",
     "load",
     "make",
     "networks",
     "ops",
     "ppo",
+    "pqn",
+    "q_lambda",
+    "q_learning",
+    "rainbow",
+    "reinforce",
+    "sarsa",
     "train",
     "updates",
     "vmap",
@@ -38,7 +58,19 @@ __all__ = [
 
 if TYPE_CHECKING:
     from rljax import agents, envs, networks, ops, updates
+    from rljax.agents.a2c import a2c
+    from rljax.agents.dqn import dqn
     from rljax.agents.ppo import ppo
+    from rljax.agents.pqn import pqn
+    from rljax.agents.rainbow import rainbow
+    from rljax.agents.reinforce import reinforce
+    from rljax.agents.tabular import (
+        double_q_learning,
+        expected_sarsa,
+        q_lambda,
+        q_learning,
+        sarsa,
+    )
     from rljax.envs import make
     from rljax.evaluation import evaluate
     from rljax.runs.experiment import load

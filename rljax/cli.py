@@ -137,10 +137,10 @@ def plot(runs: Sequence[str], out: str) -> None:
 def list_() -> None:
     """Name the agents and the environments."""
     from rljax.agents import AGENTS
-    from rljax.envs import GYMNAX
+    from rljax.envs import NAMES
 
     click.echo("agents:\n  " + "\n  ".join(AGENTS))
-    click.echo("environments:\n  " + "\n  ".join(GYMNAX))
+    click.echo("environments:\n  " + "\n  ".join(NAMES))
 
 
 @cli.command()
@@ -255,7 +255,7 @@ def _watched() -> Iterator[Callable]:
 
 def _plan(agent, run) -> str:
     top = run.load_config().top
-    steps = agent.num_iterations * agent.env_steps_per_iteration
+    steps = agent.env_steps(agent.num_iterations)
     rounded = (
         "" if steps == top.total_env_steps else f" ({top.total_env_steps:,} asked, rounded up)"
     )

@@ -68,6 +68,8 @@ class Logging:
 
 SECTIONS = {"evaluation": Evaluation, "checkpoint": Checkpoint, "logging": Logging}
 AGENT_SECTIONS = ("structure", "hparams")
+PYTHON_ONLY = ("hparams", "total_env_steps", "first")
+"""Arguments of an agent that stand elsewhere in a config, or that no text could name."""
 RESUMABLE = ("total_env_steps", "evaluation.", "checkpoint.", "logging.")
 """What a resumed run may change; anything else would make it another run."""
 
@@ -177,11 +179,10 @@ def resolve(file: Mapping[str, Any], flags: Mapping[str, str], path: str = "conf
 def agent_schema(name: str) -> dict[str, tuple[Any, Any]]:
     """Dotted key to (type, default) of an agent's structure and hyperparameters. Imports JAX."""
     make_agent = agents.factory(name)
-    hints = typing.get_type_hints(make_agent)
     schema = {
-        f"structure.{p.name}": (hints[p.name], p.default)
-        for p in inspect.signature(make_agent).parameters.values()
-        if p.kind is p.KEYWORD_ONLY and p.name not in ("hparams", "total_env_steps")
+        f"structure.{p.name}": (p.annotation, p.default)
+        for p in inspect.signature(make_agent, eval_str=True).parameters.values()
+        if p.kind is p.KEYWORD_ONLY and p.name not in PYTHON_ONLY
     }
     return schema | {f"hparams.{f.name}": (float, f.default) for f in fields(make_agent.Hparams)}
 

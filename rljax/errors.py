@@ -46,3 +46,12 @@ def check_positive(**counts: int) -> None:
     for name, count in counts.items():
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise UsageError(f"{name} must be a whole number of at least 1, not {count!r}")
+
+
+def check_at_most(what: str, count: int, by_what: str, most: int) -> None:
+    """Refuse a count above another one, naming both."""
+    if count > most:
+        raise UsageError(
+            f"{what} = {count} is more than {by_what} = {most}: "
+            f"make {what} at most {most}, or {by_what} at least {count}"
+        )

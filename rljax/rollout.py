@@ -1,5 +1,7 @@
 """The only place that steps an environment for learning."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 
@@ -15,6 +17,7 @@ def start(env: Environment, policy_carry, num_envs: int, key: Key) -> Worker:
         # Apart from a state that holds it too: one buffer cannot be donated twice.
         obs=jax.tree.map(jnp.copy, obs),
         carry=policy_carry,
+        replay=(),
         episode_return=jnp.zeros(num_envs, jnp.float32),
         episode_length=jnp.zeros(num_envs, jnp.int32),
     )
@@ -68,7 +71,8 @@ def rollout(
                 episode_length=episode_length,
             ),
         )
-        worker = Worker(
+        worker = replace(
+            worker,
             env_state=env_state,
             obs=obs,
             carry=reset_carry(carry, done),

@@ -119,7 +119,7 @@ def summarize(agent: Agent, metrics: dict[str, np.ndarray], done: int, seconds: 
     episodes = metrics["charts/episodes"]
     members = episodes[0].size
     row: Row = {
-        "env_steps": done * agent.env_steps_per_iteration,
+        "env_steps": agent.env_steps(done),
         "iteration": done,
         "charts/SPS": len(episodes) * agent.env_steps_per_iteration * members / seconds,
         "charts/episodes": plain(episodes.sum(0)),
@@ -187,7 +187,7 @@ def check_finite(agent: Agent, state: State, metrics: dict[str, np.ndarray], don
     at = done + iteration + 1
     raise NonFiniteError(
         f"{what or leaves[0]} is not finite in iteration {at} "
-        f"(env steps {at * agent.env_steps_per_iteration}){in_state}"
+        f"(env steps {agent.env_steps(at)}){in_state}"
     )
 
 

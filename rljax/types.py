@@ -86,6 +86,7 @@ class Worker:
     env_state: EnvState  # [N, ...]
     obs: Obs  # [N, ...]
     carry: Carry  # [N, ...] or ()
+    replay: Any  # [N, ...], experience kept from before; () for an agent that keeps none
     episode_return: jax.Array  # [N] float32, undiscounted reward of the episode so far
     episode_length: jax.Array  # [N] int32, steps of the episode so far
 
@@ -116,6 +117,17 @@ class Policy(Protocol):
     ) -> tuple[Action, dict[str, Any], Carry]:
         """Obs [N, ...] to actions [N, ...], extras to record [N, ...] and the next carry."""
         ...
+
+
+class Actor(NamedTuple):
+    """Who chooses actions: all that a rollout and an evaluation need to know of an algorithm."""
+
+    init: Callable[[Key], Params]
+    policy: Callable[[Hparams, jax.Array], Policy]
+    """(hparams, progress) to the policy that learns, progress [] running from 0 to 1."""
+    mode: Callable[[Params, Obs, Carry], tuple[Action, Carry]]
+    """The best actions [N, ...] so far, for observations [N, ...], and the next carry."""
+    initial_carry: Callable[[tuple[int, ...]], Carry] = lambda leading: ()
 
 
 class Environment(Protocol):
@@ -159,3 +171,8 @@ class Agent(NamedTuple):
     initial_carry: Callable[[tuple[int, ...]], Carry]
     env_steps_per_iteration: int
     num_iterations: int
+    warmup_env_steps: int = 0  # taken by `init`
+
+    def env_steps(self, iterations: int) -> int:
+        """Environment steps behind a state after so many iterations; per member of a population."""
+        return self.warmup_env_steps + iterations * self.env_steps_per_iteration

@@ -5,7 +5,19 @@ from typing import Any
 
 from rljax.errors import UsageError, nearest
 
-AGENTS = {"ppo": "rljax.agents.ppo:ppo"}
+AGENTS = {
+    "a2c": "rljax.agents.a2c:a2c",
+    "double_q_learning": "rljax.agents.tabular:double_q_learning",
+    "dqn": "rljax.agents.dqn:dqn",
+    "expected_sarsa": "rljax.agents.tabular:expected_sarsa",
+    "ppo": "rljax.agents.ppo:ppo",
+    "pqn": "rljax.agents.pqn:pqn",
+    "q_lambda": "rljax.agents.tabular:q_lambda",
+    "q_learning": "rljax.agents.tabular:q_learning",
+    "rainbow": "rljax.agents.rainbow:rainbow",
+    "reinforce": "rljax.agents.reinforce:reinforce",
+    "sarsa": "rljax.agents.tabular:sarsa",
+}
 """Name to factory. A factory takes `(env, *, total_env_steps, hparams, **structure)` and has its
 hyperparameters' dataclass as `factory.Hparams`."""
 

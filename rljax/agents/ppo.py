@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from rljax import networks, ops
-from rljax.agents.on_policy import on_policy, whole_iterations
+from rljax.agents.assembly import check_hparams, on_policy, whole
 from rljax.errors import UsageError, check_divides, check_positive, nearest
-from rljax.types import Agent, Batch, Environment, Key, Update
+from rljax.types import Agent, Batch, Environment, Update
 from rljax.updates import (
+    actor_critic_loss,
     adaptive_kl,
     chain,
     clipped_adam,
@@ -69,6 +70,7 @@ def ppo(
     normalize_observations: bool = False,
     anneal_lr: bool = True,
     stop_at_kl: bool = False,
+    first: Update | None = None,
     hparams: Hparams | None = None,
 ) -> Agent:
     """Proximal policy optimisation.
@@ -92,14 +94,13 @@ def ppo(
         normalize_observations: by running statistics, kept in the parameters.
         anneal_lr: whether the step size falls to 0 over the run, linearly.
         stop_at_kl: whether to end an iteration's epochs once `approx_kl` passes 1.5 `target_kl`.
+        first: an update of your own, put in front of the others.
         hparams: the numbers; `Hparams()` by default.
 
     Raises:
         UsageError: for spaces, names and counts that do not fit, in one sentence.
     """
-    hparams = Hparams() if hparams is None else hparams
-    if not isinstance(hparams, Hparams):
-        raise UsageError(f"hparams must be ppo's Hparams, not a {type(hparams).__name__}")
+    hparams = check_hparams(hparams, Hparams, "ppo")
     if objective not in OBJECTIVES:
         raise UsageError(f"objective {objective!r} is not known{nearest(objective, OBJECTIVES)}")
     check_positive(
@@ -122,46 +123,40 @@ def ppo(
         "num_minibatches",
         num_minibatches,
     )
-    num_iterations = whole_iterations(total_env_steps, num_envs * rollout_length)
+    num_iterations = whole(total_env_steps, num_envs * rollout_length)
     num_gradient_steps = num_iterations * num_epochs * num_minibatches
 
-    def loss(hp: Hparams):
-        def ppo_loss(params, batch: Batch, key: Key):
+    def update(hp: Hparams, progress: jax.Array) -> Update:
+        def policy_loss(pi, outputs, batch: Batch):
             old = batch.extras
-            pi, outputs, value = ac.unroll(params, batch)
             log_ratio = pi.log_prob(old["raw_action"]) - old["log_prob"]
             advantage = old["advantage"]
             if standardize_advantages:
                 advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
             if objective == "clip":
-                policy_loss = ops.clipped_surrogate(log_ratio, advantage, hp.clip_eps)
+                losses = ops.clipped_surrogate(log_ratio, advantage, hp.clip_eps)
             else:
                 kl = ac.kl(old["old_outputs"], outputs)
-                policy_loss = ops.penalized_surrogate(log_ratio, advantage, kl, old["kl_coef"])
-            if clip_value:
-                value_loss = ops.clipped_value_loss(value, old["value"], old["target"], hp.clip_eps)
-            else:
-                value_loss = ops.value_loss(value, old["target"])
-            policy_loss, value_loss = policy_loss.mean(), value_loss.mean()
-            entropy = pi.entropy(key).mean()
-            return policy_loss + hp.value_coef * value_loss - hp.entropy_coef * entropy, {
-                "losses/policy_loss": policy_loss,
-                "losses/value_loss": value_loss,
-                "losses/entropy": entropy,
+                losses = ops.penalized_surrogate(log_ratio, advantage, kl, old["kl_coef"])
+            return losses, {
                 "losses/approx_kl": ops.approximate_kl(log_ratio).mean(),
                 "losses/clipfrac": (jnp.abs(jnp.expm1(log_ratio)) > hp.clip_eps).mean(),
             }
 
-        return ppo_loss
+        def value_loss(value, batch: Batch):
+            old = batch.extras
+            if clip_value:
+                return ops.clipped_value_loss(value, old["value"], old["target"], hp.clip_eps)
+            return ops.value_loss(value, old["target"])
 
-    def update(hp: Hparams) -> Update:
         def moved_too_far(metrics):
             return metrics["losses/approx_kl"] > 1.5 * hp.target_kl
 
         anneal_over = num_gradient_steps if anneal_lr else None
         optimizer = clipped_adam(hp.lr, hp.max_grad_norm, hp.adam_eps, anneal_over)
+        loss = actor_critic_loss(ac, policy_loss, value_loss, hp.value_coef, hp.entropy_coef)
         fit = epochs(
-            gradient(loss(hp), optimizer),
+            gradient(loss, optimizer),
             num_epochs,
             num_minibatches,
             length,
@@ -169,12 +164,14 @@ def ppo(
         )
         if objective == "kl_penalty":
             fit = adaptive_kl(fit, ac.outputs, ac.kl, hp.target_kl, hp.kl_coef)
-        parts = [gae(ac.value, hp.gamma, hp.gae_lambda), fit]
-        if normalize_observations:
-            parts.append(observation_statistics(ac.net.encode))
-        return chain(*parts)
+        return chain(
+            first,
+            gae(ac.value, hp.gamma, hp.gae_lambda),
+            fit,
+            observation_statistics(ac.net.encode) if normalize_observations else None,
+        )
 
-    return on_policy(env, ac, update, hparams, num_envs, rollout_length, total_env_steps)
+    return on_policy(env, ac.actor, update, hparams, num_envs, rollout_length, total_env_steps)
 
 
 ppo.Hparams = Hparams  # type: ignore[attr-defined]

@@ -34,11 +34,17 @@ GYMNAX = (
 )
 """Names written down here because importing gymnax to ask takes three seconds."""
 
+GRID_WORLDS = ("CliffWalking", "FrozenLake4x4", "FrozenLake8x8", "GridWorld10x10")
+"""The maps of `rljax.envs.grid_world`, written down here because it imports JAX."""
+
+NAMES = GRID_WORLDS + GYMNAX
+"""All that `make` knows."""
+
 
 def check_name(name: str) -> None:
     """Refuse a name that `make` does not know, with the nearest one it does."""
-    if name not in GYMNAX:
-        raise UsageError(f"env {name!r} is not known{nearest(name, GYMNAX)}")
+    if name not in NAMES:
+        raise UsageError(f"env {name!r} is not known{nearest(name, NAMES)}")
 
 
 def make(name: str, **params: Any):
@@ -52,6 +58,10 @@ def make(name: str, **params: Any):
     registration: pass any object with the members of `rljax.types.Environment`.
     """
     check_name(name)
+    if name in GRID_WORLDS:
+        from rljax.envs import grid_world
+
+        return grid_world.make(name, **params)
     from rljax.envs import gymnax
 
     return gymnax.make(name, **params)

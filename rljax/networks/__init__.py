@@ -1,4 +1,4 @@
-"""Networks as `(init, apply)` pairs, the linen modules behind them, and action distributions."""
+"""Networks as `(init, apply)` pairs, the linen modules behind them, and what their outputs mean."""
 
 from rljax.networks.actor_critic import ActorCritic, actor_critic
 from rljax.networks.distributions import Categorical, Head, Normal, TanhNormal, head
@@ -7,7 +7,9 @@ from rljax.networks.modules import (
     CNN,
     MLP,
     ActorCriticModule,
+    NoisyDense,
     Outputs,
+    Quantiles,
     RecurrentActorCriticModule,
 )
 from rljax.networks.network import (
@@ -19,6 +21,17 @@ from rljax.networks.network import (
     reset_carry,
     unroll,
 )
+from rljax.networks.q_table import q_table
+from rljax.networks.values import (
+    QNetwork,
+    ValueHead,
+    categorical,
+    implicit_quantile,
+    q_network,
+    quantile,
+    scalar,
+    value_head,
+)
 
 __all__ = [
     "CNN",
@@ -28,17 +41,28 @@ __all__ = [
     "Categorical",
     "Head",
     "Network",
+    "NoisyDense",
     "Normal",
     "Outputs",
+    "QNetwork",
+    "Quantiles",
     "RecurrentActorCriticModule",
     "RunningStatistics",
     "TanhNormal",
+    "ValueHead",
     "actor_critic",
+    "categorical",
     "from_linen",
     "head",
+    "implicit_quantile",
     "network",
     "normalized",
     "orthogonal",
+    "q_network",
+    "q_table",
+    "quantile",
     "reset_carry",
+    "scalar",
     "unroll",
+    "value_head",
 ]

@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from rljax.networks.distributions import Distribution, Head, head
 from rljax.networks.network import Network, network, unroll
-from rljax.types import Action, Batch, Carry, Environment, Key, Obs, Params
+from rljax.types import Action, Actor, Batch, Carry, Environment, Key, Obs, Params
 
 
 class ActorCritic(NamedTuple):
@@ -21,6 +21,16 @@ class ActorCritic(NamedTuple):
     def recurrent(self) -> bool:
         """Whether it remembers anything between steps."""
         return bool(jax.tree.leaves(jax.eval_shape(lambda: self.net.initial_carry((1,)))))
+
+    @property
+    def actor(self) -> Actor:
+        """What a rollout needs to know of it."""
+        return Actor(
+            self.net.init,
+            lambda hparams, progress: self.policy,
+            self.mode,
+            self.net.initial_carry,
+        )
 
     def policy(
         self, params: Params, obs: Obs, carry: Carry, key: Key

@@ -1,13 +1,15 @@
-"""Linen modules: torsos, and the actor-critic heads on top of them.
+"""Linen modules: torsos, and the actor-critics and action values on top of them.
 
 Every module takes features [..., F] (or pixels [..., H, W, C]) with any leading axes.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax import struct
 
 from rljax.networks.initializers import orthogonal
 from rljax.networks.product import product
@@ -16,6 +18,7 @@ from rljax.types import Carry
 SQRT2 = 2**0.5
 
 Activation = Callable[[jax.Array], jax.Array]
+Layer = Callable[..., nn.Module]  # (features, scale, name=None), as `dense` is
 
 
 def dense(features: int, scale: float, name: str | None = None) -> nn.Dense:
@@ -28,17 +31,50 @@ def dense(features: int, scale: float, name: str | None = None) -> nn.Dense:
     )
 
 
+class NoisyDense(nn.Module):
+    """A dense layer whose weights are Gaussian, with noise factorised over inputs and outputs.
+
+    One draw from the rng stream "noise" serves a whole batch; without that stream the weights are
+    their means. The means start orthogonal, like those of `dense`, where the paper's are uniform.
+
+    Source: Fortunato et al. 2018, eq. 9 to 11, section 3.2, https://arxiv.org/abs/1706.10295.
+    """
+
+    features: int
+    scale: float
+    sigma0: float = 0.5
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[..., F] to [..., features]."""
+        size, shape = x.shape[-1], (x.shape[-1], self.features)
+        spread = nn.initializers.constant(self.sigma0 * size**-0.5)
+        kernel = self.param("kernel", orthogonal(self.scale), shape)
+        kernel_sigma = self.param("kernel_sigma", spread, shape)
+        bias = self.param("bias", nn.initializers.zeros, shape[1:])
+        bias_sigma = self.param("bias_sigma", spread, shape[1:])
+        if self.has_rng("noise"):
+            noise = jax.random.normal(self.make_rng("noise"), (sum(shape),))
+            noise = jnp.sign(noise) * jnp.sqrt(jnp.abs(noise))
+            kernel += kernel_sigma * noise[:size, None] * noise[size:]
+            bias += bias_sigma * noise[size:]
+        return product(x, kernel) + bias
+
+
 class MLP(nn.Module):
     """Fully connected layers over the flattened observation."""
 
     hidden: Sequence[int]
     activation: Activation
+    layer: Layer = dense
+    layer_norm: bool = False  # between each layer and its activation
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[..., F] to [..., hidden[-1]]."""
         for size in self.hidden:
-            x = self.activation(dense(size, SQRT2)(x))
+            x = self.layer(size, SQRT2)(x)
+            x = self.activation(nn.LayerNorm()(x) if self.layer_norm else x)
         return x
 
 
@@ -66,13 +102,16 @@ class CNN(nn.Module):
 
     hidden: Sequence[int]
     activation: Activation
+    layer: Layer = dense  # after the convolution
+    layer_norm: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[..., H, W, C] to [..., hidden[-1]]."""
         x = Conv3x3(16)(x)
-        x = self.activation(x).reshape(*x.shape[:-3], -1)
-        return MLP(self.hidden, self.activation)(x)
+        x = self.activation(nn.LayerNorm()(x) if self.layer_norm else x)
+        x = x.reshape(*x.shape[:-3], -1)
+        return MLP(self.hidden, self.activation, self.layer, self.layer_norm)(x)
 
 
 class Outputs(nn.Module):
@@ -125,3 +164,89 @@ class RecurrentActorCriticModule(nn.Module):
         )
         carry, x = cell(carry, self.torso()(x))
         return (self.outputs()(x), dense(1, 1.0, name="value")(x)[..., 0]), carry
+
+
+class ActionValues(nn.Module):
+    """The last layer of a Q-network: M numbers for each of A actions.
+
+    Dueling, they are the sum of a value and of advantages whose mean over actions is 0, each a
+    layer on the same features; so are the numbers of a distribution, one by one, as in Rainbow.
+
+    Source: Wang et al. 2016, eq. 9, https://arxiv.org/abs/1511.06581; Hessel et al. 2018, section
+    "The Integrated Agent", https://arxiv.org/abs/1710.02298.
+    """
+
+    num_actions: int
+    layer: Layer = dense
+    dueling: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array, num_outputs: int) -> jax.Array:
+        """[..., F] to [..., A, num_outputs]."""
+        leading = x.shape[:-1]
+        advantage = self.layer(self.num_actions * num_outputs, 1.0)(x)
+        advantage = advantage.reshape(*leading, self.num_actions, num_outputs)
+        if not self.dueling:
+            return advantage
+        value = self.layer(num_outputs, 1.0, name="value")(x)[..., None, :]
+        return value + advantage - jnp.mean(advantage, axis=-2, keepdims=True)
+
+
+class QModule(nn.Module):
+    """A torso and action values on its features."""
+
+    torso: Callable[[], nn.Module]
+    outputs: Callable[[], ActionValues]
+    shape: tuple[int, ...]  # of one action's numbers: () or [M]
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Features [..., F] to [..., A, *shape]."""
+        x = self.outputs()(self.torso()(x), math.prod(self.shape))
+        return x.reshape(*x.shape[:-1], *self.shape)
+
+
+@struct.dataclass
+class Quantiles:
+    """Quantiles of returns, and which they are."""
+
+    values: jax.Array  # [..., A, M] of all actions, or [..., M] of one
+    tau: jax.Array  # [..., M], in [0, 1]
+
+
+def midpoints(count: int) -> jax.Array:
+    """The fractions whose quantiles stand best for a distribution: 1 / 2M, 3 / 2M, ... [M].
+
+    Source: Dabney et al. 2018, lemma 2, https://arxiv.org/abs/1710.10044.
+    """
+    return (jnp.arange(count) + 0.5) / count
+
+
+class ImplicitQModule(nn.Module):
+    """A torso whose features are multiplied by those of a fraction, and that quantile's values.
+
+    Fractions are uniform draws from the rng stream "noise", or without it the midpoints.
+
+    Source: Dabney et al. 2018, eq. 4, https://arxiv.org/abs/1806.06923.
+    """
+
+    torso: Callable[[], nn.Module]
+    outputs: Callable[[], ActionValues]
+    num_samples: int
+    layer: Layer = dense
+    num_cosines: int = 64
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> Quantiles:
+        """Features [..., F] to values [..., A, M] of quantiles tau [..., M]."""
+        x = self.torso()(x)
+        shape = (*x.shape[:-1], self.num_samples)
+        if self.has_rng("noise"):
+            tau = jax.random.uniform(self.make_rng("noise"), shape)
+        else:
+            tau = jnp.broadcast_to(midpoints(self.num_samples), shape)
+        cosines = jnp.cos(jnp.pi * tau.reshape(-1, 1) * jnp.arange(self.num_cosines))
+        embedding = nn.relu(self.layer(x.shape[-1], SQRT2, name="embedding")(cosines))
+        rows = jnp.repeat(x.reshape(-1, x.shape[-1]), self.num_samples, axis=0) * embedding
+        values = self.outputs()(rows, 1).reshape(*shape, -1)
+        return Quantiles(jnp.swapaxes(values, -1, -2), tau)

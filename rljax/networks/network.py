@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from rljax.envs import spaces
 from rljax.errors import UsageError, check_positive, nearest
 from rljax.networks.distributions import Head
 from rljax.networks.modules import CNN, MLP, ActorCriticModule, Outputs, RecurrentActorCriticModule
-from rljax.types import Carry, Key, Obs, Params
+from rljax.types import Actor, Carry, Key, Obs, Params
 
 
 class Network(NamedTuple):
@@ -25,6 +25,10 @@ class Network(NamedTuple):
     """(params, obs [..., ...], carry) to ((policy outputs [..., K], value [...]), carry)."""
     initial_carry: Callable[[tuple[int, ...]], Carry]  # of leading axes; () if feed-forward
     encode: Callable[[Obs], jax.Array] = lambda obs: obs  # observations to float features
+
+
+# A Network, or a QNetwork, whose third argument is not a carry but a key.
+AnyNetwork = TypeVar("AnyNetwork", bound=Any)
 
 
 @struct.dataclass
@@ -76,6 +80,49 @@ def encoder(space: spaces.Space, kind: object, agent: str) -> Callable[[Obs], ja
     return flatten
 
 
+class Reader(NamedTuple):
+    """What the networks on one space have in common."""
+
+    kind: str | nn.Module | Network  # "auto" decided
+    encode: Callable[[Obs], jax.Array]  # observations to float features
+    shape: tuple[int, ...]  # of one observation's features
+    torso: Callable[..., nn.Module]  # an MLP or a CNN; takes their further fields
+
+
+def read(
+    space: spaces.Space,
+    kind: str | nn.Module | Network,
+    hidden: Sequence[int],
+    activation: str,
+    agent: str,
+) -> Reader:
+    """The part of a network that depends on the observations; see `network` for the arguments.
+
+    Raises UsageError for a space, kind or activation that does not fit, in one sentence.
+    """
+    if not isinstance(kind, nn.Module | Network) and kind not in NETWORKS:
+        raise UsageError(f"network {kind!r} is not known{nearest(kind, NETWORKS)}")
+    if activation not in ACTIVATIONS:
+        raise UsageError(
+            f"activation {activation!r} is not known{nearest(activation, ACTIVATIONS)}"
+        )
+    for size in hidden:
+        check_positive(hidden=size)
+    if kind == "auto":
+        pixels = isinstance(space, spaces.Box) and len(space.shape) == 3
+        kind = "cnn" if pixels else "mlp"
+    encode = encoder(space, kind, agent)
+    assert not isinstance(space, spaces.Dict), "encoder refuses these"
+    shape = jax.eval_shape(encode, jax.ShapeDtypeStruct(space.shape, space.dtype)).shape
+    torso = partial(CNN if kind == "cnn" else MLP, tuple(hidden), ACTIVATIONS[activation])
+    return Reader(kind, encode, shape, torso)
+
+
+def on_observations(reader: Reader, inner: AnyNetwork, normalize: bool) -> AnyNetwork:
+    """`inner`, which takes features, on the observations they are made of."""
+    return encoded(normalized(inner, reader.shape) if normalize else inner, reader.encode)
+
+
 def network(
     space: spaces.Space,
     head: Head,
@@ -101,36 +148,24 @@ def network(
     Raises:
         UsageError: for a space, kind or activation that does not fit, in one sentence.
     """
-    if not isinstance(kind, nn.Module | Network) and kind not in NETWORKS:
-        raise UsageError(f"network {kind!r} is not known{nearest(kind, NETWORKS)}")
-    if activation not in ACTIVATIONS:
-        raise UsageError(
-            f"activation {activation!r} is not known{nearest(activation, ACTIVATIONS)}"
-        )
-    for size in hidden:
-        check_positive(hidden=size)
-    if kind == "auto":
-        pixels = isinstance(space, spaces.Box) and len(space.shape) == 3
-        kind = "cnn" if pixels else "mlp"
     if kind == "gru" and not hidden:
         raise UsageError("network 'gru' needs at least one size in hidden: the last is its memory")
-    encode = encoder(space, kind, agent)
-    assert not isinstance(space, spaces.Dict), "encoder refuses these"
-    shape = jax.eval_shape(encode, jax.ShapeDtypeStruct(space.shape, space.dtype)).shape
+    reader = read(space, kind, hidden, activation, agent)
+    torso, shape = reader.torso, reader.shape
     outputs = partial(Outputs, head.num_outputs, head.state_independent_std)
-    torso = partial(CNN if kind == "cnn" else MLP, tuple(hidden), ACTIVATIONS[activation])
-    match kind:
+    match reader.kind:
         case Network():
-            net = kind
+            net = reader.kind
         case nn.Module():
-            net = from_linen(kind, shape)
+            net = from_linen(reader.kind, shape)
         case "gru":
             net = from_linen(
                 RecurrentActorCriticModule(torso, outputs, hidden[-1]), shape, hidden[-1]
             )
         case _:
-            net = from_linen(ActorCriticModule(torso, outputs, shared=kind == "cnn"), shape)
-    return encoded(normalized(net, shape) if normalize_observations else net, encode)
+            shared = reader.kind == "cnn"
+            net = from_linen(ActorCriticModule(torso, outputs, shared), shape)
+    return on_observations(reader, net, normalize_observations)
 
 
 def from_linen(module: nn.Module, shape: tuple[int, ...], memory: int = 0) -> Network:
@@ -149,19 +184,23 @@ def from_linen(module: nn.Module, shape: tuple[int, ...], memory: int = 0) -> Ne
         return module.init(key, jnp.zeros(shape), initial_carry(()))
 
     def apply(params: Params, features: jax.Array, carry: Carry):
-        # One batch axis: XLA's CPU backend multiplies matrices with two at half the speed.
-        leading = features.shape[: features.ndim - len(shape)]
-        flat, flat_carry = jax.tree.map(
-            lambda x: x.reshape(-1, *x.shape[len(leading) :]), (features, carry)
-        )
-        return jax.tree.map(
-            lambda x: x.reshape(*leading, *x.shape[1:]), module.apply(params, flat, flat_carry)
-        )
+        return with_one_axis(partial(module.apply, params), len(shape), features, carry)
 
     return Network(init, apply, initial_carry)
 
 
-def normalized(inner: Network, shape: tuple[int, ...]) -> Network:
+def with_one_axis(function: Callable, rank: int, features: jax.Array, *others):
+    """`function(features, *others)`, for which leading axes are made one and restored after it.
+
+    XLA's CPU backend multiplies matrices with two at half the speed. Of one observation, features
+    have `rank` axes.
+    """
+    leading = features.shape[: features.ndim - rank]
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(leading) :]), (features, *others))
+    return jax.tree.map(lambda x: x.reshape(*leading, *x.shape[1:]), function(*flat))
+
+
+def normalized(inner: AnyNetwork, shape: tuple[int, ...]) -> AnyNetwork:
     """`inner` on features of running mean 0 and variance 1, clipped to [-10, 10].
 
     The statistics live in the parameters, so that rollout, loss, evaluation and checkpoint all use
@@ -172,20 +211,20 @@ def normalized(inner: Network, shape: tuple[int, ...]) -> Network:
         statistics = RunningStatistics(jnp.zeros(shape), jnp.ones(shape), jnp.float32(0))
         return {"network": inner.init(key), "statistics": statistics}
 
-    def apply(params: Params, features: jax.Array, carry: Carry):
+    def apply(params: Params, features: jax.Array, context):
         statistics = jax.lax.stop_gradient(params["statistics"])
         scale = jax.lax.rsqrt(statistics.variance + 1e-8)
         features = jnp.clip((features - statistics.mean) * scale, -10.0, 10.0)
-        return inner.apply(params["network"], features, carry)
+        return inner.apply(params["network"], features, context)
 
     return inner._replace(init=init, apply=apply)
 
 
-def encoded(inner: Network, encode: Callable[[Obs], jax.Array]) -> Network:
+def encoded(inner: AnyNetwork, encode: Callable[[Obs], jax.Array]) -> AnyNetwork:
     """`inner` on encoded observations."""
 
-    def apply(params: Params, obs: Obs, carry: Carry):
-        return inner.apply(params, encode(obs), carry)
+    def apply(params: Params, obs: Obs, context):
+        return inner.apply(params, encode(obs), context)
 
     return inner._replace(apply=apply, encode=encode)
 
@@ -209,7 +248,7 @@ def unroll(network: Network, params: Params, obs: Obs, carry: Carry, done: jax.A
     return jax.lax.scan(step, carry, (obs, done))[1]
 
 
-def reset_carry(network: Network, carry: Carry, done: jax.Array) -> Carry:
+def reset_carry(network: Network | Actor, carry: Carry, done: jax.Array) -> Carry:
     """The carry [N, ...] with the rows of finished episodes back at the start."""
     fresh = network.initial_carry(done.shape)
     return jax.tree.map(

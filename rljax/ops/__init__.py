@@ -1,24 +1,51 @@
 """The maths under the updates: unbatched or explicitly [T, N], each with its source."""
 
+from rljax.ops.dynamic_programming import policy_evaluation, value_iteration
+from rljax.ops.exploration import boltzmann, epsilon_greedy, greedy, linear_schedule, sample
 from rljax.ops.policy_gradient import (
     adapted_kl_coef,
     approximate_kl,
     clipped_surrogate,
     clipped_value_loss,
     penalized_surrogate,
+    policy_gradient_loss,
     value_loss,
 )
 from rljax.ops.returns import explained_variance, generalized_advantage
 from rljax.ops.shuffle import permutation
+from rljax.ops.td import (
+    categorical_projection,
+    discounted_returns,
+    huber,
+    lambda_returns,
+    n_step_returns,
+    quantile_huber,
+    td_target,
+)
 
 __all__ = [
     "adapted_kl_coef",
     "approximate_kl",
+    "boltzmann",
+    "categorical_projection",
     "clipped_surrogate",
     "clipped_value_loss",
+    "discounted_returns",
+    "epsilon_greedy",
     "explained_variance",
     "generalized_advantage",
+    "greedy",
+    "huber",
+    "lambda_returns",
+    "linear_schedule",
+    "n_step_returns",
     "penalized_surrogate",
     "permutation",
+    "policy_evaluation",
+    "policy_gradient_loss",
+    "quantile_huber",
+    "sample",
+    "td_target",
+    "value_iteration",
     "value_loss",
 ]

@@ -4,6 +4,14 @@ import jax
 import jax.numpy as jnp
 
 
+def policy_gradient_loss(log_prob: jax.Array, advantage: jax.Array) -> jax.Array:
+    """-log pi(a|s) A, whose gradient is that of the return.
+
+    Source: Williams 1992, eq. 4, https://doi.org/10.1007/BF00992696.
+    """
+    return -log_prob * advantage
+
+
 def clipped_surrogate(log_ratio: jax.Array, advantage: jax.Array, clip_eps) -> jax.Array:
     """-min(r A, clip(r, 1 - eps, 1 + eps) A), with r = exp(log_ratio).
 

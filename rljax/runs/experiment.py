@@ -146,7 +146,7 @@ def _train(
 ) -> Outcome:
     checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep)
     interrupts = Interrupts()
-    begun_at = iterations(begin) * agent.env_steps_per_iteration
+    begun_at = agent.env_steps(iterations(begin))
     every = config.logging.interval_env_steps
     try:
         state, _ = train(

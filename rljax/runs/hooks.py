@@ -24,7 +24,7 @@ def every(interval: int, agent: Agent, begun_at: int) -> Callable[[Row], bool]:
 
     An interval of 0 is a tenth of the run; `begun_at` is where this process took it up.
     """
-    total = agent.num_iterations * agent.env_steps_per_iteration
+    total = agent.env_steps(agent.num_iterations)
     interval = interval or max(1, total // 10)
     before = begun_at
 

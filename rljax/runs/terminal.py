@@ -34,7 +34,7 @@ class Display:
 
     def __init__(self, agent: Agent, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
-        self._total = agent.num_iterations * agent.env_steps_per_iteration
+        self._total = agent.env_steps(agent.num_iterations)
         self._latest: dict[str, Any] = {}
         self._began = time.perf_counter()
         self._printed = -SECONDS_BETWEEN_LINES

@@ -3,17 +3,30 @@
 from rljax.updates.chain import chain, stateless
 from rljax.updates.epochs import epochs
 from rljax.updates.gradient import clipped_adam, gradient
+from rljax.updates.losses import actor_critic_loss
 from rljax.updates.penalty import adaptive_kl
 from rljax.updates.statistics import observation_statistics
-from rljax.updates.targets import gae
+from rljax.updates.tabular import double_table_target, table_step, trace_step
+from rljax.updates.targets import gae, n_step_advantage, rewards_to_go
+from rljax.updates.td import lambda_target, n_step, q_loss, td_target
 
 __all__ = [
+    "actor_critic_loss",
     "adaptive_kl",
     "chain",
     "clipped_adam",
+    "double_table_target",
     "epochs",
     "gae",
     "gradient",
+    "lambda_target",
+    "n_step",
+    "n_step_advantage",
     "observation_statistics",
+    "q_loss",
+    "rewards_to_go",
     "stateless",
+    "table_step",
+    "td_target",
+    "trace_step",
 ]

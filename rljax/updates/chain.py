@@ -5,12 +5,13 @@ import jax
 from rljax.types import Batch, Key, MissingField, Params, Update, UpdateState
 
 
-def chain(*updates: Update) -> Update:
+def chain(*parts: Update | None) -> Update:
     """Apply updates in order, each to the batch the one before it returned.
 
-    Reads and writes whatever its members do. A member that reads a field nobody wrote is an error
-    that names both, when the agent is built.
+    Reads and writes whatever its members do; None is no member, for parts that are optional. A
+    member that reads a field nobody wrote is an error that names both, when the agent is built.
     """
+    updates = [update for update in parts if update is not None]
 
     def init(params: Params, key: Key) -> tuple[UpdateState, ...]:
         keys = jax.random.split(key, len(updates))

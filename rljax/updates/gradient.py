@@ -1,6 +1,6 @@
 """The one place where a loss becomes new parameters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,13 @@ from rljax.types import Batch, Key, Metrics, Params, Update, UpdateState
 Loss = Callable[[Params, Batch, Key], tuple[jax.Array, Metrics]]
 
 
-def gradient(loss: Loss, optimizer: optax.GradientTransformation) -> Update:
+def gradient(
+    loss: Loss, optimizer: optax.GradientTransformation, writes: Sequence[str] = ()
+) -> Update:
     """One gradient step on a batch.
 
-    Reads and writes what `loss(params, batch, key) -> (scalar, metrics)` reads; adds the metric
+    Reads what `loss(params, batch, key) -> (scalar, metrics)` reads, and writes those of the
+    metrics [T, N] that `writes` names; the others are reported. Adds the metric
     `losses/grad_norm`, the global norm before any clipping. Running statistics inside the
     parameters are left to the updates that keep them.
     """
@@ -31,7 +34,9 @@ def gradient(loss: Loss, optimizer: optax.GradientTransformation) -> Update:
             _trainable(params),
             grads,
         )
-        metrics = {**metrics, "losses/grad_norm": optax.global_norm(grads)}
+        batch = batch.annotate(**{name: metrics[name] for name in writes})
+        metrics = {name: x for name, x in metrics.items() if name not in writes}
+        metrics["losses/grad_norm"] = optax.global_norm(grads)
         steps, state = optimizer.update(grads, state, params)
         params = optax.apply_updates(params, steps)
         return params, state, batch, metrics
@@ -49,7 +54,7 @@ def _trainable(params: Params):
 
 
 def clipped_adam(
-    lr, max_grad_norm, eps=1e-5, anneal_over: int | None = None
+    lr, max_grad_norm, eps=1e-5, anneal_over: int | None = None, rectified: bool = False
 ) -> optax.GradientTransformation:
     """Adam behind a clip of the gradients' global norm.
 
@@ -58,6 +63,9 @@ def clipped_adam(
         max_grad_norm: the global norm at which gradients are clipped.
         eps: Adam's denominator offset.
         anneal_over: gradient steps over which the step size falls to 0, linearly; None for never.
+        rectified: whether to hold the first steps back until their variance is known (RAdam, Liu
+            et al. 2020, https://arxiv.org/abs/1908.03265).
     """
+    adam = optax.radam if rectified else optax.adam
     schedule = lr if anneal_over is None else optax.linear_schedule(lr, 0.0, anneal_over)
-    return optax.chain(optax.clip_by_global_norm(max_grad_norm), optax.adam(schedule, eps=eps))
+    return optax.chain(optax.clip_by_global_norm(max_grad_norm), adam(schedule, eps=eps))

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 
 from rljax.ops.returns import explained_variance, generalized_advantage
+from rljax.ops.td import discounted_returns, n_step_returns
 from rljax.types import Batch, Carry, Key, Obs, Params, Update
 from rljax.updates.chain import stateless
 
@@ -35,5 +37,46 @@ def gae(value: Value, gamma, gae_lambda) -> Update:
         target = advantage + values
         metrics = {"losses/explained_variance": explained_variance(values, target)}
         return batch.annotate(value=values, advantage=advantage, target=target), metrics
+
+    return stateless(apply)
+
+
+def n_step_advantage(value: Value, gamma, n: int) -> Update:
+    """Annotate the batch with n-step returns minus values.
+
+    Reads and writes what `gae` does. A return reaches over n steps, or to the end of the episode or
+    of the rollout where that comes first, and bootstraps there (never at a termination).
+
+    Source: Mnih et al. 2016, section 4, https://arxiv.org/abs/1602.01783.
+    """
+
+    def apply(params: Params, batch: Batch, key: Key):
+        values, carry = value(params, batch.obs, batch.extras["carry"])
+        next_values, _ = value(params, batch.next_obs, carry)
+        reward, discount, last = n_step_returns(
+            batch.reward, batch.terminated, batch.truncated, gamma, n
+        )
+        target = reward + discount * jnp.take_along_axis(next_values, last, axis=0)
+        metrics = {"losses/explained_variance": explained_variance(values, target)}
+        return batch.annotate(value=values, advantage=target - values, target=target), metrics
+
+    return stateless(apply)
+
+
+def rewards_to_go(gamma) -> Update:
+    """Annotate the batch with the discounted reward that followed each step, as its advantage.
+
+    Only steps whose episode ends within the batch count: the others weigh nothing, and these the
+    more, so that a mean over the batch is one over them. Reads reward, terminated and truncated.
+    Writes advantage [T, N]; metric `losses/complete`, the fraction of steps that count.
+    """
+
+    def apply(params: Params, batch: Batch, key: Key):
+        returns, complete = discounted_returns(
+            batch.reward, batch.terminated, batch.truncated, gamma
+        )
+        fraction = jnp.mean(complete.astype(jnp.float32))
+        advantage = returns * complete / jnp.maximum(fraction, 1 / complete.size)
+        return batch.annotate(advantage=advantage), {"losses/complete": fraction}
 
     return stateless(apply)

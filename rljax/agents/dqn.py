@@ -1,0 +1,179 @@
+"""Deep Q-networks (Mnih et al. 2015, https://doi.org/10.1038/nature14236) and their extensions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+
+from rljax import networks, replay
+from rljax.agents.assembly import check_hparams, off_policy
+from rljax.agents.exploring import annealed_epsilon, greedy_when_noisy
+from rljax.errors import UsageError, check_at_most, check_positive
+from rljax.ops import linear_schedule
+from rljax.types import Agent, Environment, Update
+from rljax.updates import (
+    chain,
+    clipped_adam,
+    gradient,
+    n_step as n_steps,
+    observation_statistics,
+    q_loss,
+    td,
+    td_target,
+)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Hparams:
+    """The numbers of DQN: traced, so they can be swept and mutated without compiling again."""
+
+    lr: float = 2.5e-4
+    """Adam's step size (at the start, where it is annealed)."""
+    gamma: float = 0.99
+    """Discount per step."""
+    tau: float = 1.0
+    """How far the target network moves each time: 1 is a copy."""
+    epsilon_start: float = 1.0
+    """Probability of a random action at the start."""
+    epsilon_end: float = 0.05
+    """The same once exploration has been annealed."""
+    exploration_fraction: float = 0.5
+    """Part of the run over which it is annealed, linearly."""
+    max_grad_norm: float = 10.0
+    """Global norm at which gradients are clipped."""
+    adam_eps: float = 1e-5
+    """Adam's denominator offset."""
+    priority_exponent: float = 0.5
+    """How much priorities count, from 0 (not at all) to 1."""
+    importance_start: float = 0.4
+    """How much importance weights correct for priorities at the start; fully at the end."""
+
+
+def dqn(
+    env: Environment,
+    *,
+    num_envs: int = 10,
+    rollout_length: int = 1,
+    total_env_steps: int = 500_000,
+    buffer_size: int = 10_000,
+    batch_size: int = 128,
+    updates_per_iteration: int = 1,
+    warmup_env_steps: int = 1_000,
+    target_period: int = 50,
+    hidden: Sequence[int] = (120, 84),
+    activation: str = "relu",
+    network: str | networks.Network = "auto",
+    double: bool = False,
+    dueling: bool = False,
+    n_step: int = 1,
+    prioritized: bool = False,
+    noisy: bool = False,
+    head: str = "scalar",
+    loss: str = "huber",
+    num_atoms: int = 51,
+    v_min: float = -10.0,
+    v_max: float = 10.0,
+    normalize_observations: bool = False,
+    anneal_lr: bool = False,
+    first: Update | None = None,
+    hparams: Hparams | None = None,
+) -> Agent:
+    """Q-learning with a network, a memory and a slow copy of itself.
+
+    Args:
+        env: from `rljax.make`, or any object with the members of `rljax.types.Environment`.
+        num_envs: environments N stepped side by side.
+        rollout_length: steps T of each between updates.
+        total_env_steps: how long to train, warm-up included; rounded up to whole iterations.
+        buffer_size: steps remembered, over all environments; rounded up to whole rollouts.
+        batch_size: steps B sampled for an update.
+        updates_per_iteration: updates after each T x N steps.
+        warmup_env_steps: random steps before the first update; rounded up to whole rollouts.
+        target_period: updates between two moves of the target network.
+        hidden: sizes of the dense layers.
+        activation: one of tanh, relu, elu, gelu, silu.
+        network: "mlp", "cnn", "auto" or a linen module.
+        double: whether the present network chooses the action that the target network values.
+        dueling: whether values are the sum of a state's value and actions' advantages.
+        n_step: how many rewards a target sums before it bootstraps.
+        prioritized: whether to sample by the size of the last error.
+        noisy: whether noise in the weights explores, instead of epsilon.
+        head: "scalar", or a distribution over returns: "c51", "qr" or "iqn".
+        loss: of the scalar head: "huber" or "squared".
+        num_atoms: of a distribution: atoms (c51), quantiles (qr) or samples of them (iqn).
+        v_min: c51's least return.
+        v_max: c51's largest return.
+        normalize_observations: by running statistics, kept in the parameters.
+        anneal_lr: whether the step size falls to 0 over the run, linearly.
+        first: an update of your own, put in front of the others.
+        hparams: the numbers; `Hparams()` by default.
+
+    Raises:
+        UsageError: for spaces, names and counts that do not fit, in one sentence.
+    """
+    hparams = check_hparams(hparams, Hparams, "dqn")
+    check_positive(
+        num_envs=num_envs,
+        rollout_length=rollout_length,
+        total_env_steps=total_env_steps,
+        buffer_size=buffer_size,
+        batch_size=batch_size,
+        updates_per_iteration=updates_per_iteration,
+        warmup_env_steps=warmup_env_steps,
+        target_period=target_period,
+        n_step=n_step,
+    )
+    check_at_most("batch_size", batch_size, "buffer_size", buffer_size)
+    check_at_most("warmup_env_steps", warmup_env_steps, "buffer_size", buffer_size)
+    check_at_most("n_step", n_step, "warmup_env_steps / num_envs", warmup_env_steps // num_envs)
+    q = networks.q_network(
+        env,
+        network,
+        hidden,
+        activation,
+        dueling=dueling,
+        noisy=noisy,
+        head=networks.value_head(head, loss, num_atoms, v_min, v_max),
+        normalize_observations=normalize_observations,
+        agent="dqn",
+    )
+    anneal_over = None
+    if anneal_lr:
+        steps = total_env_steps - warmup_env_steps
+        anneal_over = max(1, steps * updates_per_iteration // (num_envs * rollout_length))
+
+    def memory(hp: Hparams, progress: jax.Array) -> replay.Replay:
+        if not prioritized:
+            return replay.uniform(buffer_size, batch_size, n_step)
+        beta = linear_schedule(hp.importance_start, 1.0, progress, 1.0)
+        return replay.prioritized(
+            buffer_size, batch_size, n_step, alpha=hp.priority_exponent, beta=beta
+        )
+
+    def update(hp: Hparams, progress: jax.Array) -> Update:
+        next_policy = td.double if double else td.greedy
+        optimizer = clipped_adam(hp.lr, hp.max_grad_norm, hp.adam_eps, anneal_over)
+        return chain(
+            first,
+            n_steps(hp.gamma, n_step, rows=1),
+            td_target(q, next_policy, hp.tau, target_period),
+            gradient(q_loss(q), optimizer, writes=("priority",)),
+            observation_statistics(q.encode) if normalize_observations else None,
+        )
+
+    return off_policy(
+        env,
+        q.actor(greedy_when_noisy if noisy else annealed_epsilon),
+        update,
+        memory,
+        hparams,
+        num_envs,
+        rollout_length,
+        total_env_steps,
+        updates_per_iteration,
+        warmup_env_steps,
+    )
+
+
+dqn.Hparams = Hparams  # type: ignore[attr-defined]

@@ -1,0 +1,144 @@
+"""Parallelised Q-networks (Gallici et al. 2024, https://arxiv.org/abs/2407.04811).
+
+Q-learning without a memory and without a target network: many environments make the samples, and
+layer normalisation keeps the values from diverging.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+
+from rljax import networks
+from rljax.agents.assembly import check_hparams, on_policy, whole
+from rljax.agents.exploring import annealed_epsilon
+from rljax.errors import check_divides, check_positive
+from rljax.types import Agent, Environment, Update
+from rljax.updates import (
+    chain,
+    clipped_adam,
+    epochs,
+    gradient,
+    lambda_target,
+    observation_statistics,
+    q_loss,
+)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Hparams:
+    """The numbers of PQN: traced, so they can be swept and mutated without compiling again."""
+
+    lr: float = 5e-4
+    """RAdam's step size (at the start, where it is annealed)."""
+    gamma: float = 0.99
+    """Discount per step."""
+    q_lambda: float = 0.65
+    """How far targets reach: 0 is one step, 1 the whole rollout."""
+    epsilon_start: float = 1.0
+    """Probability of a random action at the start."""
+    epsilon_end: float = 0.05
+    """The same once exploration has been annealed."""
+    exploration_fraction: float = 0.1
+    """Part of the run over which it is annealed, linearly."""
+    max_grad_norm: float = 10.0
+    """Global norm at which gradients are clipped."""
+    adam_eps: float = 1e-8
+    """RAdam's denominator offset."""
+
+
+def pqn(
+    env: Environment,
+    *,
+    num_envs: int = 128,
+    rollout_length: int = 32,
+    num_epochs: int = 2,
+    num_minibatches: int = 32,
+    total_env_steps: int = 1_000_000,
+    hidden: Sequence[int] = (128, 128),
+    activation: str = "relu",
+    network: str | networks.Network = "auto",
+    layer_norm: bool = True,
+    dueling: bool = False,
+    normalize_observations: bool = False,
+    anneal_lr: bool = True,
+    first: Update | None = None,
+    hparams: Hparams | None = None,
+) -> Agent:
+    """Q-learning with a network, on lambda-returns of each rollout.
+
+    Args:
+        env: from `rljax.make`, or any object with the members of `rljax.types.Environment`.
+        num_envs: environments N stepped side by side.
+        rollout_length: steps T of each between updates.
+        num_epochs: passes over each batch [T, N].
+        num_minibatches: parts of a batch, one gradient step each.
+        total_env_steps: how long to train, over all environments; rounded up to whole iterations.
+        hidden: sizes of the dense layers.
+        activation: one of tanh, relu, elu, gelu, silu.
+        network: "mlp", "cnn", "auto" or a linen module.
+        layer_norm: whether to normalise every layer, which is what keeps it stable.
+        dueling: whether values are the sum of a state's value and actions' advantages.
+        normalize_observations: by running statistics, kept in the parameters.
+        anneal_lr: whether the step size falls to 0 over the run, linearly.
+        first: an update of your own, put in front of the others.
+        hparams: the numbers; `Hparams()` by default.
+
+    Raises:
+        UsageError: for spaces, names and counts that do not fit, in one sentence.
+    """
+    hparams = check_hparams(hparams, Hparams, "pqn")
+    check_positive(
+        num_envs=num_envs,
+        rollout_length=rollout_length,
+        num_epochs=num_epochs,
+        num_minibatches=num_minibatches,
+        total_env_steps=total_env_steps,
+    )
+    check_divides(
+        "num_envs x rollout_length", num_envs * rollout_length, "num_minibatches", num_minibatches
+    )
+    q = networks.q_network(
+        env,
+        network,
+        hidden,
+        activation,
+        dueling=dueling,
+        layer_norm=layer_norm,
+        head=networks.value_head("scalar", "squared"),
+        normalize_observations=normalize_observations,
+        agent="pqn",
+    )
+    num_gradient_steps = (
+        whole(total_env_steps, num_envs * rollout_length) * num_epochs * num_minibatches
+    )
+
+    def update(hp: Hparams, progress: jax.Array) -> Update:
+        optimizer = clipped_adam(
+            hp.lr,
+            hp.max_grad_norm,
+            hp.adam_eps,
+            num_gradient_steps if anneal_lr else None,
+            rectified=True,
+        )
+        fit = gradient(q_loss(q), optimizer, writes=("priority",))
+        return chain(
+            first,
+            lambda_target(q, hp.gamma, hp.q_lambda),
+            epochs(fit, num_epochs, num_minibatches),
+            observation_statistics(q.encode) if normalize_observations else None,
+        )
+
+    return on_policy(
+        env,
+        q.actor(annealed_epsilon),
+        update,
+        hparams,
+        num_envs,
+        rollout_length,
+        total_env_steps,
+    )
+
+
+pqn.Hparams = Hparams  # type: ignore[attr-defined]

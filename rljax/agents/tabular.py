@@ -1,0 +1,206 @@
+"""Control with tables (Sutton and Barto 2018, chapters 6, 7 and 12).
+
+The algorithms differ in what their target believes comes next, and in which cells a step moves;
+the rest is `_control`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rljax.agents.assembly import check_hparams, on_policy
+from rljax.agents.exploring import exploration as explorations
+from rljax.errors import UsageError, check_at_most, check_positive, nearest
+from rljax.networks import QNetwork, q_table
+from rljax.types import Actor, Agent, Environment, Update
+from rljax.updates import chain, n_step as n_steps, tabular, td
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Hparams:
+    """The numbers of tabular control: traced, so they can be swept without compiling again."""
+
+    lr: float = 0.1
+    """Step size, at the start."""
+    gamma: float = 0.99
+    """Discount per step."""
+    epsilon_start: float = 1.0
+    """Probability of a random action at the start."""
+    epsilon_end: float = 0.05
+    """The same once exploration has been annealed."""
+    exploration_fraction: float = 0.5
+    """Part of the run over which it is annealed, linearly."""
+    temperature: float = 1.0
+    """Of "boltzmann" exploration: the difference of value that makes a factor of e."""
+    half_life: float = 1000.0
+    """Updates after which a "harmonic" step size has halved."""
+    visit_exponent: float = 0.6
+    """How fast a "visit_count" step size falls: lr / (updates of the cell)^exponent."""
+    trace_lambda: float = 0.9
+    """How slowly the traces of `q_lambda` fade: 0 is Q-learning, 1 nearly Monte Carlo."""
+
+
+STEP_SIZES: dict[str, Callable[[Hparams], tabular.StepSize]] = {
+    "constant": lambda hp: tabular.constant(hp.lr),
+    "harmonic": lambda hp: tabular.harmonic(hp.lr, hp.half_life),
+    "visit_count": lambda hp: tabular.visit_count(hp.lr, hp.visit_exponent),
+}
+
+Algorithm = Callable[[QNetwork, Hparams, tabular.StepSize, Any], list[Update]]
+"""(table, hparams, step size, exploring policy) to the updates that follow `n_step`."""
+
+ARGUMENTS = """
+
+    Args:
+        env: with Discrete observations S and actions A; from `rljax.make`, or any object with the
+            members of `rljax.types.Environment`.
+        num_envs: environments N stepped side by side; what several of them say of one cell in one
+            update counts by its mean.
+        rollout_length: steps T of each between updates.
+        total_env_steps: how long to train, over all environments; rounded up to whole iterations.
+        n_step: how many rewards a target sums before it bootstraps; at most `rollout_length`.
+        exploration: "epsilon_greedy" (annealed) or "boltzmann".
+        step_size: "constant", "harmonic" or "visit_count".
+        initial_value: what every cell starts from; above the largest return, it makes the learner
+            try everything (optimism).
+        first: an update of your own, put in front of the others.
+        hparams: the numbers; `Hparams()` by default.
+
+    Raises:
+        UsageError: for spaces, names and counts that do not fit, in one sentence.
+    """
+
+
+def _control(
+    name: str, summary: str, algorithm: Algorithm, num_tables: int = 1, traces: bool = False
+):
+    """The factory of a tabular agent."""
+
+    def make(
+        env: Environment,
+        *,
+        num_envs: int = 16,
+        rollout_length: int = 1,
+        total_env_steps: int = 1_000_000,
+        n_step: int = 1,
+        exploration: str = "epsilon_greedy",
+        step_size: str = "constant",
+        initial_value: float = 0.0,
+        first: Update | None = None,
+        hparams: Hparams | None = None,
+    ) -> Agent:
+        hparams = check_hparams(hparams, Hparams, name)
+        check_positive(
+            num_envs=num_envs,
+            rollout_length=rollout_length,
+            total_env_steps=total_env_steps,
+            n_step=n_step,
+        )
+        check_at_most("n_step", n_step, "rollout_length", rollout_length)
+        if step_size not in STEP_SIZES:
+            raise UsageError(
+                f"step_size {step_size!r} is not known{nearest(step_size, STEP_SIZES)}"
+            )
+        explore = explorations(exploration)
+        table = q_table(env, initial_value, num_tables, agent=name)
+        actor = table.actor(explore)
+
+        def update(hp: Hparams, progress: jax.Array) -> Update:
+            step = STEP_SIZES[step_size](hp)
+            parts = algorithm(table, hp, step, explore(hp, progress))
+            return chain(first, n_steps(hp.gamma, n_step), *parts)
+
+        return on_policy(
+            env,
+            tracing(actor, table) if traces else actor,
+            update,
+            hparams,
+            num_envs,
+            rollout_length,
+            total_env_steps,
+        )
+
+    make.__name__ = make.__qualname__ = name
+    make.__doc__ = summary + ARGUMENTS
+    make.Hparams = Hparams  # type: ignore[attr-defined]
+    return make
+
+
+def tracing(actor: Actor, table: QNetwork) -> Actor:
+    """`actor` with replacing eligibility traces [N, S, A], cut where it explores.
+
+    Records trace, as each step leaves it. Source: Watkins 1989; Sutton and Barto 2018, section
+    12.10; replacing traces: Singh and Sutton 1996, https://doi.org/10.1007/BF00114726.
+    """
+
+    def policy(hp: Hparams, progress: jax.Array):
+        inner = actor.policy(hp, progress)
+
+        def traced(params, obs, carry, key):
+            action, extras, _ = inner(params, obs, (), key)
+            q = table.apply(params, obs, None)
+            envs = jnp.arange(action.shape[0])
+            keeps = q[envs, action] >= jnp.max(q, axis=-1)
+            fade = jnp.where(keeps, hp.gamma * hp.trace_lambda, 0.0)
+            trace = (carry * fade[:, None, None]).at[envs, obs, action].set(1.0)
+            return action, {**extras, "trace": trace}, trace
+
+        return traced
+
+    def mode(params, obs, carry):
+        return actor.mode(params, obs, ())[0], carry
+
+    shape = jax.eval_shape(actor.init, jax.random.key(0)).shape
+    return Actor(actor.init, policy, mode, lambda leading: jnp.zeros((*leading, *shape)))
+
+
+q_learning = _control(
+    "q_learning",
+    "Q-learning (Watkins and Dayan 1992, https://doi.org/10.1007/BF00992698).",
+    lambda table, hp, step, policy: [
+        td.td_target(table, td.greedy),
+        tabular.table_step(step),
+    ],
+)
+
+sarsa = _control(
+    "sarsa",
+    "SARSA (Rummery and Niranjan 1994; Sutton and Barto 2018, section 6.4).",
+    lambda table, hp, step, policy: [
+        td.td_target(table, td.taken(policy)),
+        tabular.table_step(step),
+    ],
+)
+
+expected_sarsa = _control(
+    "expected_sarsa",
+    "Expected SARSA (van Seijen et al. 2009, https://doi.org/10.1109/ADPRL.2009.4927542).",
+    lambda table, hp, step, policy: [
+        td.td_target(table, td.expected(policy)),
+        tabular.table_step(step),
+    ],
+)
+
+double_q_learning = _control(
+    "double_q_learning",
+    "Double Q-learning (van Hasselt 2010): one table chooses, the other judges.",
+    lambda table, hp, step, policy: [
+        tabular.double_table_target(),
+        tabular.table_step(step, tabular.visited_in_one_table),
+    ],
+    num_tables=2,
+)
+
+q_lambda = _control(
+    "q_lambda",
+    "Watkins's Q(lambda) (Watkins 1989), with eligibility traces.",
+    lambda table, hp, step, policy: [
+        td.td_target(table, td.greedy),
+        tabular.trace_step(step),
+    ],
+    traces=True,
+)

@@ -1,0 +1,38 @@
+"""A table of action values behind the interface of a network."""
+
+import jax
+import jax.numpy as jnp
+
+from rljax.envs import spaces
+from rljax.errors import UsageError
+from rljax.networks.values import QNetwork, scalar
+from rljax.types import Environment, Key, Obs, Params
+
+
+def q_table(
+    env: Environment, initial_value: float = 0.0, num_tables: int = 1, agent: str = "this agent"
+) -> QNetwork:
+    """Parameters [S, A], or [num_tables, S, A] of which the mean acts.
+
+    Raises UsageError, naming `agent`, for spaces that are not Discrete.
+    """
+    for what, space in (
+        ("observations", env.observation_space),
+        ("actions", env.action_space),
+    ):
+        if not isinstance(space, spaces.Discrete):
+            raise UsageError(
+                f"{agent} keeps a table, so it needs Discrete {what}, "
+                f"not {spaces.describe(space)} of {env.name}; use dqn"
+            )
+    shape = (env.observation_space.n, env.action_space.n)
+    if num_tables > 1:
+        shape = (num_tables, *shape)
+
+    def init(key: Key) -> Params:
+        return jnp.full(shape, initial_value, jnp.float32)
+
+    def apply(params: Params, obs: Obs, key: Key | None) -> jax.Array:
+        return (jnp.mean(params, axis=0) if num_tables > 1 else params)[obs]
+
+    return QNetwork(init, apply, scalar("squared"), lambda obs: obs)

@@ -1,0 +1,320 @@
+"""Action values: how a network's numbers stand for them, and the networks that give them."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.scipy.special import xlogy
+
+from rljax.envs import spaces
+from rljax.errors import UsageError, check_positive, nearest
+from rljax.networks.modules import (
+    ActionValues,
+    ImplicitQModule,
+    NoisyDense,
+    QModule,
+    Quantiles,
+    dense,
+    midpoints,
+)
+from rljax.networks.network import Network, on_observations, read, with_one_axis
+from rljax.ops.exploration import sample
+from rljax.ops.td import categorical_projection, huber, quantile_huber, td_target
+from rljax.types import Actor, Environment, Hparams, Key, Obs, Params
+
+Estimate = Any  # of every action: an array or Quantiles [..., A, *shape]
+Chosen = Any  # of one action: the same [..., *shape]
+
+LOSSES: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "huber": huber,
+    "squared": lambda error: 0.5 * jnp.square(error),
+}
+
+
+class ValueHead(NamedTuple):
+    """How the numbers of a network stand for action values, and how they are learnt."""
+
+    shape: tuple[int, ...]
+    """Of the numbers for one action: () or (M,)."""
+    q: Callable[[Estimate], jax.Array]
+    """Expected values [..., A]."""
+    pick: Callable[[Estimate, jax.Array], Chosen]
+    """(estimate, policy [..., A]) to the estimate of the action that the policy takes.
+
+    For a policy that mixes actions it is the mean: of values, which is what Expected SARSA wants,
+    or of quantiles or logits, which is not the mixture of the distributions.
+    """
+    backup: Callable[[Chosen, jax.Array, jax.Array], jax.Array]
+    """(chosen, reward [...], discount [...]) to the target r + discount x chosen [..., *shape].
+
+    Gradients flow through it: it is the caller who stops them.
+    """
+    loss: Callable[[Chosen, jax.Array], tuple[jax.Array, jax.Array]]
+    """(chosen, target) to the loss [...] and, for a replay, the priority [...] of each."""
+    implicit: bool = False
+    """Whether the network draws the fractions whose quantiles it gives."""
+
+
+def scalar(loss: str = "huber") -> ValueHead:
+    """One expected value per action; the priority is the absolute error.
+
+    Raises UsageError for a loss other than "huber" and "squared".
+    """
+    if loss not in LOSSES:
+        raise UsageError(f"loss {loss!r} is not known{nearest(loss, LOSSES)}")
+
+    def losses(value: jax.Array, target: jax.Array):
+        error = target - value
+        return LOSSES[loss](error), jnp.abs(error)
+
+    def pick(q: jax.Array, policy: jax.Array) -> jax.Array:
+        return jnp.sum(q * policy, axis=-1)
+
+    def backup(value: jax.Array, reward: jax.Array, discount: jax.Array) -> jax.Array:
+        return td_target(reward, discount, value)
+
+    return ValueHead((), lambda q: q, pick, backup, losses)
+
+
+def categorical(v_min: float, v_max: float, num_atoms: int) -> ValueHead:
+    """Logits of `num_atoms` returns from `v_min` to `v_max`, which should span those possible.
+
+    The target is probabilities; loss and priority are KL[target, chosen] in nats.
+
+    Raises UsageError for fewer than two atoms, or bounds the wrong way round.
+
+    Source: Bellemare et al. 2017 (C51), https://arxiv.org/abs/1707.06887; the KL as priority:
+    Hessel et al. 2018, https://arxiv.org/abs/1710.02298.
+    """
+    check_positive(num_atoms=num_atoms)
+    if num_atoms < 2:
+        raise UsageError("num_atoms must be at least 2 for value head 'c51', not 1")
+    if not v_min < v_max:
+        raise UsageError(f"v_min = {v_min:g} must be less than v_max = {v_max:g}")
+    atoms = jnp.linspace(v_min, v_max, num_atoms)
+
+    def q(logits: jax.Array) -> jax.Array:
+        return jnp.sum(jax.nn.softmax(logits) * atoms, axis=-1)
+
+    def backup(logits: jax.Array, reward: jax.Array, discount: jax.Array) -> jax.Array:
+        return categorical_projection(atoms, jax.nn.softmax(logits), reward, discount)
+
+    def loss(logits: jax.Array, target: jax.Array):
+        kl = jnp.sum(xlogy(target, target) - target * jax.nn.log_softmax(logits), axis=-1)
+        return kl, kl
+
+    return ValueHead((num_atoms,), q, _pick, backup, loss)
+
+
+def quantile(num_quantiles: int, kappa: float = 1.0) -> ValueHead:
+    """The quantiles of returns at the midpoints of `num_quantiles` equal fractions.
+
+    The target is their samples [..., M]; the priority is the loss.
+
+    Raises UsageError for no quantiles, or a kappa that is not above 0.
+
+    Source: Dabney et al. 2018 (QR-DQN), https://arxiv.org/abs/1710.10044.
+    """
+    check_positive(num_quantiles=num_quantiles)
+    _check_kappa(kappa)
+
+    def loss(values: jax.Array, target: jax.Array):
+        losses = quantile_huber(values, midpoints(num_quantiles), target, kappa)
+        return losses, losses
+
+    return ValueHead((num_quantiles,), partial(jnp.mean, axis=-1), _pick, _shifted, loss)
+
+
+def implicit_quantile(num_samples: int, kappa: float = 1.0) -> ValueHead:
+    """Quantiles at `num_samples` fractions that the network draws, as `Quantiles`.
+
+    The target is their samples [..., M]; the priority is the loss.
+
+    Raises UsageError for no samples, or a kappa that is not above 0.
+
+    Source: Dabney et al. 2018 (IQN), https://arxiv.org/abs/1806.06923.
+    """
+    check_positive(num_samples=num_samples)
+    _check_kappa(kappa)
+
+    def q(estimate: Quantiles) -> jax.Array:
+        return jnp.mean(estimate.values, axis=-1)
+
+    def pick(estimate: Quantiles, policy: jax.Array) -> Quantiles:
+        return Quantiles(_pick(estimate.values, policy), estimate.tau)
+
+    def backup(chosen: Quantiles, reward: jax.Array, discount: jax.Array) -> jax.Array:
+        return _shifted(chosen.values, reward, discount)
+
+    def loss(chosen: Quantiles, target: jax.Array):
+        losses = quantile_huber(chosen.values, chosen.tau, target, kappa)
+        return losses, losses
+
+    return ValueHead((num_samples,), q, pick, backup, loss, implicit=True)
+
+
+def _pick(numbers: jax.Array, policy: jax.Array) -> jax.Array:
+    """[..., A, M] and [..., A] to [..., M]; a sum, because it is faster than a gather."""
+    return jnp.sum(numbers * policy[..., None], axis=-2)
+
+
+def _shifted(values: jax.Array, reward: jax.Array, discount: jax.Array) -> jax.Array:
+    return td_target(reward[..., None], discount[..., None], values)
+
+
+def _check_kappa(kappa: float) -> None:
+    if not kappa > 0:
+        raise UsageError(f"kappa must be above 0, not {kappa:g}")
+
+
+def value_head(
+    kind: str,
+    loss: str = "huber",
+    num_atoms: int = 51,
+    v_min: float = -10.0,
+    v_max: float = 10.0,
+    kappa: float = 1.0,
+) -> ValueHead:
+    """The value head of that name; each reads the arguments that concern it.
+
+    Args:
+        kind: "scalar", or a distribution over returns: "c51", "qr" or "iqn".
+        loss: of scalar: "huber" or "squared".
+        num_atoms: of a distribution: atoms (c51), quantiles (qr) or samples of them (iqn).
+        v_min: c51's least return.
+        v_max: c51's largest return.
+        kappa: error up to which the loss of qr and iqn is a square.
+
+    Raises UsageError for names and numbers that do not fit, in one sentence.
+    """
+    heads = {
+        "scalar": lambda: scalar(loss),
+        "c51": lambda: categorical(v_min, v_max, num_atoms),
+        "qr": lambda: quantile(num_atoms, kappa),
+        "iqn": lambda: implicit_quantile(num_atoms, kappa),
+    }
+    if kind not in heads:
+        raise UsageError(f"value head {kind!r} is not known{nearest(kind, heads)}")
+    return heads[kind]()
+
+
+class QNetwork(NamedTuple):
+    """Estimates of action values, over any leading axes of observations."""
+
+    init: Callable[[Key], Params]
+    apply: Callable[[Params, Obs, Key | None], Estimate]
+    """(params, obs [..., ...], key) to the estimate; with key None, one without any noise."""
+    head: ValueHead
+    encode: Callable[[Obs], jax.Array] = lambda obs: obs  # observations to float features
+
+    def actor(
+        self, explore: Callable[[Hparams, jax.Array], Callable[[jax.Array], jax.Array]]
+    ) -> Actor:
+        """Acts on these values; at its best it takes the highest, without noise.
+
+        `explore(hparams, progress [])` is a function from values [..., A] to probabilities, such
+        as those of `ops.exploration`.
+        """
+
+        def policy(hparams: Hparams, progress: jax.Array):
+            probabilities = explore(hparams, progress)
+
+            def act(params: Params, obs: Obs, carry, key: Key):
+                key_network, key_action = jax.random.split(key)
+                q = self.head.q(self.apply(params, obs, key_network))
+                return sample(probabilities(q), key_action), {}, carry
+
+            return act
+
+        def mode(params: Params, obs: Obs, carry):
+            q = self.head.q(self.apply(params, obs, None))
+            return jnp.argmax(q, axis=-1), carry
+
+        return Actor(self.init, policy, mode)
+
+
+def q_network(
+    env: Environment,
+    kind: str | nn.Module = "auto",
+    hidden: Sequence[int] = (64, 64),
+    activation: str = "relu",
+    *,
+    head: ValueHead,
+    dueling: bool = False,
+    noisy: bool = False,
+    layer_norm: bool = False,
+    normalize_observations: bool = False,
+    agent: str = "this agent",
+) -> QNetwork:
+    """The network that reads an environment's observations and values its actions.
+
+    Args:
+        env: with a Discrete action space.
+        kind: "mlp", "cnn", "auto" (cnn for three axes, else mlp), or a linen module from features
+            [B, ...] to an estimate [B, A, *head.shape]; its noise is the rng stream "noise".
+        hidden: sizes of the dense layers.
+        activation: one of tanh, relu, elu, gelu, silu.
+        head: what the outputs stand for.
+        dueling: whether outputs are the sum of a state's value and actions' advantages.
+        noisy: whether the weights of the dense layers are noisy, as `NoisyDense`.
+        layer_norm: whether each layer but the last is normalised before its activation.
+        normalize_observations: whether to put running statistics between the two.
+        agent: who asks, for error messages.
+
+    Raises:
+        UsageError: for a space, kind, activation or module that does not fit, in one sentence.
+    """
+    if not isinstance(env.action_space, spaces.Discrete):
+        raise UsageError(
+            f"{agent} needs a Discrete action space, not {spaces.describe(env.action_space)}"
+        )
+    if kind == "gru":
+        raise UsageError(f"{agent} has no memory yet: use network 'mlp' or 'cnn'")
+    if isinstance(kind, Network):
+        raise UsageError(f"{agent} needs action values, not the outputs of a Network: use a module")
+    num_actions = env.action_space.n
+    reader = read(env.observation_space, kind, hidden, activation, agent)
+    if isinstance(kind, nn.Module):
+        if dueling or noisy or layer_norm:
+            raise UsageError(
+                f"dueling, noisy and layer_norm are for the networks that {agent} builds: "
+                f"put them into {type(kind).__name__}"
+            )
+        net = _from_linen(kind, reader.shape, head)
+        _check_estimate(net, reader.shape, num_actions, type(kind).__name__)
+    else:
+        layer = NoisyDense if noisy else dense
+        torso = partial(reader.torso, layer=layer, layer_norm=layer_norm)
+        outputs = partial(ActionValues, num_actions, layer, dueling)
+        module: nn.Module = QModule(torso, outputs, head.shape)
+        if head.implicit:
+            module = ImplicitQModule(torso, outputs, head.shape[0], layer)
+        net = _from_linen(module, reader.shape, head)
+    return on_observations(reader, net, normalize_observations)
+
+
+def _from_linen(module: nn.Module, shape: tuple[int, ...], head: ValueHead) -> QNetwork:
+    """A linen module from features, of one observation of that shape, to an estimate."""
+
+    def init(key: Key) -> Params:
+        return module.init(key, jnp.zeros((1, *shape)))
+
+    def apply(params: Params, features: jax.Array, key: Key | None) -> Estimate:
+        rngs = None if key is None else {"noise": key}
+        return with_one_axis(partial(module.apply, params, rngs=rngs), len(shape), features)
+
+    return QNetwork(init, apply, head)
+
+
+def _check_estimate(net: QNetwork, shape: tuple[int, ...], num_actions: int, name: str) -> None:
+    """Refuse a module whose estimate of one observation is not what the head reads."""
+    wanted = [(num_actions, *net.head.shape)] + [net.head.shape] * net.head.implicit
+    made = jax.eval_shape(
+        lambda key: net.apply(net.init(key), jnp.zeros(shape), None), jax.random.key(0)
+    )
+    found = [array.shape for array in jax.tree.leaves(made)]
+    if found != wanted:
+        raise UsageError(f"{name} gives shapes {found} for one observation, where {wanted} is due")

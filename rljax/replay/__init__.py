@@ -1,0 +1,15 @@
+"""Experience remembered on the device, and drawn from again: pure functions over one state."""
+
+from rljax.replay.memory import check_memory, size_in_bytes
+from rljax.replay.prioritized import prioritized
+from rljax.replay.ring import Replay, ReplayState
+from rljax.replay.uniform import uniform
+
+__all__ = [
+    "Replay",
+    "ReplayState",
+    "check_memory",
+    "prioritized",
+    "size_in_bytes",
+    "uniform",
+]

@@ -1,0 +1,51 @@
+"""Whether something large will fit, before it is allocated."""
+
+import math
+import os
+from typing import Any
+
+import jax
+
+from rljax.errors import UsageError
+
+GIB = 2**30
+
+
+def size_in_bytes(tree: Any) -> int:
+    """Bytes of all arrays (or shapes of arrays) in a pytree."""
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def check_memory(what: str, rows: int, size: int) -> None:
+    """Refuse `rows` rows that take `size` bytes if the default device has less memory free.
+
+    Where nobody knows how much is free, anything passes.
+    """
+    device = jax.config.jax_default_device or jax.local_devices()[0]
+    if isinstance(device, str):
+        device = jax.local_devices(backend=device)[0]
+    free = _free_memory(device)
+    if free is not None and size > free:
+        raise UsageError(
+            f"{what} = {rows} does not fit: {rows} rows x {size / rows:.1f} bytes = "
+            f"{size / GIB:.2f} GiB, but {device} has {free / GIB:.2f} GiB free: "
+            f"make {what} at most {free * rows // size}"
+        )
+
+
+def _free_memory(device: jax.Device) -> int | None:
+    stats = device.memory_stats() or {}
+    if "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats["bytes_in_use"]
+    if device.platform != "cpu":
+        return None
+    try:
+        with open("/proc/meminfo") as meminfo:
+            lines = dict(line.split(":") for line in meminfo)
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,136 @@
+"""Rows of experience on the device, written in place and round again: what replays share."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from rljax.errors import UsageError
+from rljax.replay.memory import check_memory, size_in_bytes
+from rljax.types import Extras, Key, Transition
+
+
+@struct.dataclass
+class ReplayState:
+    """All that is remembered: every leaf leads with N, so that it splits over devices."""
+
+    storage: Transition  # [N, L, ...], L rows of each environment; extras only those asked for
+    cursor: jax.Array  # [N] int32, the row that the next rollout begins at
+    size: jax.Array  # [N] int32, rows written, at most L
+    priorities: Any  # what prioritized replay adds [N, ...], or ()
+    rollout_length: int = struct.field(pytree_node=False)  # T, which divides L
+
+
+class Replay(NamedTuple):
+    """A memory of experience, as pure functions over a state on the device.
+
+    `init` reads only the shapes and dtypes of a rollout [T, N, ...]; `add` takes such rollouts,
+    each going on where the last one ended. `sample` draws windows [K, B, ...] of K consecutive
+    steps of one environment, with replacement, and annotates them with `row` int32 [K, B] (row
+    l of environment n is n * L + l) and `weight` float32 [K, B], the factor of their loss. There
+    is something to sample once K rows of each environment have been added.
+
+    Episodes may end inside a window: what bootstraps along it has to stop where `terminated` or
+    `truncated` says so. `next_obs` is the one observed, and never that of another episode.
+    """
+
+    init: Callable[[Transition], ReplayState]
+    add: Callable[[ReplayState, Transition], ReplayState]
+    sample: Callable[[ReplayState, Key], Transition]
+    prioritize: Callable[[ReplayState, Transition], ReplayState]
+    """Reads `row` and `priority` [K, B] of a sample: the first row's priority is its window's."""
+
+
+def init(
+    example: Transition,
+    capacity: int,
+    window: int,
+    extras: tuple[str, ...],
+    priorities: Callable[[int, int], Any] = lambda envs, length: (),
+) -> ReplayState:
+    """An empty memory of at least `capacity` rows, rounded up to L = whole rollouts for each of N.
+
+    Args:
+        priorities: from N and L to what else there is to remember.
+
+    Raises UsageError, before anything is allocated, if it does not fit into memory or if a window
+    does not fit into L.
+    """
+    time, envs = example.reward.shape
+    length = -(-capacity // (time * envs)) * time
+    if window > length:
+        raise UsageError(
+            f"window = {window} is longer than the {length} rows of each of {envs} environments "
+            f"that capacity = {capacity} gives: make window at most {length}, "
+            f"or capacity at least {window * envs}"
+        )
+
+    def empty() -> ReplayState:
+        return ReplayState(
+            storage=jax.tree.map(
+                lambda x: jnp.zeros((envs, length, *x.shape[2:]), x.dtype),
+                _kept(example, extras),
+            ),
+            cursor=jnp.zeros(envs, jnp.int32),
+            size=jnp.zeros(envs, jnp.int32),
+            priorities=priorities(envs, length),
+            rollout_length=time,
+        )
+
+    check_memory("capacity", envs * length, size_in_bytes(jax.eval_shape(empty)))
+    return empty()
+
+
+def add(state: ReplayState, rollout: Transition) -> ReplayState:
+    """Write a rollout [T, N, ...] over the oldest rows; UsageError if it is not like the first."""
+    envs, length = state.storage.reward.shape
+    cursor, time = state.cursor[0], state.rollout_length
+
+    def write(path, rows: jax.Array, new: jax.Array) -> jax.Array:
+        expected = (time, envs, *rows.shape[2:])
+        if new.shape != expected or new.dtype != rows.dtype:
+            raise UsageError(
+                f"the rollout's {jax.tree_util.keystr(path, simple=True)} is {new.dtype}"
+                f"{list(new.shape)}, but this replay was made for {rows.dtype}{list(expected)}: "
+                f"add rollouts like the one that init was given"
+            )
+        # Rollouts divide a lap, so none is cut where the ring closes.
+        start = (0, cursor, *(0 for _ in rows.shape[2:]))
+        return jax.lax.dynamic_update_slice(rows, jnp.swapaxes(new, 0, 1), start)
+
+    rollout = _kept(rollout, tuple(state.storage.extras))
+    return replace(
+        state,
+        storage=jax.tree.map_with_path(write, state.storage, rollout),
+        cursor=(state.cursor + time) % length,
+        size=jnp.minimum(state.size + time, length),
+    )
+
+
+def complete(state: ReplayState, position: jax.Array, window: int) -> jax.Array:
+    """Whether the rows from `position` on that make a window have all been written, in order."""
+    oldest = state.cursor[0] - state.size[0]
+    age = (position - oldest) % state.storage.reward.shape[1]
+    return age <= state.size[0] - window
+
+
+def read(
+    state: ReplayState, env: jax.Array, position: jax.Array, window: int, weight: jax.Array
+) -> Transition:
+    """The windows [K, B] that begin at `position` [B] of `env` [B], annotated."""
+    envs, length = state.storage.reward.shape
+    row = env * length + (position + jnp.arange(window)[:, None]) % length
+
+    def gather(rows: jax.Array) -> jax.Array:
+        # The default mode would compare every index with the bounds.
+        return rows.reshape(envs * length, *rows.shape[2:]).at[row].get(mode="promise_in_bounds")
+
+    sample = jax.tree.map(gather, state.storage)
+    return sample.annotate(row=row, weight=jnp.broadcast_to(weight, row.shape))
+
+
+def _kept(rollout: Transition, extras: tuple[str, ...]) -> Transition:
+    return replace(rollout, extras=Extras({name: rollout.extras[name] for name in extras}))

@@ -1,0 +1,44 @@
+"""Experience drawn evenly: Lin 1992, https://doi.org/10.1007/BF00992699."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from rljax.errors import check_at_most, check_positive
+from rljax.replay import ring
+from rljax.replay.ring import Replay, ReplayState
+from rljax.types import Key, Transition
+
+
+def uniform(
+    capacity: int, batch_size: int, window: int = 1, *, extras: tuple[str, ...] = ()
+) -> Replay:
+    """A memory of the last steps in which all windows are equally likely.
+
+    Args:
+        capacity: steps to remember, over all environments; rounded up so that each environment
+            gets the same number of whole rollouts.
+        batch_size: windows B in a sample.
+        window: consecutive steps K in each.
+        extras: names of the extras to remember besides the fields of a step.
+
+    Raises UsageError for counts that do not fit; `init` does for memory that is not there.
+    """
+    check_positive(capacity=capacity, batch_size=batch_size, window=window)
+    check_at_most("batch_size", batch_size, "capacity", capacity)
+
+    def sample(state: ReplayState, key: Key) -> Transition:
+        envs, length = state.storage.reward.shape
+        windows = state.size[0] - (window - 1)
+        drawn = jax.random.randint(key, (batch_size,), 0, envs * windows)
+        oldest = state.cursor[0] - state.size[0]
+        position = (oldest + drawn // envs) % length
+        return ring.read(state, drawn % envs, position, window, jnp.float32(1))
+
+    return Replay(
+        init=partial(ring.init, capacity=capacity, window=window, extras=extras),
+        add=ring.add,
+        sample=sample,
+        prioritize=lambda state, batch: state,
+    )

@@ -1,0 +1,120 @@
+"""Updates of tables: parameters [S, A] (or more), one number for each cell."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rljax.types import Batch, Key, Params, Update, UpdateState
+from rljax.updates.chain import stateless
+
+StepSize = Callable[[jax.Array, jax.Array], jax.Array]
+"""(updates of each cell so far [S, A], of the table so far []) to step sizes that broadcast."""
+
+
+def constant(lr) -> StepSize:
+    """Always `lr`."""
+    return lambda cell_updates, updates: jnp.asarray(lr)
+
+
+def harmonic(lr, half_life) -> StepSize:
+    """`lr / (1 + updates / half_life)`: halved after `half_life` updates, then on towards 0.
+
+    Satisfies Robbins and Monro 1951, https://doi.org/10.1214/aoms/1177729586.
+    """
+    return lambda cell_updates, updates: lr / (1.0 + updates / half_life)
+
+
+def visit_count(lr, exponent) -> StepSize:
+    """`lr / (updates of the cell)^exponent`: with 1 and 1 every cell is the mean of its targets.
+
+    Source: Even-Dar and Mansour 2003, section 3, https://jmlr.org/papers/v5/evendar03a.html.
+    """
+    return lambda cell_updates, updates: lr / jnp.maximum(cell_updates, 1.0) ** exponent
+
+
+def visited(batch: Batch) -> tuple[Any, ...]:
+    """The cell of each step: its state and action."""
+    return batch.obs, batch.action
+
+
+def double_table_target() -> Update:
+    """Annotate the batch for one of two tables [2, S, A], by the other one's word.
+
+    Each step tosses a coin for the table that learns. It chooses the next action, and the other
+    says what that is worth. Reads reward, next_obs and discount (from `n_step`); writes table
+    [T, N] int32, the one that learns, and target [T, N].
+
+    Source: van Hasselt 2010, algorithm 1.
+    """
+
+    def apply(params: Params, batch: Batch, key: Key):
+        table = jax.random.bernoulli(key, shape=batch.reward.shape).astype(jnp.int32)
+        action = jnp.argmax(params[table, batch.next_obs], axis=-1)
+        judged = params[1 - table, batch.next_obs, action]
+        target = batch.reward + batch.extras["discount"] * judged
+        return batch.annotate(table=table, target=target), {}
+
+    return stateless(apply)
+
+
+def visited_in_one_table(batch: Batch) -> tuple[Any, ...]:
+    """The cell of each step, with `double_table_target`'s choice of table in front."""
+    return batch.extras["table"], *visited(batch)
+
+
+def table_step(step_size: StepSize, cell: Callable[[Batch], tuple[Any, ...]] = visited) -> Update:
+    """Move each visited cell towards the mean target of its visits, once however many they are.
+
+    Reads obs, action and target [T, N]; metric `losses/td_error`, the mean absolute difference.
+    `cell` gives the index arrays of each step's cell.
+
+    Source: Sutton and Barto 2018, eq. 6.8; the mean over parallel visits is what makes N
+    environments a better estimate instead of a step size N times larger.
+    """
+
+    def init(params: Params, key: Key) -> UpdateState:
+        return jnp.zeros_like(params), jnp.float32(0)
+
+    def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
+        index = cell(batch)
+        error = batch.extras["target"] - params[index]
+        # One scatter for both: it is the slow part.
+        sums = (
+            jnp.zeros((*params.shape, 2))
+            .at[index]
+            .add(jnp.stack([error, jnp.ones_like(error)], axis=-1))
+        )
+        total, visits = sums[..., 0], sums[..., 1]
+        return _moved(params, state, step_size, total, visits, error, batch)
+
+    return Update(init, apply)
+
+
+def trace_step(step_size: StepSize) -> Update:
+    """Move all cells that led here, each by its eligibility.
+
+    Reads obs, action, target [T, N] and trace [T, N, S, A]; metric as `table_step`. Where the
+    traces of several environments meet in a cell, the cell moves by their weighted mean.
+
+    Source: Watkins 1989; Sutton and Barto 2018, section 12.10.
+    """
+
+    def init(params: Params, key: Key) -> UpdateState:
+        return jnp.zeros_like(params), jnp.float32(0)
+
+    def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
+        error = batch.extras["target"] - params[visited(batch)]
+        trace = batch.extras["trace"]
+        total = jnp.einsum("tn,tnsa->sa", error, trace)
+        return _moved(params, state, step_size, total, jnp.sum(trace, (0, 1)), error, batch)
+
+    return Update(init, apply)
+
+
+def _moved(params, state, step_size: StepSize, total, visits, error, batch):
+    cell_updates, updates = state
+    state = (cell_updates + jnp.minimum(visits, 1.0), updates + 1.0)
+    params = params + step_size(*state) * total / jnp.maximum(visits, 1.0)
+    return params, state, batch, {"losses/td_error": jnp.mean(jnp.abs(error))}

@@ -1,0 +1,177 @@
+"""Temporal differences: targets for action values, and the loss that moves values towards them.
+
+A `QNetwork` may be a deep network or a table; nothing here can tell.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from rljax import ops
+from rljax.networks.values import QNetwork
+from rljax.types import Batch, Key, Metrics, Params, Update, UpdateState
+from rljax.updates.chain import stateless
+from rljax.updates.gradient import Loss
+
+NextPolicy = Callable[[jax.Array, jax.Array, Batch, Key], jax.Array]
+"""(values [..., A] by the present parameters, the same by the target's, batch, key) to the
+probabilities [..., A] with which the target believes the next action to be taken."""
+
+
+def n_step(gamma, n: int = 1, rows: int | None = None) -> Update:
+    """Turn each step into one that spans n, or what is left of its episode or of the batch.
+
+    Reads reward, next_obs, terminated and truncated. Replaces them by the discounted sum of
+    rewards, and by those of the last step spanned; writes discount [T, N] (gamma^steps, 0 where the
+    task ended), the factor of what comes after, and last [T, N] int32, the row of that step.
+
+    Args:
+        gamma: discount per step.
+        n: how many steps.
+        rows: keep only the first so many rows: 1 for windows of n steps from a replay.
+
+    Source: Sutton and Barto 2018, eq. 7.1 and 7.4.
+    """
+
+    def apply(params: Params, batch: Batch, key: Key):
+        reward, discount, last = (
+            x[:rows]
+            for x in ops.n_step_returns(batch.reward, batch.terminated, batch.truncated, gamma, n)
+        )
+
+        def at_last(x: jax.Array) -> jax.Array:
+            return x[last, jnp.arange(last.shape[1])]
+
+        after = jax.tree.map(at_last, (batch.next_obs, batch.terminated, batch.truncated))
+        batch = jax.tree.map(lambda x: x[:rows], batch)
+        next_obs, terminated, truncated = after
+        batch = batch.replace(
+            reward=reward, next_obs=next_obs, terminated=terminated, truncated=truncated
+        )
+        return batch.annotate(discount=discount, last=last), {}
+
+    return stateless(apply)
+
+
+def greedy(q_now: jax.Array, q_slow: jax.Array, batch: Batch, key: Key) -> jax.Array:
+    """The target's own best action: Q-learning (Watkins and Dayan 1992)."""
+    return _certain(jnp.argmax(q_slow, axis=-1), q_slow)
+
+
+def double(q_now: jax.Array, q_slow: jax.Array, batch: Batch, key: Key) -> jax.Array:
+    """The action that the present parameters think best, valued by the target's.
+
+    Source: van Hasselt et al. 2016, eq. 4, https://arxiv.org/abs/1509.06461.
+    """
+    return _certain(jnp.argmax(q_now, axis=-1), q_now)
+
+
+def expected(explore: Callable[[jax.Array], jax.Array]) -> NextPolicy:
+    """The policy that explores, in expectation: Expected SARSA.
+
+    Source: van Seijen et al. 2009, eq. 5, https://doi.org/10.1109/ADPRL.2009.4927542.
+    """
+    return lambda q_now, q_slow, batch, key: explore(q_slow)
+
+
+def taken(explore: Callable[[jax.Array], jax.Array]) -> NextPolicy:
+    """The action taken next: SARSA. Where the batch does not know it, one drawn from the policy.
+
+    Reads last, action, terminated and truncated. Source: Sutton and Barto 2018, eq. 6.7.
+    """
+
+    def next_policy(q_now: jax.Array, q_slow: jax.Array, batch: Batch, key: Key) -> jax.Array:
+        after = batch.extras["last"] + 1
+        length, envs = batch.action.shape
+        known = (after < length) & ~batch.done
+        action = batch.action[jnp.minimum(after, length - 1), jnp.arange(envs)]
+        drawn = ops.sample(explore(q_now), key)
+        return _certain(jnp.where(known, action, drawn), q_slow)
+
+    return next_policy
+
+
+def _certain(action: jax.Array, q: jax.Array) -> jax.Array:
+    return jax.nn.one_hot(action, q.shape[-1], dtype=q.dtype)
+
+
+def td_target(q: QNetwork, next_policy: NextPolicy = greedy, tau=None, period: int = 1) -> Update:
+    """Annotate the batch with r + discount x (what `next_policy` leads to).
+
+    Reads reward, next_obs and discount (from `n_step`). Writes target, [T, N] or, for a
+    distribution, [T, N, M].
+
+    Args:
+        q: the values to bootstrap from.
+        next_policy: `greedy`, `double`, `expected(...)` or `taken(...)`.
+        tau: how far the target network, which this update keeps, moves towards the parameters
+            each time (1 is a copy); None for none: the target is made by the parameters.
+        period: updates from one move to the next.
+
+    Source: Mnih et al. 2015, algorithm 1, https://doi.org/10.1038/nature14236.
+    """
+
+    def init(params: Params, key: Key) -> UpdateState:
+        # Apart from the parameters: one buffer cannot be donated twice.
+        return () if tau is None else (jax.tree.map(jnp.copy, params), jnp.int32(0))
+
+    def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
+        slow = params
+        if tau is not None:
+            slow, count = state
+            moved = optax.incremental_update(params, slow, tau)
+            due = count % period == 0
+            slow = jax.tree.map(lambda new, old: jnp.where(due, new, old), moved, slow)
+            state = (slow, count + 1)
+        key_now, key_slow, key_policy = jax.random.split(key, 3)
+        estimate = q.apply(slow, batch.next_obs, key_slow)
+        q_now = q.head.q(q.apply(params, batch.next_obs, key_now))
+        policy = next_policy(q_now, q.head.q(estimate), batch, key_policy)
+        chosen = q.head.pick(estimate, policy)
+        target = q.head.backup(chosen, batch.reward, batch.extras["discount"])
+        return params, state, batch.annotate(target=jax.lax.stop_gradient(target)), {}
+
+    return Update(init, apply)
+
+
+def lambda_target(q: QNetwork, gamma, lambda_) -> Update:
+    """Annotate a rollout with lambda-returns of the greedy policy: Peng's Q(lambda).
+
+    Reads reward, next_obs, terminated and truncated; writes target [T, N].
+
+    Source: Peng and Williams 1994; Gallici et al. 2024, eq. 15, https://arxiv.org/abs/2407.04811.
+    """
+
+    def apply(params: Params, batch: Batch, key: Key):
+        values = jnp.max(q.head.q(q.apply(params, batch.next_obs, key)), axis=-1)
+        target = ops.lambda_returns(
+            batch.reward, values, batch.terminated, batch.truncated, gamma, lambda_
+        )
+        return batch.annotate(target=target), {}
+
+    return stateless(apply)
+
+
+def q_loss(q: QNetwork) -> Loss:
+    """The distance of the values of the actions taken from their targets, a mean over the batch.
+
+    Reads obs, action, target and, where a replay wrote it, weight [T, N]. Besides the metrics
+    `losses/td_loss` and `losses/q_values` it gives priority [T, N], for `gradient(...,
+    writes=("priority",))` to hand on to a replay.
+    """
+
+    def loss(params: Params, batch: Batch, key: Key) -> tuple[jax.Array, Metrics]:
+        estimate = q.apply(params, batch.obs, key)
+        values = q.head.q(estimate)
+        taken = _certain(batch.action, values)
+        losses, priority = q.head.loss(q.head.pick(estimate, taken), batch.extras["target"])
+        mean = jnp.mean(losses * batch.extras.get("weight", 1.0))
+        return mean, {
+            "losses/td_loss": mean,
+            "losses/q_values": jnp.mean(jnp.sum(values * taken, axis=-1)),
+            "priority": priority,
+        }
+
+    return loss
