@@ -93,33 +93,25 @@ def evaluate(run: str, episodes: int, seed: int, stochastic: bool, as_json: bool
 
 @cli.command()
 @click.argument("run")
-@click.option("--out", required=True, help="The .gif file to write.")
+@click.option("--out", required=True, help="The .gif or .png file to write.")
+@click.option("--member", default=0, show_default=True, help="Which of the run's seeds.")
 @click.option("--seed", default=0, show_default=True, help="Of the episode.")
-@click.option("--member", default=0, show_default=True, help="Which of the run's seeds plays.")
-@click.option("--max-steps", default=1000, show_default=True, help="Where a long episode is cut.")
-def play(run: str, out: str, seed: int, member: int, max_steps: int) -> None:
-    """Draw an episode of RUN's latest checkpoint as a GIF."""
-    from rljax.runs import render
-    from rljax.runs.directory import find
-
-    config = find(run).load_config()
-    name = config.top.env
-    if name not in render.drawable():
-        raise UsageError(f"{name} cannot be drawn; these can: {', '.join(render.drawable())}")
-    if not out.endswith(".gif"):
-        raise UsageError(f"--out must be a .gif file, not {out!r}")
-    import jax
-    import numpy as np
-
-    from rljax.runs import experiment
-
-    agent, state = experiment.load(run)
-    agent, state = experiment.member(agent, config, state, member)
-    seen = experiment.play(agent, state, jax.random.key(seed), max_steps)
-    returns = np.cumsum(seen["reward"])
-    pictures = render.frames(name, seen["env_state"], seen["obs"], returns)
-    render.save_gif(pictures, out)
-    click.echo(f"{out}: {len(pictures)} steps, return {returns[-1]:g}")
+@click.option(
+    "--max-steps",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="Where a long episode is cut.",
+)
+def play(run: str, out: str, member: int, seed: int, max_steps: int) -> None:
+    """Draw RUN's latest checkpoint: an episode as a .gif, a table of values as a .png."""
+    kind = Path(out).suffix.lower()
+    if kind == ".png":
+        _draw_table(run, out, member)
+    elif kind == ".gif":
+        _draw_episode(run, out, member, seed, max_steps)
+    else:
+        raise UsageError(f"--out must be a .gif (an episode) or a .png (a table), not {out!r}")
 
 
 @cli.command()
@@ -226,6 +218,35 @@ def _say(sentence: str) -> None:
 
 def _statistics(summary: dict) -> str:
     return f"mean {summary['mean']:.2f}, iqm {summary['iqm']:.2f}, std {summary['std']:.2f}"
+
+
+def _draw_table(run: str, out: str, member: int) -> None:
+    from rljax.runs import plots, tables
+
+    plots.save(tables.draw_tables([tables.read(run, member)]), Path(out))
+    click.echo(out)
+
+
+def _draw_episode(run: str, out: str, member: int, seed: int, max_steps: int) -> None:
+    from rljax.runs import render
+    from rljax.runs.directory import find
+
+    config = find(run).load_config()
+    name = config.top.env
+    if name not in render.drawable():
+        raise UsageError(f"{name} cannot be drawn; these can: {', '.join(render.drawable())}")
+    import jax
+    import numpy as np
+
+    from rljax.runs import experiment
+
+    agent, state = experiment.load(run)
+    agent, state = experiment.member(agent, config, state, member)
+    seen = experiment.play(agent, state, jax.random.key(seed), max_steps)
+    returns = np.cumsum(seen["reward"])
+    pictures = render.frames(agent.env, seen["env_state"], seen["obs"], returns)
+    render.save_gif(pictures, out, render.pace(agent.env))
+    click.echo(f"{out}: {len(pictures)} steps, return {returns[-1]:g}")
 
 
 def _keep_compiled_programs() -> None:

@@ -118,7 +118,8 @@ def main() -> None:
                 line[f"{side} us"] = round(statistics.median(m[operation] for m in measured), 1)
             if "theirs" in sides:
                 line["ratio"] = round(line["theirs us"] / line["ours us"], 2)
-            print(json.dumps(line) if arguments.json else "  ".join(f"{k} {v}" for k, v in line.items()))
+            text = "  ".join(f"{k} {v}" for k, v in line.items())
+            print(json.dumps(line) if arguments.json else text)
 
 
 if __name__ == "__main__":

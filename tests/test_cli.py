@@ -80,6 +80,33 @@ def test_play_draws_an_episode(run, tmp_path, capsys):
     assert f"{frames} steps, return {frames}" in capsys.readouterr().out
 
 
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory):
+    """A run of two seeds with two tables each, on a map."""
+    path = tmp_path_factory.mktemp("cli") / "walk"
+    config = path.with_suffix(".toml")
+    config.write_text('env = "FrozenLake4x4"\nagent = "double_q_learning"\nnum_seeds = 2\n')
+    flags = ["--total-env-steps", "320", "--evaluation.episodes", "1", "--logging.plot", "false"]
+    assert main(["train", str(config), "--run-dir", str(path), *flags]) == 0
+    return path
+
+
+def test_play_draws_an_episode_on_a_map(walk, tmp_path, capsys):
+    out = tmp_path / "play.GIF"
+    assert main(["play", str(walk), "--out", str(out)]) == 0
+    gif = Image.open(out)
+    assert f"{gif.n_frames} steps, return 0" in capsys.readouterr().out
+    assert gif.info["duration"] == 250
+
+
+def test_play_draws_a_table(walk, tmp_path, capsys):
+    out = tmp_path / "table.png"
+    assert main(["play", str(walk), "--out", str(out), "--member", "1"]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["table.png"]
+    assert Image.open(out).size[0] > 400
+
+
 def test_plot_draws_several_runs(run, tmp_path):
     shutil.copytree(run, tmp_path / "other")
     assert main(["plot", str(run), str(tmp_path / "other"), "--out", str(tmp_path / "p.png")]) == 0
@@ -127,7 +154,13 @@ REFUSED = [
     (["eval", "{run}", "--episode", "3"], 2, "did you mean '--episodes'"),
     (["eval", "{run}", "--episodes", "0"], 2, "--episodes must be at least 1"),
     (["eval", "nowhere"], 1, "run nowhere does not exist"),
-    (["play", "{run}", "--out", "a.mp4"], 2, ".gif"),
+    (["play", "{run}", "--out", "a.mp4"], 2, "a .gif (an episode) or a .png (a table)"),
+    (["play", "{run}", "--out", "gif"], 2, "a .gif (an episode) or a .png (a table)"),
+    (["play", "{run}", "--out", "a.png"], 2, "ppo keeps no table to draw; these do: double_q"),
+    (["play", "{walk}", "--out", "a.png", "--member", "2"], 2, "0 to 1"),
+    (["play", "{walk}", "--out", "nowhere/a.png"], 1, "nowhere/a.png cannot be written"),
+    (["play", "{walk}", "--out", "nowhere/a.gif"], 1, "nowhere/a.gif cannot be written"),
+    (["play", "{run}", "--out", "a.gif", "--max-steps", "0"], 2, "x>=1"),
     (["play", "{run}", "--out", "a.gif", "--member", "3"], 2, "0 to 2"),
     (["plot", "{run}", "--out", "a.pdf"], 2, ".png"),
 ]
@@ -135,10 +168,10 @@ REFUSED = [
 
 @pytest.mark.parametrize(("arguments", "code", "said"), REFUSED, ids=lambda x: str(x)[:40])
 def test_bad_input_is_one_line_and_creates_nothing(
-    arguments, code, said, config, run, tmp_path, monkeypatch, capsys
+    arguments, code, said, config, run, walk, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    assert main([a.format(config=config, run=run) for a in arguments]) == code
+    assert main([a.format(config=config, run=run, walk=walk) for a in arguments]) == code
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.count("\n") == 1
     assert captured.err.startswith("rljax: ") and said in captured.err
@@ -151,6 +184,14 @@ def test_an_environment_that_cannot_be_drawn_is_refused_by_name(run, tmp_path, c
     (tmp_path / "run/config.toml").write_text(text)
     assert main(["play", str(tmp_path / "run"), "--out", str(tmp_path / "a.gif")]) == 2
     assert "Reacher-misc cannot be drawn; these can: " in capsys.readouterr().err
+
+
+def test_a_table_without_a_map_is_refused_before_the_checkpoint_is_read(walk, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    text = (walk / "config.toml").read_text().replace("FrozenLake4x4", "CartPole-v1")
+    (tmp_path / "run/config.toml").write_text(text)
+    assert main(["play", str(tmp_path / "run"), "--out", str(tmp_path / "a.png")]) == 2
+    assert "CartPole-v1 has no map to draw a table on" in capsys.readouterr().err
 
 
 def test_help_answers_at_once():

@@ -21,7 +21,7 @@ def check_memory(what: str, rows: int, size: int) -> None:
 
     Where nobody knows how much is free, anything passes.
     """
-    device = jax.config.jax_default_device or jax.local_devices()[0]
+    device = jax.config.jax_default_device or jax.local_devices()[0]  # type: ignore[attr-defined]
     if isinstance(device, str):
         device = jax.local_devices(backend=device)[0]
     free = _free_memory(device)

@@ -37,8 +37,8 @@ def prioritized(
     has the largest p so far (at first 1) until `prioritize` says otherwise. Samples are weighted
     by (number of windows * P(i))^-beta, divided by the largest weight of the sample.
 
-    `prioritize` passes over windows that have been overwritten since they were drawn, and takes
-    the larger priority where a window was drawn twice.
+    `prioritize` takes the larger priority where a window was drawn twice, and passes over windows
+    that new rows have broken since.
 
     Args:
         capacity: steps to remember, over all environments; rounded up so that each environment

@@ -12,6 +12,8 @@ from rljax.errors import UsageError
 from rljax.replay.memory import check_memory, size_in_bytes
 from rljax.types import Extras, Key, Transition
 
+MOST_ROWS = 2**30  # With the sums over them, what an int32 can number.
+
 
 @struct.dataclass
 class ReplayState:
@@ -33,8 +35,11 @@ class Replay(NamedTuple):
     l of environment n is n * L + l) and `weight` float32 [K, B], the factor of their loss. There
     is something to sample once K rows of each environment have been added.
 
-    Episodes may end inside a window: what bootstraps along it has to stop where `terminated` or
-    `truncated` says so. `next_obs` is the one observed, and never that of another episode.
+    Episodes may end inside a window: what looks along it has to stop where `terminated` or
+    `truncated` says so. `next_obs` is what was observed there, never the start of another episode.
+
+    States are written in place where they are donated. Where one compiled loop both adds and
+    samples, it should add first: sampling from what is about to be overwritten costs a copy.
     """
 
     init: Callable[[Transition], ReplayState]
@@ -56,11 +61,13 @@ def init(
     Args:
         priorities: from N and L to what else there is to remember.
 
-    Raises UsageError, before anything is allocated, if it does not fit into memory or if a window
-    does not fit into L.
+    Raises UsageError, before anything is allocated, if the rows do not fit into memory (of a
+    population, those of one member) or into an int32, or a window not into L.
     """
     time, envs = example.reward.shape
     length = -(-capacity // (time * envs)) * time
+    if envs * length > MOST_ROWS:
+        raise UsageError(f"capacity = {capacity} is too large: make it at most {MOST_ROWS}")
     if window > length:
         raise UsageError(
             f"window = {window} is longer than the {length} rows of each of {envs} environments "
@@ -87,19 +94,19 @@ def init(
 def add(state: ReplayState, rollout: Transition) -> ReplayState:
     """Write a rollout [T, N, ...] over the oldest rows; UsageError if it is not like the first."""
     envs, length = state.storage.reward.shape
+    # Environments are written in step: where the first is, they all are.
     cursor, time = state.cursor[0], state.rollout_length
 
     def write(path, rows: jax.Array, new: jax.Array) -> jax.Array:
         expected = (time, envs, *rows.shape[2:])
         if new.shape != expected or new.dtype != rows.dtype:
+            name = jax.tree_util.keystr(path, simple=True, separator=".")
             raise UsageError(
-                f"the rollout's {jax.tree_util.keystr(path, simple=True)} is {new.dtype}"
-                f"{list(new.shape)}, but this replay was made for {rows.dtype}{list(expected)}: "
-                f"add rollouts like the one that init was given"
+                f"the rollout's {name} is {new.dtype}{list(new.shape)}, but this replay was "
+                f"made for {rows.dtype}{list(expected)}: add rollouts like the one init was given"
             )
         # Rollouts divide a lap, so none is cut where the ring closes.
-        start = (0, cursor, *(0 for _ in rows.shape[2:]))
-        return jax.lax.dynamic_update_slice(rows, jnp.swapaxes(new, 0, 1), start)
+        return jax.lax.dynamic_update_slice_in_dim(rows, jnp.swapaxes(new, 0, 1), cursor, axis=1)
 
     rollout = _kept(rollout, tuple(state.storage.extras))
     return replace(

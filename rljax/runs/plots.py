@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rljax.errors import RunError, UsageError
 from rljax.runs import directory, metrics
 from rljax.runs.directory import RunDirectory
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 EVALUATED, TRAINING = "evaluation/return_mean", "charts/episodic_return"
@@ -66,6 +70,11 @@ def draw(runs: Sequence[RunDirectory], out: Path) -> None:
     axes.xaxis.set_major_formatter("{x:,.0f}")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, loc="best")
+    save(figure, out)
+
+
+def save(figure: "Figure", out: Path) -> None:
+    """Write a figure as a PNG, all of it or nothing. Raises RunError where that cannot be done."""
     draft = out.with_name(out.name + ".tmp")
     try:
         figure.savefig(draft, format="png")

@@ -1,23 +1,28 @@
-"""Pictures of an agent at play: gymnax states to RGB frames, and frames to a looping GIF."""
+"""Pictures of an agent at play: an episode's states to RGB frames, and frames to a looping GIF."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from rljax.errors import UsageError
+from rljax.envs import GRID_WORLDS
+from rljax.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from rljax.types import Environment
 
 WIDTH, HEIGHT, HEADER = 480, 320, 28  # pixels; the header is the line of text at the top
 FINE = 3  # supersampling factor: shapes are drawn this much larger, then averaged down
 
-# Okabe and Ito's colour-blind-safe set, with a brown and neutral tones added.
+# Okabe and Ito's colour-blind-safe set, with a brown, ice and neutral tones added.
 INK, GREY, PALE, PAPER = "#24292f", "#9aa1a9", "#e6e9ec", "#fbfbfa"
 BLUE, SKY, GREEN, YELLOW = "#0072b2", "#56b4e9", "#009e73", "#f0e442"
 ORANGE, VERMILION, PURPLE, BROWN = "#e69f00", "#d55e00", "#cc79a7", "#6b3d1e"
+ICE = "#abd9f5"
 
 FONT = ImageFont.load_default(13 * FINE)
 
@@ -140,11 +145,18 @@ def _pendulum(state: Any, _: np.ndarray) -> _Canvas:
 
 
 def _board(legend: Legend, _: Any, grid: np.ndarray) -> _Canvas:
-    """Draw a [rows, columns, channels] grid, lit where not zero, with its legend beside it."""
+    """Draw a [rows, columns, channels] grid, lit where not zero, with its legend beside it.
+
+    One more than twice as wide as high has it below.
+    """
     rows, columns, _ = grid.shape
     colours = list(legend.values())
-    cell = 280 // max(rows, columns)
-    left, top = 16 + (280 - cell * columns) / 2, HEADER
+    wide = columns > 2 * rows
+    room = WIDTH - 32 if wide else 280
+    cell = room // max(rows, columns)
+    left, top = 16 + (room - cell * columns) / 2, float(HEADER)
+    if wide:  # in the middle, together with its legend
+        top += (HEIGHT - HEADER - cell * rows - 14 - 24 * -(-len(legend) // 4)) / 2
     canvas = _Canvas((left, top + cell * rows), cell)
     for row, column in np.ndindex(rows, columns):
         lit = np.flatnonzero(grid[row, column]).tolist()
@@ -154,8 +166,10 @@ def _board(legend: Legend, _: Any, grid: np.ndarray) -> _Canvas:
             side = 1 - 2 * inset
             canvas.box(column + inset, rows - 1 - row + inset, side, side, colour)
     for i, (name, colour) in enumerate(legend.items()):
-        canvas.box((320 - left) / cell, rows - (19 + 24 * i) / cell, 14 / cell, 14 / cell, colour)
-        canvas.text(342, top + 12 + 24 * i, name)
+        below = left + 112 * (i % 4), cell * rows + 14 + 24 * (i // 4)
+        x, y = below if wide else (320, 5 + 24 * i)  # y from the top of the board
+        canvas.box((x - left) / cell, rows - (y + 14) / cell, 14 / cell, 14 / cell, colour)
+        canvas.text(x + 22, top + y + 7, name)
     return canvas
 
 
@@ -184,12 +198,31 @@ def _four_rooms(state: Any, _: np.ndarray) -> _Canvas:
     return _board(legend, state, _cells((13, 13), _WALLS, state.goal, state.pos))
 
 
-def _frozen_lake(state: Any, _: np.ndarray) -> _Canvas:
-    """Draw the default 4x4 lake; the state holds no map to tell another one by."""
-    legend = {"hole": INK, "goal": GREEN, "agent": BLUE}
-    holes = [(1, 1), (1, 3), (2, 3), (3, 0)]
-    return _board(legend, state, _cells((4, 4), holes, (3, 3), divmod(int(state.position), 4)))
+_GROUND = {  # what a cell of a grid world is, the characters that say so, and its colour
+    "wall": ("#", GREY),
+    "cliff": ("C", VERMILION),
+    "hole": ("H", INK),
+    "slippery floor": ("~s", ICE),
+    "start": ("Ss", YELLOW),
+    "goal": ("G", GREEN),
+}
 
+
+def _grid_world(cells: np.ndarray, state: Any, _: np.ndarray) -> _Canvas:
+    """Draw a map of characters [rows, columns], and the agent at its position in reading order."""
+    grounds = {name: np.isin(cells, list(kinds)) for name, (kinds, _) in _GROUND.items()}
+    legend = {name: _GROUND[name][1] for name, lit in grounds.items() if lit.any()}
+    grid = np.stack([grounds[name] for name in legend], axis=-1)
+    nobody = np.zeros_like(grid[..., :1])  # The agent is a disc, and in the legend only.
+    canvas = _board({**legend, "agent": BLUE}, state, np.concatenate([grid, nobody], axis=-1))
+    row, column = divmod(int(state.position), cells.shape[1])
+    for radius, colour in ((0.36, PAPER), (0.3, BLUE)):
+        canvas.disc((column + 0.5, len(cells) - row - 0.5), radius, colour)
+    return canvas
+
+
+# The lake that gymnax makes by default; its state holds no map to tell another one by.
+_LAKE = np.array([list(row) for row in ("s~~~", "~H~H", "~~~H", "H~~G")])
 
 _DRAWINGS: dict[str, Drawing] = {
     "CartPole-v1": _cartpole,
@@ -218,38 +251,51 @@ _DRAWINGS: dict[str, Drawing] = {
     }),
     "Catch-bsuite": _catch,
     "FourRooms-misc": _four_rooms,
-    "FrozenLake-misc": _frozen_lake,
+    "FrozenLake-misc": partial(_grid_world, _LAKE),
 }  # fmt: skip
 
 
 def drawable() -> tuple[str, ...]:
-    """Names of the environments that can be drawn."""
-    return tuple(_DRAWINGS)
+    """Names of the environments that can be drawn; a grid world by any other name can be, too."""
+    return (*GRID_WORLDS, *_DRAWINGS)
+
+
+def pace(env: "Environment") -> int:
+    """Frames per second to watch an episode at: few where each step crosses a whole cell."""
+    walks = hasattr(env, "cells") or env.name in ("FourRooms-misc", "FrozenLake-misc")
+    return 4 if walks else 30
 
 
 def frames(
-    name: str, states: Any, observations: np.ndarray, returns: np.ndarray
+    env: "Environment", states: Any, observations: np.ndarray, returns: np.ndarray
 ) -> list[np.ndarray]:
     """Draw one uint8 [HEIGHT, WIDTH, 3] frame per step.
 
-    `states` is the gymnax state with leaves [T, ...]; `observations` is [T, ...]; `returns` is
-    [T], the return so far. Raises UsageError, a ValueError, for one that cannot be drawn.
+    `states` is the state of `env` with leaves [T, ...]; `observations` is [T, ...]; `returns` is
+    [T], the return so far. A grid world is drawn by its `cells`, any other environment by its name.
+    Raises UsageError, a ValueError, for one that cannot be drawn.
     """
-    if name not in _DRAWINGS:
-        raise UsageError(f"{name} cannot be drawn; those that can are {', '.join(drawable())}")
+    cells = getattr(env, "cells", None)
+    if cells is None and env.name not in _DRAWINGS:
+        raise UsageError(f"{env.name} cannot be drawn; those that can are {', '.join(drawable())}")
+    drawing = _DRAWINGS[env.name] if cells is None else partial(_grid_world, cells)
+    leaves = states._asdict() if hasattr(states, "_asdict") else vars(states)
     pictures = []
     for t, (observation, total) in enumerate(zip(observations, returns, strict=True)):
-        state = SimpleNamespace(**{field: leaf[t] for field, leaf in vars(states).items()})
-        canvas = _DRAWINGS[name](state, observation)
+        state = SimpleNamespace(**{field: leaf[t] for field, leaf in leaves.items()})
+        canvas = drawing(state, observation)
         score = round(float(total), 2) + 0.0  # adding zero turns -0.0 into 0.0
         canvas.text(16, HEADER / 2, f"step {int(state.time)}   return {score:.10g}")
-        canvas.text(WIDTH - 16, HEADER / 2, name, GREY, "rm")
+        canvas.text(WIDTH - 16, HEADER / 2, env.name, GREY, "rm")
         pictures.append(np.asarray(canvas.image.reduce(FINE)))
     return pictures
 
 
 def save_gif(frames: Sequence[np.ndarray], path: str | Path, fps: float = 30) -> None:
-    """Write uint8 [H, W, 3] frames as a GIF that loops for ever, `fps` (at most 50) a second."""
+    """Write uint8 [H, W, 3] frames as a GIF that loops for ever, `fps` (at most 50) a second.
+
+    Raises UsageError for another name or no frames, RunError where it cannot be written.
+    """
     if Path(path).suffix.lower() != ".gif":
         raise UsageError(f"{path} must end in .gif")
     if len(frames) == 0:
@@ -265,4 +311,7 @@ def save_gif(frames: Sequence[np.ndarray], path: str | Path, fps: float = 30) ->
     first, *rest = (Image.fromarray(f).quantize(palette=palette, dither=plain) for f in frames)
     # Viewers slow a frame shorter than 20 ms down to 100 ms.
     pause = max(20, round(1000 / fps))
-    first.save(path, save_all=True, append_images=rest, loop=0, duration=pause, optimize=True)
+    try:
+        first.save(path, save_all=True, append_images=rest, loop=0, duration=pause, optimize=True)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}") from None

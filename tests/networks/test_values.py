@@ -430,22 +430,20 @@ def test_observations_are_normalized_by_statistics_in_the_parameters():
 
 def test_an_actor_explores_and_at_its_best_takes_the_highest_value():
     q, params, apply = build("c51", noisy=True)
+    q = q._replace(apply=apply)
     obs = jax.random.normal(KEY, (500, 4))
-    actor = q._replace(apply=apply).actor(
-        lambda temperature, progress: partial(ops.boltzmann, temperature=temperature)
-    )
     best = jnp.argmax(q.head.q(apply(params, obs, None)), -1)
-    np.testing.assert_array_equal(actor.mode(params, obs, ())[0], best)
-    assert actor.mode(params, obs, "kept")[1] == "kept"
-
-    def act(temperature):
-        return actor.policy(temperature, jnp.float32(0))(params, obs, "kept", KEY)
-
-    hot, extras, carry = act(1e6)
-    assert extras == {} and carry == "kept"
-    assert hot.dtype == jnp.int32
-    assert stats.chisquare(np.bincount(hot)).pvalue > 1e-3
-    assert not np.array_equal(act(1e-3)[0], best)  # noisy
+    actor = q.actor(lambda scale, progress: partial(ops.boltzmann, temperature=scale * progress))
+    mode, carry = actor.mode(params, obs, "kept")
+    np.testing.assert_array_equal(mode, best)
+    assert carry == "kept"
+    action, extras, carry = actor.policy(1e6, jnp.float32(1.0))(params, obs, "kept", KEY)
+    assert action.dtype == jnp.int32 and extras == {} and carry == "kept"
+    assert stats.chisquare(np.bincount(action)).pvalue > 1e-3
+    greedy = q.actor(lambda hparams, progress: ops.greedy).policy((), jnp.float32(0.0))
+    drawn = [greedy(params, obs, (), key)[0] for key in (KEY, KEY, OTHER_KEY)]
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])  # only the weights can differ
 
 
 class Linear(nn.Module):

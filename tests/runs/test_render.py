@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
+import rljax
+from rljax.envs import GRID_WORLDS
+from rljax.envs.grid_world import GridState, GridWorld
+from rljax.errors import RunError
 from rljax.runs import render
 
 SHAPE = (render.HEIGHT, render.WIDTH, 3)
@@ -38,7 +42,14 @@ def draw(name, observation=None, *, step=0, total=0.0, **fields):
     """One frame of a hand-made state."""
     states = SimpleNamespace(**{k: np.array([v]) for k, v in (fields | {"time": step}).items()})
     observations = np.zeros((1, 1)) if observation is None else observation[None]
-    return render.frames(name, states, observations, np.array([total]))[0]
+    return render.frames(SimpleNamespace(name=name), states, observations, np.array([total]))[0]
+
+
+def stand(env, *positions):
+    """Frames of a grid world with the agent in those cells, one after the other."""
+    count = len(positions)
+    states = GridState(np.array(positions, np.int32), np.arange(count, dtype=np.int32))
+    return render.frames(env, states, states.position, np.zeros(count))
 
 
 def where(frame, colour):
@@ -55,10 +66,12 @@ def centre(frame, colour):
 
 
 def cell_centres(rows, columns):
-    """Pixel rows and columns at the middle of the cells of a square board that fills its space."""
-    size = 280 // max(rows, columns)
-    left = 16 + (280 - size * columns) / 2
-    y = render.HEADER + size * (np.arange(rows) + 0.5)
+    """Pixel rows and columns at the middle of the cells of a board: beside its legend, or above."""
+    wide = columns > 2 * rows
+    room, top = (448, 81) if wide else (280, render.HEADER)  # 81 where the legend is one line
+    size = room // max(rows, columns)
+    left = 16 + (room - size * columns) / 2
+    y = top + size * (np.arange(rows) + 0.5)
     return np.ix_(y.astype(int), (left + size * (np.arange(columns) + 0.5)).astype(int))
 
 
@@ -66,11 +79,11 @@ def test_every_classic_control_and_minatar_environment_is_drawable():
     assert set(CLASSIC + MINATAR) <= set(render.drawable())
 
 
-@pytest.mark.parametrize("name", render.drawable())
+@pytest.mark.parametrize("name", sorted(set(render.drawable()) - set(GRID_WORLDS)))
 def test_gymnax_states_become_frames(name):
     _, states, observations = resets(name, 3)
     states = states.replace(time=np.arange(3))
-    frames = render.frames(name, states, observations, np.arange(3.0))
+    frames = render.frames(SimpleNamespace(name=name), states, observations, np.arange(3.0))
     assert len(frames) == 3
     for frame in frames:
         assert frame.shape == SHAPE
@@ -216,7 +229,7 @@ def test_channels_that_share_a_cell_are_all_visible():
 def test_fixed_maps_are_those_of_gymnax(name, colour):
     env, states, observations = resets(name, 1)
     closed = ~np.asarray(env.env_map) if name == "FourRooms-misc" else np.asarray(env.desc) == 2
-    frame = render.frames(name, states, observations, np.zeros(1))[0]
+    frame = render.frames(SimpleNamespace(name=name), states, observations, np.zeros(1))[0]
     middles = frame[cell_centres(*closed.shape)]
     dark = (middles == ImageColor.getrgb(getattr(render, colour))).all(axis=-1)
     assert (dark == closed).all()
@@ -229,10 +242,49 @@ def test_the_catch_ball_and_paddle_are_told_apart():
     assert tuple(middles[9, 4]) == ImageColor.getrgb(render.BLUE)
 
 
+COLOURS = {  # of a cell's middle, by the character of the map
+    "#": render.GREY,
+    "C": render.VERMILION,
+    "H": render.INK,
+    "~": render.ICE,
+    "s": render.YELLOW,
+    "S": render.YELLOW,
+    "G": render.GREEN,
+    ".": render.PALE,
+}
+
+
+@pytest.mark.parametrize("name", GRID_WORLDS)
+def test_a_grid_world_shows_its_cells_and_the_agent_where_it_is(name):
+    env = rljax.make(name)
+    rows, columns = env.cells.shape
+    expected = np.array([ImageColor.getrgb(COLOURS[cell]) for cell in env.cells.flat])
+    at = cell_centres(rows, columns)
+    for position, frame in enumerate(stand(env, *range(env.cells.size))):
+        middles = frame[at].reshape(-1, 3)
+        agent = (middles == ImageColor.getrgb(render.BLUE)).all(axis=-1)
+        assert np.flatnonzero(agent).tolist() == [position]
+        assert (middles[~agent] == expected[~agent]).all()
+
+
+def test_a_grid_world_of_your_own_shows_a_start_within_its_slippery_floor():
+    env = GridWorld("s . #\n. H G", name="mine")
+    middles, rims = (stand(env, 1)[0][shift:][cell_centres(2, 3)] for shift in (0, 35))
+    assert tuple(middles[0, 0]) == ImageColor.getrgb(render.YELLOW)
+    assert tuple(rims[0, 0]) == ImageColor.getrgb(render.ICE)
+
+
+def test_episodes_on_maps_are_slow_enough_to_follow():
+    assert render.pace(GridWorld("S G")) == render.pace(rljax.make("FrozenLake-misc")) < 10
+    assert render.pace(SimpleNamespace(name="CartPole-v1")) == 30
+
+
 @pytest.mark.parametrize("name", ["Pong-misc", "nonsense"])
 def test_other_environments_are_refused_by_name_with_the_alternatives(name):
     with pytest.raises(ValueError) as caught:
-        render.frames(name, SimpleNamespace(time=np.zeros(1)), np.zeros(1), np.zeros(1))
+        render.frames(
+            SimpleNamespace(name=name), SimpleNamespace(time=np.zeros(1)), np.zeros(1), np.zeros(1)
+        )
     message = str(caught.value)
     assert message.startswith(name)
     assert all(other in message for other in render.drawable())
@@ -242,7 +294,8 @@ def swing(count):
     states = SimpleNamespace(
         theta=np.linspace(-3, 3, count), last_u=np.linspace(-2, 2, count), time=np.arange(count)
     )
-    return render.frames("Pendulum-v1", states, np.zeros((count, 3)), np.arange(count) / 3)
+    env = SimpleNamespace(name="Pendulum-v1")
+    return render.frames(env, states, np.zeros((count, 3)), np.arange(count) / 3)
 
 
 def test_a_gif_keeps_the_frames_their_size_and_their_colours(tmp_path):
@@ -264,6 +317,11 @@ def test_a_gif_of_one_frame_is_written(tmp_path):
     render.save_gif(swing(1), tmp_path / "one.GIF")
     with Image.open(tmp_path / "one.GIF") as gif:
         assert gif.n_frames == 1
+
+
+def test_a_gif_that_cannot_be_written_is_refused(tmp_path):
+    with pytest.raises(RunError, match="nowhere/one.gif cannot be written: No such file"):
+        render.save_gif(swing(1), tmp_path / "nowhere/one.gif")
 
 
 def test_an_empty_or_misnamed_gif_is_refused(tmp_path):
