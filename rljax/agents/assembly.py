@@ -111,9 +111,9 @@ def off_policy(
     def learn(hparams, progress, learner: Learner, worker: Worker, batch: Batch, key: Key):
         memory = replay(hparams, progress)
 
-        def one(loop, key: Key):
+        def one(loop, keys: Key):
             learner, remembered = loop
-            key_sample, key_update = jax.random.split(key)
+            key_sample, key_update = keys
             sample = memory.sample(remembered, key_sample)
             params, update_state, sample, metrics = update(hparams, progress).apply(
                 learner.params, learner.update_state, sample, key_update
@@ -124,7 +124,7 @@ def off_policy(
         (learner, remembered), metrics = jax.lax.scan(
             one,
             (learner, memory.add(worker.replay, batch)),
-            jax.random.split(key, updates_per_iteration),
+            jax.random.split(key, (updates_per_iteration, 2)),
         )
         return learner, replace(worker, replay=remembered), jax.tree.map(jnp.mean, metrics)
 

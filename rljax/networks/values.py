@@ -223,9 +223,9 @@ class QNetwork(NamedTuple):
             probabilities = explore(hparams, progress)
 
             def act(params: Params, obs: Obs, carry, key: Key):
-                key_network, key_action = jax.random.split(key)
-                q = self.head.q(self.apply(params, obs, key_network))
-                return sample(probabilities(q), key_action), {}, carry
+                # Folded and not split, which costs nothing where the network has no noise.
+                q = self.head.q(self.apply(params, obs, jax.random.fold_in(key, 0)))
+                return sample(probabilities(q), key), {}, carry
 
             return act
 

@@ -31,7 +31,9 @@ def uniform(
     def sample(state: ReplayState, key: Key) -> Transition:
         envs, length = state.storage.reward.shape
         windows = state.size[0] - (window - 1)
-        drawn = jax.random.randint(key, (batch_size,), 0, envs * windows)
+        # The remainder of 32 random bits is even enough, and a third of the cost of `randint`.
+        bits = jax.random.bits(key, (batch_size,))
+        drawn = (bits % (envs * windows).astype(jnp.uint32)).astype(jnp.int32)
         oldest = state.cursor[0] - state.size[0]
         position = (oldest + drawn // envs) % length
         return ring.read(state, drawn % envs, position, window, jnp.float32(1))
