@@ -57,20 +57,26 @@ def draw(forest: jax.Array, key: Key, count: int) -> tuple[jax.Array, jax.Array,
     start = stratum * jnp.arange(count)
     way = stratum * jax.random.uniform(key, (count,))
 
-    def choose(sums: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Where the point is among cumulative sums [..., count], and `start` as seen from there."""
-        # A point that rounding puts beyond the last sum belongs to the last that adds to it.
-        passed = (sums - start <= way) & (sums < sums[-1])
-        return passed.sum(0), start - jnp.max(jnp.where(passed, sums, 0.0), 0)
+    def passed(so_far: jax.Array, whole: jax.Array, start: jax.Array) -> jax.Array:
+        """Whether the point lies beyond the sum so far; never beyond the last to add to it."""
+        return (so_far - start <= way) & (so_far < whole)
 
-    env, start = choose(jnp.cumsum(roots)[:, None], start)
+    sums = jnp.cumsum(roots)[:, None]
+    beyond = passed(sums, sums[-1], start)
+    env, start = beyond.sum(0), start - jnp.max(jnp.where(beyond, sums, 0.0), 0)
 
     def descend(_, carry):
         block, start, _ = carry
-        numbers = forest.at[env, block].get(mode="promise_in_bounds").T
-        place, start = choose(jnp.stack(list(accumulate(numbers))), start)
-        chosen = jnp.arange(FAN_OUT)[:, None] == place
-        return block * FAN_OUT + place + 1, start, jnp.sum(jnp.where(chosen, numbers, 0.0), 0)
+        numbers = list(forest.at[env, block].get(mode="promise_in_bounds").T)
+        sums = list(accumulate(numbers))
+        place, begin, chosen = 0, start, numbers[0]
+        # Written out, for speed: the numbers are few.
+        for so_far, following in zip(sums, numbers[1:], strict=False):
+            beyond = passed(so_far, sums[-1], start)
+            place += beyond.astype(jnp.int32)
+            begin = jnp.where(beyond, start - so_far, begin)
+            chosen = jnp.where(beyond, following, chosen)
+        return block * FAN_OUT + place + 1, begin, chosen
 
     block = jnp.zeros(count, jnp.int32)
     block, _, priority = jax.lax.fori_loop(0, depth, descend, (block, start, start))

@@ -1,5 +1,6 @@
 """The parts algorithms are made of: pure functions from experience to new parameters."""
 
+from rljax.types import Update
 from rljax.updates.chain import chain, stateless
 from rljax.updates.epochs import epochs
 from rljax.updates.gradient import clipped_adam, gradient
@@ -11,6 +12,7 @@ from rljax.updates.targets import gae, n_step_advantage, rewards_to_go
 from rljax.updates.td import lambda_target, n_step, q_loss, td_target
 
 __all__ = [
+    "Update",
     "actor_critic_loss",
     "adaptive_kl",
     "chain",

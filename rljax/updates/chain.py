@@ -35,7 +35,8 @@ def run(update: Update, params: Params, state: UpdateState, batch: Batch, key: K
         return update.apply(params, state, batch, key)
     except MissingField as error:
         # `gae.<locals>.apply` is how Python names the apply of an update made by gae(...).
-        name = update.apply.__qualname__.split(".")[0]
+        *makers, name = update.apply.__qualname__.replace("<locals>.", "").split(".")
+        name = makers[-1] if makers and name == "apply" else name
         message = str(error)
         raise MissingField(
             message if message.startswith("update ") else f"update {name} {message}"

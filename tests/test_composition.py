@@ -1,0 +1,98 @@
+"""What the README says of composition is so: its code runs, and what it builds learns."""
+
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import rljax
+from rljax import updates
+from rljax.types import MissingField
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+SECTION = README.split("## An algorithm is a composition")[1].split("\n## ")[0]
+BLOCKS = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def readme():
+    """The names that the README's code defines."""
+    names: dict = {}
+    exec("\n".join(BLOCKS), names)
+    return names
+
+
+def run(agent, iterations: int):
+    def step(state, _):
+        return agent.step(state)
+
+    def train(key):
+        return jax.lax.scan(step, agent.init(key), length=iterations)
+
+    # Compiling takes longer than training here.
+    fast = {"xla_backend_optimization_level": 0}
+    return jax.jit(train, compiler_options=fast)(jax.random.key(0))
+
+
+def test_the_parts_of_the_readme_are_those_of_rainbow(readme):
+    defaults = rljax.rainbow.keywords
+    assert readme["parts"] == {name: defaults[name] for name in readme["parts"]}
+    assert set(defaults) == {*readme["parts"], "hparams"}
+
+
+def test_every_step_from_double_dqn_to_rainbow_trains(readme):
+    small = {"num_envs": 4, "buffer_size": 200, "batch_size": 8, "warmup_env_steps": 40}
+    chosen = {}
+    for name, value in readme["parts"].items():
+        chosen[name] = value
+        agent = rljax.dqn(readme["cartpole"], **chosen, **small, hidden=(8,), num_atoms=5)
+        _, metrics = run(agent, 3)
+        assert np.isfinite(metrics["losses/td_loss"]).all(), chosen
+
+
+def test_an_update_of_ones_own_serves_a_table_a_network_and_a_policy(readme):
+    for agent in readme["curious"]:
+        state, metrics = run(agent, 20)
+        bonus = np.asarray(metrics["charts/bonus"])
+        assert (bonus > 0).all() and bonus[-1] < bonus[0]
+        counts = state.learner.update_state[0]
+        assert counts.shape == (16,) and counts.sum() > 0
+
+
+def test_a_clipped_reward_is_what_each_kind_of_agent_learns_from():
+    def clip_reward(params, batch, key):
+        return batch.replace(reward=jnp.clip(batch.reward, -1.0, 1.0)), {}
+
+    first = updates.stateless(clip_reward)
+    env = rljax.make("CliffWalking")
+    hparams = {"lr": 1.0, "gamma": 0.0}
+    table = rljax.q_learning(env, first=first, hparams=rljax.q_learning.Hparams(**hparams))
+    state, _ = run(table, 300)
+    # Undiscounted by the future, a cell is the last reward seen: never the cliff's -100.
+    assert float(state.learner.params.min()) == -1.0
+    for make in (rljax.dqn, rljax.ppo):
+        _, clipped = run(make(env, first=first), 10)
+        _, plain = run(make(env), 10)
+        loss = "losses/td_loss" if make is rljax.dqn else "losses/value_loss"
+        assert np.max(clipped[loss]) < 0.1 * np.max(plain[loss])
+
+
+def test_the_new_algorithm_is_short_and_learns(readme):
+    block = next(block for block in BLOCKS if "def awr" in block)
+    assert len(block.splitlines()) <= 40
+    agent = readme["awr"](readme["cartpole"], num_envs=16, total_env_steps=60_000)
+    _, metrics = run(agent, agent.num_iterations)
+    lengths = np.asarray(metrics["charts/episodic_return"])
+    assert np.nanmean(lengths[-10:]) > 3 * np.nanmean(lengths[:5])
+
+
+@pytest.mark.parametrize("make", [rljax.q_learning, rljax.dqn, rljax.ppo, rljax.a2c])
+def test_a_field_that_nobody_wrote_is_named_when_the_agent_is_built(make):
+    def eager(params, batch, key):
+        return batch.annotate(doubled=2 * batch.extras["novelty"]), {}
+
+    with pytest.raises(MissingField, match="update eager reads extras\\['novelty'\\]"):
+        make(rljax.make("FrozenLake4x4"), first=updates.stateless(eager))
