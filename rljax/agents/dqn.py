@@ -70,7 +70,7 @@ def dqn(
     prioritized: bool = False,
     noisy: bool = False,
     head: str = "scalar",
-    loss: str = "huber",
+    loss: str = "squared",
     num_atoms: int = 51,
     v_min: float = -10.0,
     v_max: float = 10.0,
@@ -100,7 +100,8 @@ def dqn(
         prioritized: whether to sample by the size of the last error.
         noisy: whether noise in the weights explores, instead of epsilon.
         head: "scalar", or a distribution over returns: "c51", "qr" or "iqn".
-        loss: of the scalar head: "huber" or "squared".
+        loss: of the scalar head: "squared", or "huber" for rewards of about 1 and outliers (far
+            from its target it moves by the sign of errors alone, so rare terminations go under).
         num_atoms: of a distribution: atoms (c51), quantiles (qr) or samples of them (iqn).
         v_min: c51's least return.
         v_max: c51's largest return.

@@ -69,6 +69,7 @@ def test_n_step_replaces_what_the_target_reads_by_that_of_the_last_step(make_bat
     kept = rows or T
     assert after.reward.shape == after.extras["last"].shape == (kept, N)
     assert after.extras["last"].dtype == jnp.int32
+    after = jax.tree.map(np.asarray, after)
     for t, e in np.ndindex(kept, N):
         total, factor, last = spanned(f, t, e, n)
         np.testing.assert_allclose(after.reward[t, e], total, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,244 @@
+"""What value-based agents and policy gradients cannot use they refuse when they are built."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import pytest
+
+import rljax
+from rljax.agents import a2c, dqn, tabular
+from rljax.envs import probes, spaces
+from rljax.errors import UsageError
+
+TABLES = ("q_learning", "sarsa", "expected_sarsa", "double_q_learning", "q_lambda")
+DEEP = ("dqn", "rainbow", "pqn")
+SMALL: dict[str, dict[str, Any]] = {
+    "dqn": {"buffer_size": 100, "batch_size": 8, "warmup_env_steps": 40, "hidden": (8,)},
+    "pqn": {"num_minibatches": 2, "rollout_length": 8, "hidden": (8,)},
+    "a2c": {"rollout_length": 8, "hidden": (8,)},
+    "reinforce": {"rollout_length": 8, "hidden": (8,)},
+    **{name: {"rollout_length": 8} for name in TABLES},
+}
+SMALL["rainbow"] = SMALL["dqn"]
+
+
+@dataclass(frozen=True)
+class Untouched:
+    """An environment of any spaces that must not be looked at any further."""
+
+    observation_space: Any = spaces.Discrete(3)
+    action_space: Any = spaces.Discrete(2)
+    name = "Untouched"
+
+    def reset(self, key):
+        raise AssertionError("the environment was reset before all arguments were checked")
+
+    def step(self, key, state, action):
+        raise AssertionError("the environment was stepped before all arguments were checked")
+
+
+def build(name, env=None, **options):
+    factory = getattr(rljax, name)
+    return factory(env or Untouched(), **{"num_envs": 4, **SMALL[name], **options})
+
+
+def refusal(caplog, name, env=None, tiny=(), **options) -> str:
+    """The one sentence that refuses these arguments, with no compilation but of `tiny` things."""
+    with jax.log_compiles(), pytest.raises(UsageError) as error:
+        build(name, env, **options)
+    compiled = [line for line in caplog.messages if line.startswith("Compiling")]
+    assert not [line for line in compiled if not any(part in line for part in tiny)]
+    message = str(error.value)
+    assert "\n" not in message and len(message) < 250
+    return message
+
+
+def named(message: str, *parts: str) -> bool:
+    missing = [part for part in parts if part not in message]
+    assert not missing, f"{missing} in {message!r}"
+    return True
+
+
+box = spaces.Box(-1.0, 1.0, (2,))
+
+
+@pytest.mark.parametrize("name", ["dqn", "pqn", *TABLES])
+def test_continuous_actions_are_refused_by_all_that_value_each_action(caplog, name):
+    message = refusal(caplog, name, Untouched(action_space=box))
+    assert named(message, name, "needs", "Discrete", "action", "Box(2,) float32")
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_needs_states_it_can_number(caplog, name):
+    message = refusal(caplog, name, Untouched(observation_space=box))
+    assert named(message, name, "table", "Discrete observations", "Box(2,) float32", "use dqn")
+
+
+COUNTS = {
+    "dqn": (
+        "num_envs",
+        "rollout_length",
+        "total_env_steps",
+        "buffer_size",
+        "batch_size",
+        "updates_per_iteration",
+        "warmup_env_steps",
+        "target_period",
+        "n_step",
+    ),
+    "pqn": ("num_envs", "rollout_length", "num_epochs", "num_minibatches", "total_env_steps"),
+    "a2c": ("num_envs", "rollout_length", "total_env_steps", "n_step"),
+    "reinforce": ("num_envs", "rollout_length", "total_env_steps"),
+    "q_learning": ("num_envs", "rollout_length", "total_env_steps", "n_step"),
+}
+
+
+@pytest.mark.parametrize("count", [0, -2, True, 2.0, "8"])
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts_are_whole_numbers_of_at_least_1(caplog, name, count):
+    for what in COUNTS[name]:
+        expected = f"{what} must be a whole number of at least 1, not {count!r}"
+        assert refusal(caplog, name, **{what: count}) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "parts"),
+    [
+        ("dqn", {"batch_size": 101}, ["batch_size = 101", "buffer_size = 100"]),
+        ("rainbow", {"batch_size": 101}, ["batch_size = 101", "buffer_size = 100"]),
+        ("dqn", {"warmup_env_steps": 101}, ["warmup_env_steps = 101", "buffer_size = 100"]),
+        ("dqn", {"n_step": 11}, ["n_step = 11", "warmup_env_steps / num_envs = 10"]),
+        ("rainbow", {"n_step": 11}, ["n_step = 11", "warmup_env_steps / num_envs = 10"]),
+        ("a2c", {"n_step": 9}, ["n_step = 9", "rollout_length = 8"]),
+        *((name, {"n_step": 9}, ["n_step = 9", "rollout_length = 8"]) for name in TABLES),
+    ],
+)
+def test_a_count_above_what_there_is_names_both(caplog, name, options, parts):
+    assert named(refusal(caplog, name, **options), *parts, "at most", "at least")
+
+
+def test_minibatches_divide_a_rollout(caplog):
+    message = refusal(caplog, "pqn", num_minibatches=3)
+    assert named(message, "num_envs x rollout_length = 32", "num_minibatches = 3", "2 or 4")
+
+
+@pytest.mark.parametrize("total", [39, 40])
+@pytest.mark.parametrize("name", ["dqn", "rainbow"])
+def test_warm_up_leaves_something_to_learn_in(caplog, name, total):
+    # Rainbow has made its atoms by then.
+    message = refusal(caplog, name, total_env_steps=total, tiny=("linspace",))
+    assert named(message, "warm-up", "40", f"total_env_steps = {total}", "warmup_env_steps")
+
+
+def test_warm_up_counts_in_whole_rollouts(caplog):
+    message = refusal(caplog, "dqn", warmup_env_steps=37, total_env_steps=40)
+    assert named(message, "warm-up takes 40", "total_env_steps = 40")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "parts"),
+    [
+        ("dqn", {"head": "c52"}, ["head 'c52'", "did you mean 'c51'?"]),
+        ("dqn", {"head": "xyz"}, ["head 'xyz'", "there is c51, iqn, qr, scalar"]),
+        ("dqn", {"loss": "hubre"}, ["loss 'hubre'", "did you mean 'huber'?"]),
+        ("dqn", {"loss": "xyz"}, ["there is huber, squared"]),
+        ("dqn", {"network": "mpl"}, ["network 'mpl'", "did you mean 'mlp'?"]),
+        ("dqn", {"activation": "rleu"}, ["activation 'rleu'", "did you mean 'relu'?"]),
+        ("rainbow", {"head": "c52"}, ["head 'c52'", "did you mean 'c51'?"]),
+        ("pqn", {"activation": "rleu"}, ["did you mean 'relu'?"]),
+        ("a2c", {"network": "gur"}, ["network 'gur'", "did you mean 'gru'?"]),
+        ("a2c", {"distribution": "tanhnormal"}, ["did you mean 'tanh_normal'?"]),
+        ("reinforce", {"network": "gur"}, ["did you mean 'gru'?"]),
+        *((n, {"exploration": "bolzman"}, ["did you mean 'boltzmann'?"]) for n in TABLES),
+        ("sarsa", {"exploration": "xyz"}, ["there is boltzmann, epsilon_greedy"]),
+        *((n, {"step_size": "visits"}, ["did you mean 'visit_count'?"]) for n in TABLES),
+        ("q_lambda", {"step_size": "xyz"}, ["there is constant, harmonic, visit_count"]),
+    ],
+)
+def test_misspelt_choices_name_the_nearest(caplog, name, options, parts):
+    message = refusal(caplog, name, **options)
+    (given,) = options.values()
+    assert named(message, repr(given), *parts)
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        ({"num_atoms": 1, "head": "c51"}, ["num_atoms", "2", "c51"]),
+        ({"v_min": 1.0, "v_max": 1.0, "head": "c51"}, ["v_min = 1", "v_max = 1"]),
+    ],
+)
+def test_atoms_that_span_nothing_are_refused(caplog, options, parts):
+    assert named(refusal(caplog, "dqn", **options), *parts)
+
+
+@pytest.mark.parametrize("name", ["dqn", "pqn"])
+def test_values_have_no_memory(caplog, name):
+    message = refusal(caplog, name, network="gru")
+    assert named(message, name, "memory", "'mlp'")
+
+
+@pytest.mark.parametrize("name", ["dqn", "pqn", "a2c", "reinforce", *TABLES])
+def test_hyperparameters_belong_to_the_agent(caplog, name):
+    others = a2c.Hparams() if name in ("dqn", "pqn", *TABLES) else dqn.Hparams()
+    for wrong in (others, {"lr": 1e-3}, dqn.Hparams):
+        message = refusal(caplog, name, hparams=wrong)
+        assert named(message, "hparams", name, "Hparams", type(wrong).__name__)
+
+
+def test_rainbow_refuses_other_hyperparameters(caplog):
+    assert named(refusal(caplog, "rainbow", hparams=tabular.Hparams()), "hparams", "Hparams")
+
+
+# Rollouts are laid out by tracing, which takes a key.
+KEY_AND_ATOMS = ("stage", "seed", "linspace")
+
+
+def allocated() -> int:
+    return sum(array.nbytes for array in jax.live_arrays())
+
+
+@pytest.mark.parametrize("name", ["dqn", "rainbow"])
+def test_a_memory_too_large_for_an_index_is_refused_before_it_is_allocated(caplog, name):
+    before = allocated()
+    message = refusal(caplog, name, probes.Ring(), tiny=KEY_AND_ATOMS, buffer_size=10**12)
+    assert named(message, f"{10**12}", f"at most {2**30}")
+    assert allocated() - before < 10**4
+
+
+@pytest.mark.parametrize(("name", "size"), [("dqn", 22), ("rainbow", 26)])
+def test_a_memory_larger_than_what_is_free_is_refused_before_it_is_allocated(
+    caplog, monkeypatch, name, size
+):
+    monkeypatch.setattr("rljax.replay.memory._free_memory", lambda device: 2**27)
+    before = allocated()
+    message = refusal(caplog, name, probes.Ring(), tiny=KEY_AND_ATOMS, buffer_size=10**7)
+    assert named(message, f"= {10**7} does not fit", f"{10**7} rows x", "0.12 GiB free", "at most")
+    # Two observations, an action, a reward and two flags; priorities are a number and their sums.
+    per_row = float(message.split(" bytes")[0].rsplit(" ", 1)[1])
+    assert 18 <= per_row <= size
+    # What it proposes instead is as large as there is room for.
+    rows = int(message.rsplit(" ", 1)[1])
+    assert 0.99 < rows * per_row / 2**27 < 1.01
+    assert allocated() - before < 10**4
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_what_fits_gets_as_far_as_the_environment(name):
+    with pytest.raises(AssertionError, match="reset before"):
+        build(name)
+
+
+@pytest.mark.parametrize("name", ["a2c", "reinforce"])
+def test_policy_gradients_take_continuous_actions_and_a_memory(name):
+    with pytest.raises(AssertionError, match="reset before"):
+        build(name, Untouched(box, box), network="gru")
+
+
+def test_what_just_fits_is_taken():
+    for options in ({"n_step": 10}, {"batch_size": 100}, {"warmup_env_steps": 100}):
+        with pytest.raises(AssertionError, match="reset before"):
+            build("dqn", **options)
+    with pytest.raises(AssertionError, match="reset before"):
+        build("q_learning", n_step=8, hparams=replace(tabular.Hparams(), lr=1e-3))
