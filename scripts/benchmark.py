@@ -110,7 +110,8 @@ DQN_AS_REJAX = (
 agent = rljax.dqn(
     env, num_envs=10, total_env_steps={total}, buffer_size=50_000, batch_size=100,
     updates_per_iteration=5, warmup_env_steps=5_000, target_period=5, dueling=True, double=True,
-    loss="squared", hidden=(64, 64), activation="silu", hparams=rljax.dqn.Hparams(lr=1e-3, tau=0.02))
+    loss="squared", hidden=(64, 64), activation="silu",
+    hparams=rljax.dqn.Hparams(lr=1e-3, tau=0.02))
 """
 )
 

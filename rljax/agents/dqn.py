@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
+from flax import linen as nn
 
 from rljax import networks, replay
 from rljax.agents.assembly import check_hparams, off_policy
@@ -63,7 +64,7 @@ def dqn(
     target_period: int = 50,
     hidden: Sequence[int] = (120, 84),
     activation: str = "relu",
-    network: str | networks.Network = "auto",
+    network: str | nn.Module = "auto",
     double: bool = False,
     dueling: bool = False,
     n_step: int = 1,

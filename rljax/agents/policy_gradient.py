@@ -5,6 +5,7 @@ PPO takes the same step several times over, with a loss that keeps it near the p
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +45,7 @@ class Hparams:
 def policy_gradient(
     env: Environment,
     actor_critic: ActorCritic,
-    advantage: Callable[[Hparams], Update],
+    advantage: Callable[[Any], Update],
     hparams: Hparams,
     num_envs: int,
     rollout_length: int,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
+from flax import linen as nn
 
 from rljax import networks
 from rljax.agents.assembly import check_hparams, on_policy, whole
@@ -58,7 +59,7 @@ def pqn(
     total_env_steps: int = 1_000_000,
     hidden: Sequence[int] = (128, 128),
     activation: str = "relu",
-    network: str | networks.Network = "auto",
+    network: str | nn.Module = "auto",
     layer_norm: bool = True,
     dueling: bool = False,
     normalize_observations: bool = False,

@@ -25,9 +25,8 @@ def q_table(
                 f"{agent} keeps a table, so it needs Discrete {what}, "
                 f"not {spaces.describe(space)} of {env.name}; use dqn"
             )
-    shape = (env.observation_space.n, env.action_space.n)
-    if num_tables > 1:
-        shape = (num_tables, *shape)
+    cells = (env.observation_space.n, env.action_space.n)
+    shape = (num_tables, *cells) if num_tables > 1 else cells
 
     def init(key: Key) -> Params:
         return jnp.full(shape, initial_value, jnp.float32)

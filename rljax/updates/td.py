@@ -4,6 +4,7 @@ A `QNetwork` may be a deep network or a table; nothing here can tell.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -47,8 +48,8 @@ def n_step(gamma, n: int = 1, rows: int | None = None) -> Update:
         after = jax.tree.map(at_last, (batch.next_obs, batch.terminated, batch.truncated))
         batch = jax.tree.map(lambda x: x[:rows], batch)
         next_obs, terminated, truncated = after
-        batch = batch.replace(
-            reward=reward, next_obs=next_obs, terminated=terminated, truncated=truncated
+        batch = replace(
+            batch, reward=reward, next_obs=next_obs, terminated=terminated, truncated=truncated
         )
         return batch.annotate(discount=discount, last=last), {}
 

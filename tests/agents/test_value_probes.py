@@ -1,0 +1,153 @@
+"""Value-based agents and policy gradients solve the probe environments; PPO's are test_probes."""
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import rljax
+from rljax import networks
+from rljax.envs import probes
+
+GAMMA = 0.9
+SEEDS = 4
+HIDDEN = (16,)
+# Compiling takes longer than training here.
+jit = {"compiler_options": {"xla_backend_optimization_level": 0}}
+
+replayed = {
+    "num_envs": 8,
+    "rollout_length": 4,
+    "buffer_size": 1_024,
+    "batch_size": 64,
+    "updates_per_iteration": 4,
+    "warmup_env_steps": 256,
+    "target_period": 10,
+    "total_env_steps": 6_000,
+}
+returns = {"v_min": -1.0, "v_max": 2.0, "num_atoms": 16}
+rollouts = {"num_envs": 16, "rollout_length": 12, "anneal_lr": False, "total_env_steps": 20_000}
+minibatches = {"num_epochs": 2, "num_minibatches": 4}
+
+
+@cache
+def program(name: str, env, options: tuple, hparams: tuple):
+    factory = getattr(rljax, name)
+    numbers = replace(factory.Hparams(), **{"gamma": GAMMA, "lr": 1e-2, **dict(hparams)})
+    agent = factory(env, hidden=HIDDEN, hparams=numbers, **dict(options))
+
+    def run(key, lr):
+        state = agent.init(key, replace(agent.hparams, lr=lr))
+        state, _ = jax.lax.scan(lambda s, _: agent.step(s), state, length=agent.num_iterations)
+        return state
+
+    return agent, jax.jit(jax.vmap(run, in_axes=(0, None)), **jit)
+
+
+def train(name: str, env, options: dict, hparams: dict, lr: float | None = None):
+    """The agent and the last states of all seeds."""
+    agent, run = program(name, env, tuple(options.items()), tuple(hparams.items()))
+    keys = jax.random.split(jax.random.key(0), SEEDS)
+    return agent, run(keys, agent.hparams.lr if lr is None else lr)
+
+
+match, delayed = probes.MatchingAction(), probes.DelayedReward()
+# Observations, and what to do there.
+KNOWN = {match: (np.arange(3), [0, 1, 2]), delayed: (np.arange(1), [1])}
+SOLVED: dict[str, tuple[str, Any, dict[str, Any], dict[str, float]]] = {
+    "dqn": ("dqn", match, replayed, {}),
+    "dqn extended": (
+        "dqn",
+        delayed,
+        {**replayed, "double": True, "dueling": True, "n_step": 3, "prioritized": True},
+        {},
+    ),
+    "dqn noisy": ("dqn", match, {**replayed, "noisy": True}, {}),
+    "dqn c51": ("dqn", match, {**replayed, "head": "c51", **returns}, {}),
+    "dqn qr": ("dqn", match, {**replayed, "head": "qr", "num_atoms": 8}, {}),
+    "dqn iqn": ("dqn", match, {**replayed, "head": "iqn", "num_atoms": 8}, {}),
+    "rainbow": ("rainbow", delayed, {**replayed, **returns}, {}),
+    "pqn": ("pqn", match, {**rollouts, **minibatches}, {}),
+    "pqn lambda": ("pqn", delayed, {**rollouts, **minibatches}, {"q_lambda": 0.9}),
+    "a2c": ("a2c", delayed, rollouts, {}),
+    "a2c n_step": ("a2c", delayed, {**rollouts, "n_step": 3}, {}),
+    "reinforce": ("reinforce", delayed, rollouts, {}),
+    "reinforce plain": ("reinforce", delayed, {**rollouts, "baseline": False}, {}),
+    "reinforce match": ("reinforce", match, {**rollouts, "baseline": False}, {}),
+}
+
+
+def solved(name: str, lr: float | None = None, **changes) -> np.ndarray:
+    """Whether each seed does the best it can wherever it counts."""
+    factory, env, options, hparams = SOLVED[name]
+    agent, states = train(factory, env, {**options, **changes}, hparams, lr)
+    observations, best = KNOWN[env]
+    act = jax.vmap(lambda state: agent.act(state, observations, (), None)[0])
+    return (np.asarray(act(states)) == best).all(axis=1)
+
+
+@pytest.mark.parametrize("name", SOLVED)
+def test_probes_are_solved(name):
+    assert solved(name).all()
+
+
+@pytest.mark.parametrize("name", ["dqn", "rainbow", "pqn", "a2c", "reinforce plain"])
+def test_without_a_step_size_they_are_not(name):
+    assert not solved(name, lr=0.0).all()
+
+
+clock, places = np.arange(5), np.arange(8)
+VALUES = {
+    "truncated": (probes.ConstantReward(), clock, np.full(5, 1 / (1 - GAMMA))),
+    "terminated": (probes.ConstantReward(truncates=False), clock, np.cumsum(GAMMA**clock)[::-1]),
+    "ring": (probes.Ring(), places, GAMMA ** places[::-1] / (1 - GAMMA**8)),
+}
+explore = {"epsilon_start": 0.5, "epsilon_end": 0.5}
+longer = {**replayed, "total_env_steps": 16_000, "loss": "squared", "anneal_lr": True}
+AGENTS: dict[str, tuple[str, dict[str, Any], dict[str, float], dict[str, Any]]] = {
+    "dqn": ("dqn", longer, explore, {"head": networks.value_head("scalar")}),
+    "dqn extended": (
+        "dqn",
+        {**longer, "double": True, "dueling": True, "n_step": 3, "prioritized": True},
+        explore,
+        {"head": networks.value_head("scalar"), "dueling": True},
+    ),
+    "dqn soft": (
+        "dqn",
+        {**longer, "target_period": 1},
+        {**explore, "tau": 0.1},
+        {"head": networks.value_head("scalar")},
+    ),
+    "pqn": (
+        "pqn",
+        {**rollouts, **minibatches, "anneal_lr": True, "total_env_steps": 40_000},
+        explore,
+        {"head": networks.value_head("scalar"), "layer_norm": True},
+    ),
+}
+
+
+def values(agent_name: str, name: str, lr: float | None = None) -> np.ndarray:
+    """What each seed says of each observation and action [seeds, B, A]."""
+    factory, options, hparams, network = AGENTS[agent_name]
+    env, observations, _ = VALUES[name]
+    _, states = train(factory, env, options, hparams, lr)
+    q = networks.q_network(env, "auto", HIDDEN, **network)
+    return np.asarray(jax.vmap(lambda p: q.apply(p, observations, None))(states.learner.params))
+
+
+@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("agent_name", AGENTS)
+def test_values_converge_to_the_discounted_sum(agent_name, name):
+    expected = VALUES[name][2]
+    found = values(agent_name, name)
+    np.testing.assert_allclose(found, np.broadcast_to(expected[:, None], found.shape), rtol=0.02)
+
+
+@pytest.mark.parametrize("agent_name", ["dqn", "pqn"])
+def test_without_a_step_size_they_do_not(agent_name):
+    found = values(agent_name, "ring", lr=0.0)
+    assert (np.abs(found / VALUES["ring"][2][:, None] - 1).max(axis=(1, 2)) > 0.1).all()
