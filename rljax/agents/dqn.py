@@ -9,14 +9,13 @@ from flax import linen as nn
 from rljax import networks, replay
 from rljax.agents.assembly import check_hparams, off_policy
 from rljax.agents.exploring import annealed_epsilon, greedy_when_noisy
-from rljax.errors import UsageError, check_at_most, check_positive
+from rljax.errors import check_at_most, check_positive
 from rljax.ops import linear_schedule
 from rljax.types import Agent, Environment, Update
 from rljax.updates import (
     chain,
     clipped_adam,
     gradient,
-    n_step as n_steps,
     observation_statistics,
     q_loss,
     td,
@@ -158,7 +157,7 @@ def dqn(
         optimizer = clipped_adam(hp.lr, hp.max_grad_norm, hp.adam_eps, anneal_over)
         return chain(
             first,
-            n_steps(hp.gamma, n_step, rows=1),
+            td.n_step(hp.gamma, n_step, rows=1),
             td_target(q, next_policy, hp.tau, target_period),
             gradient(q_loss(q), optimizer, writes=("priority",)),
             observation_statistics(q.encode) if normalize_observations else None,

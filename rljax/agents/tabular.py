@@ -16,7 +16,7 @@ from rljax.agents.exploring import exploration as explorations
 from rljax.errors import UsageError, check_at_most, check_positive, nearest
 from rljax.networks import QNetwork, q_table
 from rljax.types import Actor, Agent, Environment, Update
-from rljax.updates import chain, n_step as n_steps, tabular, td
+from rljax.updates import chain, tabular, td
 
 
 @jax.tree_util.register_dataclass
@@ -112,7 +112,7 @@ def _control(
         def update(hp: Hparams, progress: jax.Array) -> Update:
             step = STEP_SIZES[step_size](hp)
             parts = algorithm(table, hp, step, explore(hp, progress))
-            return chain(first, n_steps(hp.gamma, n_step), *parts)
+            return chain(first, td.n_step(hp.gamma, n_step), *parts)
 
         return on_policy(
             env,
