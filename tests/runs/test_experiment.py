@@ -78,6 +78,40 @@ def test_resuming_a_complete_run_does_nothing_and_says_so(copy, finished):
     assert rows(copy) == rows(finished)
 
 
+REMEMBERING = {
+    "env": "CartPole-v1",
+    "agent": "dqn",
+    "num_seeds": 2,
+    "total_env_steps": 8 + 8 * 12,
+    "structure.num_envs": 4,
+    "structure.rollout_length": 2,
+    "structure.hidden": [8],
+    "structure.buffer_size": 32,
+    "structure.batch_size": 4,
+    "structure.updates_per_iteration": 2,
+    "structure.warmup_env_steps": 8,
+    "structure.prioritized": True,
+    "evaluation.episodes": 4,
+    "evaluation.interval_env_steps": 8 * 12,
+    "checkpoint.interval_env_steps": 8 * 3,
+    "logging.interval_env_steps": 8,
+}
+
+
+def test_resuming_brings_back_the_replay_its_cursor_and_its_priorities(tmp_path):
+    whole = experiment.start(config.resolve(REMEMBERING, {}), tmp_path / "whole").run
+    copy = type(whole)(tmp_path / "copy")
+    shutil.copytree(whole.path, copy.path)
+    forget(copy, 8)
+    outcome = experiment.resume(copy.path)
+    assert final(copy) == final(whole)
+    assert rows(copy) == rows(whole)
+    assert [row["env_steps"] for row in rows(whole)] == [8 + 8 * i for i in range(1, 13)]
+    replay = outcome.state.worker.replay
+    assert len(np.unique(replay.priorities.forest)) > 10 and (replay.size == 8).all()
+    assert any("replay/priorities/forest" in path for path in digest(outcome.state))
+
+
 LEAVES = (
     "key",
     "hparams/lr",
