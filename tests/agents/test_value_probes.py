@@ -96,10 +96,10 @@ def slow_but(rows, fast: set[str]) -> list:
     return [row if row in fast else pytest.param(row, marks=pytest.mark.slow) for row in rows]
 
 
-FAST = {"dqn", "dqn extended", "dqn c51", "dqn iqn", "rainbow", "pqn lambda", "a2c"}
+FAST = {"dqn", "dqn iqn", "rainbow", "pqn lambda", "a2c", "reinforce plain"}
 
 
-@pytest.mark.parametrize("name", slow_but(SOLVED, {*FAST, "reinforce plain"}))
+@pytest.mark.parametrize("name", slow_but(SOLVED, FAST))
 def test_probes_are_solved(name):
     assert solved(name).all()
 
@@ -183,6 +183,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "normalize_observations": True,
         "anneal_lr": True,
     },
+    "rainbow": {  # each of its parts, taken away
+        "double": False,
+        "dueling": False,
+        "n_step": 1,
+        "prioritized": False,
+        "noisy": False,
+        "head": "scalar",
+    },
     "pqn": {"num_epochs": 3, "layer_norm": False, "dueling": True, "anneal_lr": False},
     "a2c": {"n_step": 2, "anneal_lr": False},
     "reinforce": {"baseline": False, "anneal_lr": False},
@@ -192,6 +200,9 @@ COUNTS = {
     "dqn": {"buffer_size": 64, "batch_size": 8, "warmup_env_steps": 32},
     "pqn": {"num_minibatches": 2},
 }
+
+
+COUNTS["rainbow"] = COUNTS["dqn"]
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -205,5 +216,4 @@ def test_every_option_changes_the_program(name):
         return re.sub("0x[0-9a-f]+", "", str(jax.make_jaxpr(agent.step)(state)))
 
     usual = program()
-    assert usual == program()
     assert [key for key, x in OPTIONS[name].items() if program(**{key: x}) == usual] == []
