@@ -7,7 +7,7 @@ import jax
 from flax import linen as nn
 
 from rljax import networks, replay
-from rljax.agents.assembly import check_hparams, off_policy
+from rljax.agents.assembly import check_hparams, off_policy, whole
 from rljax.agents.exploring import annealed_epsilon, greedy_when_noisy
 from rljax.errors import check_at_most, check_positive
 from rljax.ops import linear_schedule
@@ -127,7 +127,8 @@ def dqn(
     )
     check_at_most("batch_size", batch_size, "buffer_size", buffer_size)
     check_at_most("warmup_env_steps", warmup_env_steps, "buffer_size", buffer_size)
-    check_at_most("n_step", n_step, "warmup_env_steps / num_envs", warmup_env_steps // num_envs)
+    rows = rollout_length * whole(warmup_env_steps, num_envs * rollout_length)
+    check_at_most("n_step", n_step, "the warm-up of each environment", rows)
     q = networks.q_network(
         env,
         network,

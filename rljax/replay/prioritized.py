@@ -22,7 +22,7 @@ class Priorities:
 
 
 def prioritized(
-    capacity: int,
+    buffer_size: int,
     batch_size: int,
     window: int = 1,
     *,
@@ -41,7 +41,7 @@ def prioritized(
     that new rows have broken since.
 
     Args:
-        capacity: steps to remember, over all environments; rounded up so that each environment
+        buffer_size: steps to remember, over all environments; rounded up so that each environment
             gets the same number of whole rollouts.
         batch_size: windows B in a sample.
         window: consecutive steps K in each.
@@ -54,8 +54,8 @@ def prioritized(
 
     Source: Schaul et al. 2016, eq. 1, sections 3.3 and 3.4, appendix B.2.1.
     """
-    check_positive(capacity=capacity, batch_size=batch_size, window=window)
-    check_at_most("batch_size", batch_size, "capacity", capacity)
+    check_positive(buffer_size=buffer_size, batch_size=batch_size, window=window)
+    check_at_most("batch_size", batch_size, "buffer_size", buffer_size)
 
     def priorities(envs: int, length: int) -> Priorities:
         return Priorities(sum_tree.init(envs, length), jnp.ones(envs))
@@ -91,7 +91,7 @@ def prioritized(
 
     return Replay(
         init=partial(
-            ring.init, capacity=capacity, window=window, extras=extras, priorities=priorities
+            ring.init, buffer_size=buffer_size, window=window, extras=extras, priorities=priorities
         ),
         add=add,
         sample=sample,

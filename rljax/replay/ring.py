@@ -51,12 +51,12 @@ class Replay(NamedTuple):
 
 def init(
     example: Transition,
-    capacity: int,
+    buffer_size: int,
     window: int,
     extras: tuple[str, ...],
     priorities: Callable[[int, int], Any] = lambda envs, length: (),
 ) -> ReplayState:
-    """An empty memory of at least `capacity` rows, rounded up to L = whole rollouts for each of N.
+    """An empty memory of `buffer_size` rows, rounded up to L = whole rollouts for each of N.
 
     Args:
         priorities: from N and L to what else there is to remember.
@@ -65,14 +65,14 @@ def init(
     population, those of one member) or into an int32, or a window not into L.
     """
     time, envs = example.reward.shape
-    length = -(-capacity // (time * envs)) * time
+    length = -(-buffer_size // (time * envs)) * time
     if envs * length > MOST_ROWS:
-        raise UsageError(f"capacity = {capacity} is too large: make it at most {MOST_ROWS}")
+        raise UsageError(f"buffer_size = {buffer_size} is too large: make it at most {MOST_ROWS}")
     if window > length:
         raise UsageError(
             f"window = {window} is longer than the {length} rows of each of {envs} environments "
-            f"that capacity = {capacity} gives: make window at most {length}, "
-            f"or capacity at least {window * envs}"
+            f"that buffer_size = {buffer_size} gives: make window at most {length}, "
+            f"or buffer_size at least {window * envs}"
         )
 
     def empty() -> ReplayState:
@@ -87,7 +87,7 @@ def init(
             rollout_length=time,
         )
 
-    check_memory("capacity", envs * length, size_in_bytes(jax.eval_shape(empty)))
+    check_memory("buffer_size", envs * length, size_in_bytes(jax.eval_shape(empty)))
     return empty()
 
 

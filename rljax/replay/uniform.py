@@ -12,12 +12,12 @@ from rljax.types import Key, Transition
 
 
 def uniform(
-    capacity: int, batch_size: int, window: int = 1, *, extras: tuple[str, ...] = ()
+    buffer_size: int, batch_size: int, window: int = 1, *, extras: tuple[str, ...] = ()
 ) -> Replay:
     """A memory of the last steps in which all windows are equally likely.
 
     Args:
-        capacity: steps to remember, over all environments; rounded up so that each environment
+        buffer_size: steps to remember, over all environments; rounded up so that each environment
             gets the same number of whole rollouts.
         batch_size: windows B in a sample.
         window: consecutive steps K in each.
@@ -25,8 +25,8 @@ def uniform(
 
     Raises UsageError for counts that do not fit; `init` does for memory that is not there.
     """
-    check_positive(capacity=capacity, batch_size=batch_size, window=window)
-    check_at_most("batch_size", batch_size, "capacity", capacity)
+    check_positive(buffer_size=buffer_size, batch_size=batch_size, window=window)
+    check_at_most("batch_size", batch_size, "buffer_size", buffer_size)
 
     def sample(state: ReplayState, key: Key) -> Transition:
         envs, length = state.storage.reward.shape
@@ -39,7 +39,7 @@ def uniform(
         return ring.read(state, drawn % envs, position, window, jnp.float32(1))
 
     return Replay(
-        init=partial(ring.init, capacity=capacity, window=window, extras=extras),
+        init=partial(ring.init, buffer_size=buffer_size, window=window, extras=extras),
         add=ring.add,
         sample=sample,
         prioritize=lambda state, batch: state,

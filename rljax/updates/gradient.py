@@ -34,7 +34,8 @@ def gradient(
             _trainable(params),
             grads,
         )
-        batch = batch.annotate(**{name: metrics[name] for name in writes})
+        if writes:
+            batch = batch.annotate(**{name: metrics[name] for name in writes})
         metrics = {name: x for name, x in metrics.items() if name not in writes}
         metrics["losses/grad_norm"] = optax.global_norm(grads)
         steps, state = optimizer.update(grads, state, params)

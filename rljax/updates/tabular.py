@@ -87,7 +87,8 @@ def table_step(step_size: StepSize, cell: Callable[[Batch], tuple[Any, ...]] = v
             .add(jnp.stack([error, jnp.ones_like(error)], axis=-1))
         )
         total, visits = sums[..., 0], sums[..., 1]
-        return _moved(params, state, step_size, total, visits, error, batch)
+        mean = total / jnp.maximum(visits, 1.0)
+        return _moved(params, state, step_size, mean, visits > 0, error, batch)
 
     return Update(init, apply)
 
@@ -96,7 +97,8 @@ def trace_step(step_size: StepSize) -> Update:
     """Move all cells that led here, each by its eligibility.
 
     Reads obs, action, target [T, N] and trace [T, N, S, A]; metric as `table_step`. Where the
-    traces of several environments meet in a cell, the cell moves by their weighted mean.
+    traces of several environments meet in a cell, the cell moves by their weighted mean; steps of
+    a rollout add up.
 
     Source: Watkins 1989; Sutton and Barto 2018, section 12.10.
     """
@@ -107,14 +109,16 @@ def trace_step(step_size: StepSize) -> Update:
     def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
         error = batch.extras["target"] - params[visited(batch)]
         trace = batch.extras["trace"]
-        total = jnp.einsum("tn,tnsa->sa", error, trace)
-        return _moved(params, state, step_size, total, jnp.sum(trace, (0, 1)), error, batch)
+        weight = jnp.sum(trace, axis=1)  # [T, S, A]
+        mean = jnp.einsum("tn,tnsa->tsa", error, trace) / jnp.maximum(weight, 1.0)
+        visited_cells = jnp.any(weight > 0, axis=0)
+        return _moved(params, state, step_size, jnp.sum(mean, 0), visited_cells, error, batch)
 
     return Update(init, apply)
 
 
-def _moved(params, state, step_size: StepSize, total, visits, error, batch):
+def _moved(params, state, step_size: StepSize, distance, moves, error, batch):
     cell_updates, updates = state
-    state = (cell_updates + jnp.minimum(visits, 1.0), updates + 1.0)
-    params = params + step_size(*state) * total / jnp.maximum(visits, 1.0)
+    state = (cell_updates + moves, updates + 1.0)
+    params = params + step_size(*state) * distance
     return params, state, batch, {"losses/td_error": jnp.mean(jnp.abs(error))}

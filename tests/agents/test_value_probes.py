@@ -96,7 +96,7 @@ def slow_but(rows, fast: set[str]) -> list:
     return [row if row in fast else pytest.param(row, marks=pytest.mark.slow) for row in rows]
 
 
-FAST = {"dqn", "dqn iqn", "rainbow", "pqn lambda", "a2c", "reinforce plain"}
+FAST = {"dqn", "rainbow", "pqn lambda", "a2c", "reinforce plain"}
 
 
 @pytest.mark.parametrize("name", slow_but(SOLVED, FAST))

@@ -19,15 +19,15 @@ def test_size_counts_every_array_and_shape():
 
 def test_what_is_larger_than_free_memory_is_refused_with_the_arithmetic(monkeypatch):
     monkeypatch.setattr(memory, "_free_memory", lambda device: 3 * 2**30)
-    check_memory("capacity", 1024, 3 * 2**30)
+    check_memory("buffer_size", 1024, 3 * 2**30)
     message = (
-        r"^capacity = 4096 does not fit: 4096 rows x 1048576.0 bytes = 4.00 GiB, "
-        r"but .*[cC][pP][uU].* has 3.00 GiB free: make capacity at most 3072$"
+        r"^buffer_size = 4096 does not fit: 4096 rows x 1048576.0 bytes = 4.00 GiB, "
+        r"but .*[cC][pP][uU].* has 3.00 GiB free: make buffer_size at most 3072$"
     )
     with pytest.raises(UsageError, match=message):
-        check_memory("capacity", 4096, 4 * 2**30)
+        check_memory("buffer_size", 4096, 4 * 2**30)
     monkeypatch.setattr(memory, "_free_memory", lambda device: None)
-    check_memory("capacity", 1, 2**60)
+    check_memory("buffer_size", 1, 2**60)
 
 
 def test_the_default_device_is_asked(monkeypatch):
@@ -36,7 +36,7 @@ def test_the_default_device_is_asked(monkeypatch):
     device = jax.devices("cpu")[-1]
     for default in (None, device, "cpu"):
         with jax.default_device(default):
-            check_memory("capacity", 1, 1)
+            check_memory("buffer_size", 1, 1)
     assert asked[1] == device and all(isinstance(each, jax.Device) for each in asked)
 
 

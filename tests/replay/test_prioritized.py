@@ -30,12 +30,12 @@ def told(row, priority, window=1):
 
 
 @pytest.mark.parametrize(
-    "capacity, time, envs, window",
+    "buffer_size, time, envs, window",
     [(12, 1, 2, 1), (20, 4, 1, 3), (12, 2, 3, 2), (16, 8, 2, 8), (6, 1, 1, 6), (24, 4, 2, 9)],
 )
-def test_priorities_follow_a_model_row_by_row(make_batch, capacity, time, envs, window):
+def test_priorities_follow_a_model_row_by_row(make_batch, buffer_size, time, envs, window):
     alpha, epsilon = 0.7, 0.01
-    memory = replay.prioritized(capacity, 4, window, alpha=alpha, beta=0.4, epsilon=epsilon)
+    memory = replay.prioritized(buffer_size, 4, window, alpha=alpha, beta=0.4, epsilon=epsilon)
     rollout = make_batch(time, envs)
     state = memory.init(rollout)
     length = state.storage.reward.shape[1]

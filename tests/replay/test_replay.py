@@ -71,17 +71,17 @@ def check_windows(batch, length):
 
 @both
 @pytest.mark.parametrize(
-    "capacity, time, envs, window",
+    "buffer_size, time, envs, window",
     [(12, 1, 2, 1), (20, 4, 1, 3), (13, 2, 3, 2), (16, 8, 2, 8), (6, 1, 1, 6), (24, 4, 2, 9)],
 )
 def test_samples_are_all_the_windows_a_deque_holds_and_no_others(
-    make, capacity, time, envs, window
+    make, buffer_size, time, envs, window
 ):
-    memory = make(capacity, 4, window, extras=("carry",))
+    memory = make(buffer_size, 4, window, extras=("carry",))
     example = stream(0, time, envs)
     state = memory.init(example)
     length = state.storage.reward.shape[1]
-    assert length % time == 0 and capacity <= envs * length < capacity + envs * time
+    assert length % time == 0 and buffer_size <= envs * length < buffer_size + envs * time
     model = deque(maxlen=length)
     add = jax.jit(memory.add)
     for rollout in range(3 * length // time + 1):
@@ -224,8 +224,8 @@ def test_uniform_samples_are_uniform_and_independent(rollouts):
 def test_a_loop_copies_no_buffer_and_a_larger_one_is_hardly_slower(make, window):
     batch = jax.tree.map(jnp.ones_like, stream(0, 2, 4)).replace(extras=Extras())
     seconds = {}
-    for capacity in (10_000, 1_000_000):
-        memory = make(capacity, 32, window)
+    for buffer_size in (10_000, 1_000_000):
+        memory = make(buffer_size, 32, window)
 
         def step(state, key, memory=memory):
             state = memory.add(state, batch)
@@ -247,7 +247,7 @@ def test_a_loop_copies_no_buffer_and_a_larger_one_is_hardly_slower(make, window)
             began = clock.perf_counter()
             state, _ = jax.block_until_ready(compiled(state, KEY))
             taken.append(clock.perf_counter() - began)
-        seconds[capacity] = min(taken)
+        seconds[buffer_size] = min(taken)
     assert seconds[1_000_000] < 10 * seconds[10_000]
 
 
@@ -255,13 +255,13 @@ def test_a_loop_copies_no_buffer_and_a_larger_one_is_hardly_slower(make, window)
 @pytest.mark.parametrize(
     "counts, message",
     [
-        ((8, 9), "batch_size = 9 is more than capacity = 8: make batch_size at most 8"),
-        ((0, 1), "capacity must be a whole number of at least 1, not 0"),
+        ((8, 9), "batch_size = 9 is more than buffer_size = 8: make batch_size at most 8"),
+        ((0, 1), "buffer_size must be a whole number of at least 1, not 0"),
         ((8, 2.0), "batch_size must be .* not 2.0"),
         ((8, 2, 0), "window must be .* not 0"),
-        ((13, 2, 9), "window = 9 .* 8 rows .* 2 env.* capacity = 13 .* at most 8, .* least 18$"),
-        ((2**30 + 1, 2), "capacity = 1073741825 is too large: make it at most 1073741824"),
-        ((2**29, 2), r"^capacity = 536870912 .* GiB free: make capacity at most \d+$"),
+        ((13, 2, 9), "window = 9 .* 8 rows .* 2 env.* buffer_size = 13 .* at most 8, .* least 18$"),
+        ((2**30 + 1, 2), "buffer_size = 1073741825 is too large: make it at most 1073741824"),
+        ((2**29, 2), r"^buffer_size = 536870912 .* GiB free: make buffer_size at most \d+$"),
     ],
 )
 def test_counts_that_do_not_fit_are_refused(make, counts, message):

@@ -142,13 +142,16 @@ def test_trace_step_equals_a_loop(make_batch, name):
         batches.append(
             table_batch(make_batch, obs, action, target, trace=jnp.array(trace, jnp.float32))
         )
-        total, weight = np.zeros((S, A)), np.zeros((S, A))
-        for t, n in np.ndindex(2, 3):
-            total += (target[t, n] - table[obs[t, n], action[t, n]]) * trace[t, n]
-            weight += trace[t, n]
+        # Environments are averaged, steps add up.
+        moved, weight = np.zeros((S, A)), trace.sum(1)
+        for t in range(2):
+            total = np.zeros((S, A))
+            for n in range(3):
+                total += (target[t, n] - table[obs[t, n], action[t, n]]) * trace[t, n]
+            moved += total / np.maximum(weight[t], 1)
         assert (weight > 1).any() and ((weight < 1) & (weight > 0)).any()
-        counts += np.minimum(weight, 1)
-        table = table + formula(np.maximum(counts, 1), update) * total / np.maximum(weight, 1)
+        counts += weight.any(0)
+        table = table + formula(np.maximum(counts, 1), update) * moved
         expected.append(table)
     after, _ = in_turn(tabular.trace_step(step_size), jnp.array(start), *batches)
     np.testing.assert_allclose(after, expected, rtol=1e-4, atol=1e-5)
