@@ -12,6 +12,7 @@ import pytest
 
 import rljax
 from rljax.envs import probes, spaces
+from rljax.envs.grid_world import GridWorld
 from rljax.types import Agent
 
 N, T = 4, 8
@@ -72,8 +73,11 @@ annealing = {"epsilon_start", "epsilon_end", "exploration_fraction"}
 unused = {"temperature", "half_life", "visit_exponent", "trace_lambda"}  # by most tables
 
 
+grid = GridWorld("S..\n.CG", step_reward=-1.0, limit=5)
+
+
 def table(factory, **options) -> Callable[..., Agent]:
-    return partially(factory, probes.Ring(), **options)
+    return partially(factory, grid, **options)
 
 
 AGENTS = {
@@ -299,7 +303,7 @@ def test_without_a_step_size_nothing_is_learnt_and_the_loss_sees_the_policy_that
 
 def test_every_hyperparameter_given_to_init_counts_unless_listed_as_unread(case):
     def outcome(hparams):
-        state, metrics = case.run(case.init(jax.random.key(0), hparams), 6)
+        state, metrics = case.run(case.init(jax.random.key(0), hparams), 3)
         return state.learner, metrics
 
     usual = outcome(case.agent.hparams)
