@@ -26,7 +26,7 @@ from rljax.ops import policy_evaluation, value_iteration
 
 LR, GAMMA = 0.1, 0.99
 EPSILON_START, EPSILON_END, EXPLORATION_FRACTION = 1.0, 0.05, 0.5  # as rljax's agents anneal it
-NUM_ENVS = 1024
+NUM_ENVS = 512
 GYMNASIUM = {"FrozenLake4x4": "FrozenLake-v1", "FrozenLake8x8": "FrozenLake8x8-v1"}
 
 
