@@ -11,10 +11,10 @@ from rljax.agents import dqn as plain
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Hparams(plain.Hparams):
-    """DQN's numbers, with the defaults of Rainbow's table 1 where they carry over."""
+    """DQN's numbers, with Adam's offset from Rainbow's table 1."""
 
-    lr: float = 6.25e-5 * 4
     adam_eps: float = 1.5e-4
+    """Adam's denominator offset."""
 
 
 rainbow = partial(
