@@ -160,7 +160,7 @@ def dqn(
             first,
             td.n_step(hp.gamma, n_step, rows=1),
             td_target(q, next_policy, hp.tau, target_period),
-            gradient(q_loss(q), optimizer, writes=("priority",)),
+            gradient(q_loss(q), optimizer),
             observation_statistics(q.encode) if normalize_observations else None,
         )
 

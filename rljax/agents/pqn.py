@@ -123,7 +123,7 @@ def pqn(
             num_gradient_steps if anneal_lr else None,
             rectified=True,
         )
-        fit = gradient(q_loss(q), optimizer, writes=("priority",))
+        fit = gradient(q_loss(q), optimizer)
         return chain(
             first,
             lambda_target(q, hp.gamma, hp.q_lambda),

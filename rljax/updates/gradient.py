@@ -1,6 +1,6 @@
 """The one place where a loss becomes new parameters."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +12,11 @@ from rljax.types import Batch, Key, Metrics, Params, Update, UpdateState
 Loss = Callable[[Params, Batch, Key], tuple[jax.Array, Metrics]]
 
 
-def gradient(
-    loss: Loss, optimizer: optax.GradientTransformation, writes: Sequence[str] = ()
-) -> Update:
+def gradient(loss: Loss, optimizer: optax.GradientTransformation) -> Update:
     """One gradient step on a batch.
 
-    Reads what `loss(params, batch, key) -> (scalar, metrics)` reads, and writes those of the
-    metrics [T, N] that `writes` names; the others are reported. Adds the metric
+    Reads what `loss(params, batch, key) -> (scalar, metrics)` reads. Those of the metrics that are
+    arrays [T, N] are written into the batch, the scalars reported. Adds the metric
     `losses/grad_norm`, the global norm before any clipping. Running statistics inside the
     parameters are left to the updates that keep them.
     """
@@ -34,9 +32,9 @@ def gradient(
             _trainable(params),
             grads,
         )
-        if writes:
-            batch = batch.annotate(**{name: metrics[name] for name in writes})
-        metrics = {name: x for name, x in metrics.items() if name not in writes}
+        fields = {name: x for name, x in metrics.items() if jnp.ndim(x)}
+        batch = batch.annotate(**fields) if fields else batch
+        metrics = {name: x for name, x in metrics.items() if name not in fields}
         metrics["losses/grad_norm"] = optax.global_norm(grads)
         steps, state = optimizer.update(grads, state, params)
         params = optax.apply_updates(params, steps)

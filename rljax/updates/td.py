@@ -159,8 +159,8 @@ def q_loss(q: QNetwork) -> Loss:
     """The distance of the values of the actions taken from their targets, a mean over the batch.
 
     Reads obs, action, target and, where a replay wrote it, weight [T, N]. Besides the metrics
-    `losses/td_loss` and `losses/q_values` it gives priority [T, N], for `gradient(...,
-    writes=("priority",))` to hand on to a replay.
+    `losses/td_loss` and `losses/q_values` it gives priority [T, N], which `gradient` writes into
+    the batch for a replay.
     """
 
     def loss(params: Params, batch: Batch, key: Key) -> tuple[jax.Array, Metrics]:
