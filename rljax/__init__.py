@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 # Loaded on first use: the command line must answer before JAX could even be imported.
 _PUBLIC = {
     "agents": "rljax.agents",
+    "devices": "rljax.devices",
     "envs": "rljax.envs",
     "networks": "rljax.networks",
     "ops": "rljax.ops",
@@ -21,6 +22,7 @@ _PUBLIC = {
     "load": "rljax.runs.experiment:load",
     "make": "rljax.envs:make",
     "ppo": "rljax.agents.ppo:ppo",
+    "pmap": "rljax.transforms:pmap",
     "pqn": "rljax.agents.pqn:pqn",
     "q_lambda": "rljax.agents.tabular:q_lambda",
     "q_learning": "rljax.agents.tabular:q_learning",
@@ -34,6 +36,7 @@ _PUBLIC = {
 __all__ = [
     "a2c",
     "agents",
+    "devices",
     "double_q_learning",
     "dqn",
     "envs",
@@ -44,6 +47,7 @@ __all__ = [
     "make",
     "networks",
     "ops",
+    "pmap",
     "ppo",
     "pqn",
     "q_lambda",
@@ -57,7 +61,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from rljax import agents, envs, networks, ops, updates
+    from rljax import agents, devices, envs, networks, ops, updates
     from rljax.agents.a2c import a2c
     from rljax.agents.dqn import dqn
     from rljax.agents.ppo import ppo
@@ -75,7 +79,7 @@ if TYPE_CHECKING:
     from rljax.evaluation import evaluate
     from rljax.runs.experiment import load
     from rljax.training import iterate, train
-    from rljax.transforms import vmap
+    from rljax.transforms import pmap, vmap
 
 
 def __getattr__(name: str):

@@ -16,6 +16,10 @@ class NonFiniteError(RuntimeError):
     """Training met a NaN or an infinity and stopped."""
 
 
+class ReplicasDiffer(RuntimeError):
+    """Devices that should have learnt the same have not."""
+
+
 def nearest(word: object, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the closest of `known`, or the list where none is close."""
     known = sorted(known)

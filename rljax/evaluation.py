@@ -1,5 +1,6 @@
 """Full episodes under a fixed policy."""
 
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rljax import devices
 from rljax.envs import autoreset
 from rljax.errors import check_positive
 from rljax.types import Agent, Key, State
@@ -80,6 +82,10 @@ def evaluate(
 def episodes(agent: Agent, num_episodes: int, deterministic: bool = True, max_steps: int = 27_000):
     """The compiled function `(state, key) -> Evaluation` behind `evaluate`, to call many times."""
 
+    def play(state: State, key: Key) -> Evaluation:
+        # Of what is the same on every device, one of them is enough; experience plays no part.
+        return run(devices.local(replace(state, worker=None)), key)  # type: ignore[arg-type]
+
     @jax.jit
     def run(state: State, key: Key) -> Evaluation:
         members = state.iteration.shape  # () or [P]
@@ -118,7 +124,7 @@ def episodes(agent: Agent, num_episodes: int, deterministic: bool = True, max_st
         )
         return jax.lax.while_loop(unfinished, advance, start)[3]
 
-    return run
+    return play
 
 
 def _batched(function, axes: int):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 
+from rljax import devices
 from rljax.envs import autoreset
 from rljax.types import Environment, Extras, Key, Params, Policy, Transition, Worker
 
@@ -91,13 +92,19 @@ def episode_metrics(batch: Transition) -> dict[str, jax.Array]:
     Results come from `rljax.evaluate`.
     """
     done = batch.done
-    episodes = jnp.sum(done)
 
-    def mean(values: jax.Array) -> jax.Array:
-        return jnp.sum(jnp.where(done, values, 0)) / episodes
+    def over_episodes(values: jax.typing.ArrayLike) -> jax.Array:
+        return jnp.sum(jnp.where(done, values, 0))
 
+    episodes, returns, lengths = devices.total(
+        (
+            over_episodes(1),
+            over_episodes(batch.extras["episode_return"]),
+            over_episodes(batch.extras["episode_length"]),
+        )
+    )
     return {
         "charts/episodes": episodes.astype(jnp.float32),
-        "charts/episodic_return": mean(batch.extras["episode_return"]),
-        "charts/episodic_length": mean(batch.extras["episode_length"]),
+        "charts/episodic_return": returns / episodes,
+        "charts/episodic_length": lengths / episodes,
     }

@@ -10,13 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rljax.errors import NonFiniteError, check_positive
+from rljax import devices
+from rljax.errors import NonFiniteError, ReplicasDiffer, check_positive
 from rljax.types import Agent, Key, State
 
 Row = dict[str, Any]  # one point of the curves: numbers, or lists [P] of a population
 Hook = Callable[[State, Row], Row | None]
 
 MOST_ENV_STEPS_PER_CHUNK = 1_000_000
+NEVER = ("nonfinite/obs", "nonfinite/reward", devices.REPLICAS_DIFFER)  # anything but 0 is an end
 EPISODE_MEANS = ("charts/episodic_return", "charts/episodic_length")
 
 
@@ -42,12 +44,14 @@ def train(
     Returns the last state, and the history: one array [rows] or [rows, P] for each name, NaN where
     a row has no value.
 
-    Raises NonFiniteError when a number becomes NaN or infinite, before any hook sees it.
+    Raises NonFiniteError when a number becomes NaN or infinite, and ReplicasDiffer when devices
+    disagree about what was learnt, before any hook sees it.
     """
     rows: list[Row] = []
     state = beginning = begin(agent, start)
     with interrupts or Interrupts() as listening:
         for state, row in iterate(agent, beginning, chunk_iterations):
+            listening.agree()
             for hook in hooks:
                 row.update(hook(state, row) or {})
             rows.append(row)
@@ -57,10 +61,14 @@ def train(
 
 
 def begin(agent: Agent, start: Key | State) -> State:
-    """A fresh state from key(s), or a copy of the state `start`, which stays usable."""
-    if isinstance(start, State):
-        return jax.tree.map(jnp.copy, start)
-    return jax.jit(agent.init)(start)
+    """A fresh state from key(s), or a copy of the state `start`, which stays usable.
+
+    Both lie where the agent wants them: on one device, or spread over several.
+    """
+    if not isinstance(start, State):
+        return jax.jit(agent.init)(start)
+    copy = jax.tree.map(jnp.copy, start)
+    return copy if agent.placement is None else jax.device_put(copy, agent.placement(copy))
 
 
 def default_chunk(agent: Agent) -> int:
@@ -79,16 +87,19 @@ def iterate(
     """
     length = default_chunk(agent) if chunk_iterations is None else chunk_iterations
     check_positive(chunk_iterations=length)
-    run = jax.jit(chunk(agent, length), donate_argnums=0).lower(state, 0).compile()
-    done = int(np.max(jax.device_get(state.iteration)))
+    # Where the state lies is where it stays: the compiled program takes no other.
+    shardings = (jax.tree.map(lambda x: x.sharding, state), None)
+    program = jax.jit(chunk(agent, length), donate_argnums=0, out_shardings=shardings)
+    run = program.lower(state, 0).compile()
+    done = int(np.max(devices.fetch(state.iteration)))
     while done < agent.num_iterations:
         # Chunks end at multiples of their length, wherever a resumed run begins.
         count = min(length - done % length, agent.num_iterations - done)
         began = time.perf_counter()
         state, metrics = run(state, count)
-        metrics = {name: values[:count] for name, values in jax.device_get(metrics).items()}
+        metrics = {name: values[:count] for name, values in devices.fetch(metrics).items()}
         seconds = time.perf_counter() - began
-        check_finite(agent, state, metrics, done)
+        check_sound(agent, state, metrics, done)
         done += count
         yield state, summarize(agent, metrics, done, seconds)
 
@@ -131,7 +142,7 @@ def summarize(agent: Agent, metrics: dict[str, np.ndarray], done: int, seconds: 
             row[name] = plain(
                 np.divide(totals, ended, out=np.full_like(totals, np.nan), where=ended > 0)
             )
-        elif name not in row and not name.startswith("nonfinite/"):
+        elif name not in row and name not in NEVER:
             row[name] = plain(values.mean(0))
     return row
 
@@ -155,18 +166,18 @@ def columns(rows: Sequence[Row]) -> dict[str, np.ndarray]:
     }
 
 
-def check_finite(agent: Agent, state: State, metrics: dict[str, np.ndarray], done: int) -> None:
-    """Raise NonFiniteError naming what went wrong first, and when, if anything is not finite."""
+def check_sound(agent: Agent, state: State, metrics: dict[str, np.ndarray], done: int) -> None:
+    """Raise an error that names what went wrong first, and when, if a chunk cannot be trusted."""
 
     def first(name: str, values: np.ndarray) -> int | None:
-        if name in EPISODE_MEANS and not name.startswith("nonfinite/"):
+        if name in EPISODE_MEANS:
             values = np.where(metrics["charts/episodes"] > 0, values, 0.0)
-        bad = values > 0 if name.startswith("nonfinite/") else ~np.isfinite(values)
+        bad = values > 0 if name in NEVER else ~np.isfinite(values)
         where = np.flatnonzero(bad.reshape(len(values), -1).any(1))
         return int(where[0]) if where.size else None
 
     # What an environment gave comes first in an iteration, then the gradient, then what follows.
-    order = sorted(metrics, key=lambda n: (not n.startswith("nonfinite/"), n != "losses/grad_norm"))
+    order = sorted(metrics, key=lambda n: (n not in NEVER, n != "losses/grad_norm"))
     found = [(i, name) for name in order if (i := first(name, metrics[name])) is not None]
     leaves = [
         jax.tree_util.keystr(path, simple=True, separator="/")
@@ -183,6 +194,12 @@ def check_finite(agent: Agent, state: State, metrics: dict[str, np.ndarray], don
         "nonfinite/reward": "a reward from the environment",
         "losses/grad_norm": "a gradient",
     }.get(name, name)
+    if name == devices.REPLICAS_DIFFER:
+        raise ReplicasDiffer(
+            f"in iteration {done + iteration + 1} the learner stopped being the same on every "
+            "device: an update of your own has to combine what it learns, with "
+            "rljax.devices.mean or rljax.devices.total"
+        )
     in_state = f"; in the state: {', '.join(leaves[:3])}" if leaves else ""
     at = done + iteration + 1
     raise NonFiniteError(
@@ -199,7 +216,7 @@ def _are_finite(tree):
 
 
 def _finite(tree):
-    return jax.device_get(_are_finite(tree))
+    return devices.fetch(_are_finite(tree))
 
 
 class Interrupts:
@@ -220,6 +237,11 @@ class Interrupts:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def agree(self) -> None:
+        """Let every process know of a signal that has reached one of them."""
+        received = devices.most_of_processes(self.received or 0)
+        self.received = received or None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None and number == signal.SIGINT:

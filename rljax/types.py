@@ -172,6 +172,9 @@ class Agent(NamedTuple):
     env_steps_per_iteration: int
     num_iterations: int
     warmup_env_steps: int = 0  # taken by `init`
+    population_axes: int = 0  # how many axes of members lead its states
+    placement: Callable[[State], State] | None = None
+    """States, or their shapes, to the sharding of each leaf; None for those of one device."""
 
     def env_steps(self, iterations: int) -> int:
         """Environment steps behind a state after so many iterations; per member of a population."""

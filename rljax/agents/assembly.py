@@ -6,6 +6,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 
+from rljax import devices
 from rljax.envs import spaces
 from rljax.errors import UsageError, check_positive
 from rljax.networks import reset_carry
@@ -114,7 +115,7 @@ def off_policy(
         def one(loop, keys: Key):
             learner, remembered = loop
             key_sample, key_update = keys
-            sample = memory.sample(remembered, key_sample)
+            sample = memory.sample(remembered, devices.own(key_sample))
             params, update_state, sample, metrics = update(hparams, progress).apply(
                 learner.params, learner.update_state, sample, key_update
             )
@@ -169,10 +170,11 @@ def _assemble(
         hparams = checked(default_hparams if hparams is None else hparams)
         key, key_params, key_update, key_env = jax.random.split(key, 4)
         params = actor.init(key_params)
-        worker = start(env, actor.initial_carry((num_envs,)), num_envs, key_env)
+        envs = devices.share("num_envs", num_envs)
+        worker = start(env, actor.initial_carry((envs,)), envs, devices.own(key_env))
         if warm_up is not None:
             key, key_warm_up = jax.random.split(key)
-            worker = warm_up(hparams, worker, key_warm_up)
+            worker = warm_up(hparams, worker, devices.own(key_warm_up))
         return State(
             iteration=jnp.int32(0),
             key=key,
@@ -193,7 +195,7 @@ def _assemble(
             lambda carry, done: reset_carry(actor, carry, done),
             state.learner.params,
             state.worker,
-            key_rollout,
+            devices.own(key_rollout),
             rollout_length,
         )
         learner, worker, metrics = learn(

@@ -130,14 +130,11 @@ def ppo(
         def policy_loss(pi, outputs, batch: Batch):
             old = batch.extras
             log_ratio = pi.log_prob(old["raw_action"]) - old["log_prob"]
-            advantage = old["advantage"]
-            if standardize_advantages:
-                advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
             if objective == "clip":
-                losses = ops.clipped_surrogate(log_ratio, advantage, hp.clip_eps)
+                losses = ops.clipped_surrogate(log_ratio, old["advantage"], hp.clip_eps)
             else:
                 kl = ac.kl(old["old_outputs"], outputs)
-                losses = ops.penalized_surrogate(log_ratio, advantage, kl, old["kl_coef"])
+                losses = ops.penalized_surrogate(log_ratio, old["advantage"], kl, old["kl_coef"])
             return losses, {
                 "losses/approx_kl": ops.approximate_kl(log_ratio).mean(),
                 "losses/clipfrac": (jnp.abs(jnp.expm1(log_ratio)) > hp.clip_eps).mean(),
@@ -161,6 +158,7 @@ def ppo(
             num_minibatches,
             length,
             stop=moved_too_far if stop_at_kl else None,
+            standardize=("advantage",) if standardize_advantages else (),
         )
         if objective == "kl_penalty":
             fit = adaptive_kl(fit, ac.outputs, ac.kl, hp.target_kl, hp.kl_coef)

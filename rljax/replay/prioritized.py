@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from rljax import devices
 from rljax.errors import check_at_most, check_positive
 from rljax.replay import ring, sum_tree
 from rljax.replay.ring import Replay, ReplayState
@@ -75,9 +76,12 @@ def prioritized(
         return replace(state, priorities=replace(state.priorities, forest=forest))
 
     def sample(state: ReplayState, key: Key) -> Transition:
-        env, position, priority = sum_tree.draw(state.priorities.forest, key, batch_size)
-        # Dividing by the largest weight leaves nothing of the number of windows and of sum_j p_j.
-        weight = (jnp.min(priority) / priority) ** beta
+        forest, count = state.priorities.forest, devices.share("batch_size", batch_size)
+        env, position, priority = sum_tree.draw(forest, key, count)
+        # Each device draws from what it remembers itself: that decides how likely a window was.
+        probability = priority / sum_tree.total(forest)
+        # Dividing by the largest weight leaves nothing of the number of windows.
+        weight = (devices.least(jnp.min(probability)) / probability) ** beta
         return ring.read(state, env, position, window, weight)
 
     def prioritize(state: ReplayState, batch: Transition) -> ReplayState:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from rljax import devices
 from rljax.errors import UsageError
 from rljax.replay.memory import check_memory, size_in_bytes
 from rljax.types import Extras, Key, Transition
@@ -65,7 +66,7 @@ def init(
     population, those of one member) or into an int32, or a window not into L.
     """
     time, envs = example.reward.shape
-    length = -(-buffer_size // (time * envs)) * time
+    length = -(-buffer_size // (time * envs * devices.count())) * time
     if envs * length > MOST_ROWS:
         raise UsageError(f"buffer_size = {buffer_size} is too large: make it at most {MOST_ROWS}")
     if window > length:

@@ -41,6 +41,11 @@ def put(forest: jax.Array, env: jax.Array, leaf: jax.Array, priority: jax.Array)
     return jax.lax.fori_loop(1, depth, climb, (forest, block))[0]
 
 
+def total(forest: jax.Array) -> jax.Array:
+    """The sum of all priorities; float32 []."""
+    return forest[:, 0].sum()
+
+
 def draw(forest: jax.Array, key: Key, count: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Environments, leaves and their priorities [count], with replacement; consumes the key.
 

@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from rljax import devices
 from rljax.errors import check_at_most, check_positive
 from rljax.replay import ring
 from rljax.replay.ring import Replay, ReplayState
@@ -31,8 +32,9 @@ def uniform(
     def sample(state: ReplayState, key: Key) -> Transition:
         envs, length = state.storage.reward.shape
         windows = state.size[0] - (window - 1)
+        count = devices.share("batch_size", batch_size)
         # The remainder of 32 random bits is even enough, and a third of the cost of `randint`.
-        bits = jax.random.bits(key, (batch_size,))
+        bits = jax.random.bits(key, (count,))
         drawn = (bits % (envs * windows).astype(jnp.uint32)).astype(jnp.int32)
         oldest = state.cursor[0] - state.size[0]
         position = (oldest + drawn // envs) % length

@@ -1,10 +1,11 @@
 """Several passes over one batch in shuffled minibatches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 
+from rljax import devices
 from rljax.errors import check_divides, check_positive
 from rljax.ops.shuffle import permutation
 from rljax.types import Batch, Key, Metrics, Params, Update, UpdateState
@@ -17,6 +18,7 @@ def epochs(
     num_minibatches: int,
     sequence_length: int = 1,
     stop: Callable[[Metrics], jax.Array] | None = None,
+    standardize: Sequence[str] = (),
 ) -> Update:
     """Apply `update` to every minibatch of every epoch, in a new random order each epoch.
 
@@ -26,6 +28,8 @@ def epochs(
 
     Reads and writes what `update` reads; the batch goes on unchanged. Metrics are means over the
     updates that were made; `losses/updates_made` is the fraction of them, if `stop` is given.
+
+    The extras [T, N] named by `standardize` have mean 0 and deviation 1 within each minibatch.
     """
     check_positive(
         num_epochs=num_epochs, num_minibatches=num_minibatches, sequence_length=sequence_length
@@ -41,9 +45,13 @@ def epochs(
         order = jax.vmap(lambda k: permutation(k, size))(jax.random.split(key_order, num_epochs))
         order = order.reshape(num_epochs * num_minibatches, size // num_minibatches)
         keys = jax.random.split(key_update, num_epochs * num_minibatches)
+        scales = {name: _moments(sequences.extras[name], order) for name in standardize}
 
-        def fit(params, state, rows, k):
+        def fit(params, state, rows, scale, k):
             minibatch = jax.tree.map(lambda x: x[:, rows], sequences)
+            for name, (mean, deviation) in scale.items():
+                standard = (minibatch.extras[name] - mean) / (deviation + 1e-8)
+                minibatch = minibatch.annotate(**{name: standard})
             params, state, _, metrics = run(update, params, state, minibatch, k)
             return params, state, metrics
 
@@ -63,7 +71,7 @@ def epochs(
             return (params, state, stopped | stop(metrics)), metrics
 
         (params, state, _), metrics = jax.lax.scan(
-            one, (params, state, jnp.bool_(False)), (order, keys)
+            one, (params, state, jnp.bool_(False)), (order, scales, keys)
         )
         made = metrics.get("losses/updates_made", jnp.ones(len(keys)))
         means = jax.tree.map(lambda m: jnp.sum(m) / jnp.sum(made), metrics)
@@ -72,6 +80,17 @@ def epochs(
         return params, state, batch, means
 
     return Update(update.init, apply)
+
+
+def _moments(x: jax.Array, order: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean and standard deviation of x [L, S] over each row of `order` [M, B]; [M] each.
+
+    For all minibatches at once: between devices that is one exchange instead of M.
+    """
+    chosen = x[:, order]
+    mean = devices.mean(jnp.mean(chosen, axis=(0, 2)))
+    variance = jnp.mean(jnp.square(chosen - mean[:, None]), axis=(0, 2))
+    return mean, jnp.sqrt(devices.mean(variance))
 
 
 def _sequences(x: jax.Array, length: int) -> jax.Array:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from rljax import devices
 from rljax.networks.network import RunningStatistics
 from rljax.types import Batch, Key, Metrics, Params, Update, UpdateState
 
@@ -13,7 +14,7 @@ Loss = Callable[[Params, Batch, Key], tuple[jax.Array, Metrics]]
 
 
 def gradient(loss: Loss, optimizer: optax.GradientTransformation) -> Update:
-    """One gradient step on a batch.
+    """One gradient step on a batch, the whole of it where devices share it.
 
     Reads what `loss(params, batch, key) -> (scalar, metrics)` reads. Those of the metrics that are
     arrays [T, N] are written into the batch, the scalars reported. Adds the metric
@@ -27,14 +28,15 @@ def gradient(loss: Loss, optimizer: optax.GradientTransformation) -> Update:
 
     def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
         grads, metrics = jax.grad(loss, has_aux=True)(params, batch, key)
+        fields = {name: x for name, x in metrics.items() if jnp.ndim(x)}
+        batch = batch.annotate(**fields) if fields else batch
+        metrics = {name: x for name, x in metrics.items() if name not in fields}
+        grads, metrics = devices.mean((grads, metrics))
         grads = jax.tree.map(
             lambda trains, part: part if trains else jax.tree.map(jnp.zeros_like, part),
             _trainable(params),
             grads,
         )
-        fields = {name: x for name, x in metrics.items() if jnp.ndim(x)}
-        batch = batch.annotate(**fields) if fields else batch
-        metrics = {name: x for name, x in metrics.items() if name not in fields}
         metrics["losses/grad_norm"] = optax.global_norm(grads)
         steps, state = optimizer.update(grads, state, params)
         params = optax.apply_updates(params, steps)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from rljax import devices
 from rljax.ops.policy_gradient import adapted_kl_coef
 from rljax.types import Batch, Key, Params, Update, UpdateState
 from rljax.updates.chain import run
@@ -40,7 +41,7 @@ def adaptive_kl(
             old_outputs=old, kl_coef=jnp.broadcast_to(kl_coef, batch.reward.shape)
         )
         params, inner, batch, metrics = run(update, params, inner, batch, key)
-        moved = jnp.mean(kl(old, outputs(params, batch)))
+        moved = devices.mean(jnp.mean(kl(old, outputs(params, batch))))
         metrics = {**metrics, "losses/kl": moved, "losses/kl_coef": kl_coef}
         return params, (adapted_kl_coef(kl_coef, moved, target_kl), inner), batch, metrics
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from rljax import devices
 from rljax.networks.network import RunningStatistics
 from rljax.types import Batch, Key, Obs, Params, Update, UpdateState
 
@@ -15,9 +16,10 @@ def merge(statistics: RunningStatistics, features: jax.Array) -> RunningStatisti
     Source: Chan, Golub and LeVeque 1983, eq. 2.1, https://doi.org/10.1080/00031305.1983.10483115.
     """
     axes = tuple(range(features.ndim - statistics.mean.ndim))
-    size = jnp.float32(features.size / statistics.mean.size)
+    size = jnp.float32(features.size / statistics.mean.size * devices.count())
     count = statistics.count + size
-    mean, variance = jnp.mean(features, axes), jnp.var(features, axes)
+    mean = devices.mean(jnp.mean(features, axes))
+    variance = devices.mean(jnp.mean(jnp.square(features - mean), axes))
     difference = mean - statistics.mean
     weight = size / count
     return RunningStatistics(

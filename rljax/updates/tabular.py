@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from rljax import devices
 from rljax.types import Batch, Key, Params, Update, UpdateState
 from rljax.updates.chain import stateless
 
@@ -86,6 +87,7 @@ def table_step(step_size: StepSize, cell: Callable[[Batch], tuple[Any, ...]] = v
             .at[index]
             .add(jnp.stack([error, jnp.ones_like(error)], axis=-1))
         )
+        sums = devices.total(sums)
         total, visits = sums[..., 0], sums[..., 1]
         mean = total / jnp.maximum(visits, 1.0)
         return _moved(params, state, step_size, mean, visits > 0, error, batch)
@@ -109,8 +111,10 @@ def trace_step(step_size: StepSize) -> Update:
     def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
         error = batch.extras["target"] - params[visited(batch)]
         trace = batch.extras["trace"]
-        weight = jnp.sum(trace, axis=1)  # [T, S, A]
-        mean = jnp.einsum("tn,tnsa->tsa", error, trace) / jnp.maximum(weight, 1.0)
+        weighted, weight = devices.total(
+            (jnp.einsum("tn,tnsa->tsa", error, trace), jnp.sum(trace, axis=1))
+        )
+        mean = weighted / jnp.maximum(weight, 1.0)  # [T, S, A]
         visited_cells = jnp.any(weight > 0, axis=0)
         return _moved(params, state, step_size, jnp.sum(mean, 0), visited_cells, error, batch)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from rljax import devices
 from rljax.ops.returns import explained_variance, generalized_advantage
 from rljax.ops.td import discounted_returns, n_step_returns
 from rljax.types import Batch, Carry, Key, Obs, Params, Update
@@ -75,8 +76,9 @@ def rewards_to_go(gamma) -> Update:
         returns, complete = discounted_returns(
             batch.reward, batch.terminated, batch.truncated, gamma
         )
-        fraction = jnp.mean(complete.astype(jnp.float32))
-        advantage = returns * complete / jnp.maximum(fraction, 1 / complete.size)
+        fraction = devices.mean(jnp.mean(complete.astype(jnp.float32)))
+        one_step = 1 / (complete.size * devices.count())
+        advantage = returns * complete / jnp.maximum(fraction, one_step)
         return batch.annotate(advantage=advantage), {"losses/complete": fraction}
 
     return stateless(apply)

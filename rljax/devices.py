@@ -1,0 +1,112 @@
+"""The one place that knows that there may be several devices.
+
+Inside an agent that `rljax.pmap` has spread, every device runs the same program on its share of
+the environments, and these functions combine what the devices found. Anywhere else there is one
+share, the whole, and each of them gives back what it was given. So updates are written once.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rljax.errors import UsageError, check_divides
+from rljax.types import Key
+
+ENVIRONMENTS = "environments"  # the axis over which updates are combined
+MEMBERS = "members"  # that of a population's members, which have nothing to combine
+MODEL = "model"  # that of parameters too large for one device
+REPLICAS_DIFFER = "replicas/differ"  # the metric that says whether they do
+
+
+def count() -> int:
+    """How many devices share the environments of the agent being traced; 1 outside of `pmap`."""
+    try:
+        return jax.lax.axis_size(ENVIRONMENTS)
+    except NameError:
+        others = set(jax.sharding.get_abstract_mesh().manual_axes) - {MEMBERS}
+        if others:
+            raise UsageError(
+                f"an agent is mapped over the axis {min(others)!r}, which its updates do not "
+                f"average over: use rljax.pmap(agent), or the axis name {ENVIRONMENTS!r}"
+            ) from None
+        return 1
+
+
+def mean(tree: Any) -> Any:
+    """The mean over devices of every leaf: what gradients and metrics need, in one all-reduce."""
+    return tree if count() == 1 else jax.lax.pmean(tree, ENVIRONMENTS)
+
+
+def total(tree: Any) -> Any:
+    """The sum over devices of every leaf."""
+    return tree if count() == 1 else jax.lax.psum(tree, ENVIRONMENTS)
+
+
+def least(tree: Any) -> Any:
+    """The minimum over devices of every leaf."""
+    return tree if count() == 1 else jax.lax.pmin(tree, ENVIRONMENTS)
+
+
+def own(key: Key) -> Key:
+    """The key of this device, for what should differ between them; consumes the key."""
+    return key if count() == 1 else jax.random.fold_in(key, jax.lax.axis_index(ENVIRONMENTS))
+
+
+def share(what: str, size: int) -> int:
+    """This device's part of `size`; UsageError, naming `what`, if it does not divide."""
+    check_divides(what, size, "the number of devices", count())
+    return size // count()
+
+
+def differ(tree: Any) -> jax.Array:
+    """Whether a tree is not the same, to the bit, on every device; bool []."""
+    here = sum(
+        (index + 1) * _checksum(x) for index, x in enumerate(jax.tree.leaves(tree))
+    ) + jnp.uint32(0)
+    # The largest of a number and of its complement: one all-reduce for both extremes.
+    most, least_complement = jax.lax.pmax(jnp.stack([here, ~here]), ENVIRONMENTS)
+    return most != ~least_complement
+
+
+def _checksum(x: jax.Array) -> jax.Array:
+    """The sum of an array's bits, as words; uint32 []."""
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        x = jax.random.key_data(x)
+    if not jnp.issubdtype(x.dtype, jnp.bool_):
+        x = jax.lax.bitcast_convert_type(x, f"uint{8 * x.dtype.itemsize}")
+    return jnp.sum(x.astype(jnp.uint32))
+
+
+def local(tree: Any) -> Any:
+    """A tree that is the same on several devices, as it is on one of this process's."""
+
+    def is_everywhere(x: Any) -> bool:
+        return not isinstance(x, jax.core.Tracer) and x.sharding.is_fully_replicated
+
+    if not all(map(is_everywhere, jax.tree.leaves(tree))):
+        return tree
+    return jax.tree.map(lambda x: x.addressable_data(0), tree)
+
+
+def most_of_processes(number: int) -> int:
+    """The largest of the numbers that the processes of a run bring; all of them must ask."""
+    if jax.process_count() == 1:
+        return number
+    from jax.experimental import multihost_utils
+
+    return int(np.max(multihost_utils.process_allgather(np.int32(number))))
+
+
+def fetch(tree: Any) -> Any:
+    """Every leaf as NumPy, wherever it is; on many hosts, all of them must ask."""
+
+    from jax.experimental import multihost_utils
+
+    def one(x: Any) -> Any:
+        if isinstance(x, jax.Array) and not (x.is_fully_addressable or x.is_fully_replicated):
+            return multihost_utils.process_allgather(x, tiled=True)
+        return np.asarray(x)
+
+    return jax.tree.map(one, tree)
