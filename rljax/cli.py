@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import click
 from rljax import __version__
 from rljax.errors import NonFiniteError, RunError, UsageError, nearest
 
-EXIT_FAILURE, EXIT_USAGE, EXIT_NON_FINITE = 1, 2, 3
+EXIT_FAILURE, EXIT_USAGE, EXIT_NON_FINITE, EXIT_PEER_LOST = 1, 2, 3, 4
 ANY_FLAGS = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
@@ -25,22 +26,58 @@ def cli() -> None:
 
 @cli.command(context_settings=ANY_FLAGS)
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Exact place of the run.")
+@click.option(
+    "--resume",
+    "resume_",
+    type=click.Choice(["auto"]),
+    help="Go on with the run in --run-dir, if there is one: a job may be started again as it was.",
+)
+@click.option(
+    "--distributed",
+    is_flag=True,
+    help="One of several processes, in Slurm, Kubernetes or on a TPU pod.",
+)
+@click.option("--coordinator", help="HOST:PORT of process 0, anywhere else.")
+@click.option("--num-processes", type=click.IntRange(1), help="How many processes there are.")
+@click.option("--process-id", type=click.IntRange(0), help="Which of them this is.")
+@click.option(
+    "--join-timeout", default=300, show_default=True, help="Seconds to wait for the others."
+)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="CONFIG [--KEY VALUE]...")
-def train(run_dir: Path | None, words: Sequence[str]) -> None:
+def train(
+    run_dir: Path | None,
+    resume_: str | None,
+    distributed: bool,
+    coordinator: str | None,
+    num_processes: int | None,
+    process_id: int | None,
+    join_timeout: int,
+    words: Sequence[str],
+) -> None:
     """Train as CONFIG (a TOML file) says.
 
-    Any key of the config is a flag by its dotted path: --env, --seed, --num-seeds,
+    Any key of the config is a flag by its dotted path: --env, --seed, --num-seeds, --devices,
     --total-env-steps, --structure.num-envs, --hparams.lr, --evaluation.episodes ...
     """
     from rljax.config import load
 
     config, flags = parse("CONFIG", words)
-    resolved = load(config, flags)
+    several = distributed or (coordinator, num_processes, process_id) != (None, None, None)
+    resolved = load(config, {"devices": "0", **flags} if several else flags)
+    if run_dir is None and (several or resume_):
+        what = "several processes need" if several else "--resume auto needs"
+        raise UsageError(f"{what} --run-dir: the directory of the run, the same every time")
     _keep_compiled_programs()
-    from rljax.runs import experiment
+    from rljax.runs import directory, experiment, processes
 
+    if several:
+        processes.join(coordinator, num_processes, process_id, join_timeout)
     with _watched() as hooks:
-        outcome = experiment.start(resolved, run_dir, sys.argv, hooks)
+        if resume_ and directory.is_run(run_dir or ""):
+            processes.wait("for every process to have seen that there is a run")
+            outcome = experiment.resume(run_dir or "", None, hooks, _say, resolved)
+        else:
+            outcome = experiment.start(resolved, run_dir, sys.argv, hooks, resume_ is not None)
     _finish(outcome)
 
 
@@ -181,6 +218,27 @@ def parse(what: str, words: Sequence[str]) -> tuple[str, dict[str, str]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the entry point of `rljax`. Returns the exit code."""
     try:
+        code = _run(arguments)
+    except Exception:
+        if not _is_one_of_several():
+            raise
+        traceback.print_exc()
+        code = EXIT_FAILURE
+    if code in (EXIT_FAILURE, EXIT_PEER_LOST) and _is_one_of_several():
+        # At its usual end, a process waits for the others, which wait for what it did not do.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _is_one_of_several() -> bool:
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized() and jax.process_count() > 1
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
         return cli.main(arguments, prog_name="rljax", standalone_mode=False) or 0
     except click.NoSuchOption as error:
         options = error.possibilities or []
@@ -197,6 +255,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"stopped: {error}; the last finite checkpoint is kept", EXIT_NON_FINITE)
     except (click.Abort, KeyboardInterrupt):
         return 128 + signal.SIGINT
+    except RuntimeError as error:
+        if not _is_one_of_several():
+            raise
+        from rljax.runs import processes
+
+        reason = str(error).split("\n")[0]
+        return _fail(f"lost {processes.lost()}: {reason}; start all again", EXIT_PEER_LOST)
 
 
 def _fail(sentence: str, code: int) -> int:
@@ -213,7 +278,10 @@ def _unknown_command(error: click.UsageError) -> str:
 
 
 def _say(sentence: str) -> None:
-    click.echo(sentence, err=True)
+    from rljax.runs import processes
+
+    if processes.is_first():
+        click.echo(sentence, err=True)
 
 
 def _statistics(summary: dict) -> str:
@@ -286,7 +354,11 @@ def _plan(agent, run) -> str:
 
 def _finish(outcome) -> None:
     """Draw the last curve, say what came of it, and exit as documented if a signal ended it."""
+    from rljax.runs import processes
+
     run = outcome.run
+    if not processes.is_first():
+        sys.exit(128 + outcome.interrupted if outcome.interrupted is not None else 0)
     if run.load_config().logging.plot:
         from rljax.runs.plots import draw
 

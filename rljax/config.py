@@ -5,7 +5,9 @@ compiling closes over, `[hparams]` the numbers that are traced; both depend on t
 `[evaluation]`, `[checkpoint]` and `[logging]`. Defaults give way to the file, the file to flags.
 """
 
+import hashlib
 import inspect
+import json
 import tomllib
 import types
 import typing
@@ -32,6 +34,10 @@ class Top:
     """How many seeds train together, vmapped."""
     total_env_steps: int = 1_000_000
     """How long to train, in environment steps per seed."""
+    devices: int = 1
+    """How many devices share the work; 0 for all there are, those of other hosts included."""
+    spread: str = "environments"
+    """What they share: the "environments" of each seed, or the "seeds"."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,8 @@ SECTIONS = {"evaluation": Evaluation, "checkpoint": Checkpoint, "logging": Loggi
 AGENT_SECTIONS = ("structure", "hparams")
 PYTHON_ONLY = ("hparams", "total_env_steps", "first")
 """Arguments of an agent that stand elsewhere in a config, or that no text could name."""
-RESUMABLE = ("total_env_steps", "evaluation.", "checkpoint.", "logging.")
+SPREADS = ("environments", "seeds")
+RESUMABLE = ("total_env_steps", "devices", "evaluation.", "checkpoint.", "logging.")
 """What a resumed run may change; anything else would make it another run."""
 
 
@@ -110,6 +117,10 @@ class Config:
             item.comment(self.sources[key])
             (document[section] if section else document)[name] = item  # type: ignore[index]
         return tomlkit.dumps(document)
+
+    def digest(self) -> bytes:
+        """What tells this config from any other."""
+        return hashlib.sha256(json.dumps(self.values()).encode()).digest()
 
     def agent(self) -> Any:
         """The agent it describes: one, whatever `num_seeds` is. Imports JAX."""
@@ -263,6 +274,7 @@ def _check_range(values: Mapping[str, Any]) -> None:
         "num_seeds": 1,
         "total_env_steps": 1,
         "seed": 0,
+        "devices": 0,
         "evaluation.episodes": 1,
         "evaluation.interval_env_steps": 0,
         "checkpoint.interval_env_steps": 0,
@@ -272,3 +284,9 @@ def _check_range(values: Mapping[str, Any]) -> None:
     for key, minimum in least.items():
         if values[key] < minimum:
             raise UsageError(f"{key} must be at least {minimum}, not {values[key]}")
+    if values["spread"] not in SPREADS:
+        raise UsageError(
+            f"spread {values['spread']!r} is not known{nearest(values['spread'], SPREADS)}"
+        )
+    if values["spread"] == "seeds" and values["num_seeds"] == 1:
+        raise UsageError('spread = "seeds" is for several seeds: set num_seeds, too')

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from rljax import devices
 from rljax.errors import RunError
 from rljax.types import State
 
@@ -45,7 +45,7 @@ class Checkpoints:
 
     def save(self, state: State, score: float | None = None) -> None:
         """Save under the state's iteration; `score` (higher is better) decides which is best."""
-        iteration = int(np.max(jax.device_get(state.iteration)))
+        iteration = int(np.max(devices.fetch(state.iteration)))
         if iteration in self.iterations():
             return
         self._manager.save(

@@ -64,10 +64,15 @@ def default_path(config: Config) -> Path:
     return Path("runs") / f"{top.env}__{top.agent}__{top.seed}__{stamp}"
 
 
-def create(path: Path, config: Config, command: Sequence[str]) -> RunDirectory:
-    """Begin a run in a directory that must not exist yet. Raises RunError if it does."""
+def create(
+    path: Path, config: Config, command: Sequence[str], may_exist: bool = False
+) -> RunDirectory:
+    """Begin a run in a directory that must not exist yet, or, with `may_exist`, not be a run.
+
+    Raises RunError if it is in the way.
+    """
     try:
-        path.mkdir(parents=True)
+        path.mkdir(parents=True, exist_ok=may_exist and not is_run(path))
     except FileExistsError:
         raise RunError(
             f"{path} exists already: go on with `rljax resume {path}`, or choose another --run-dir"
@@ -82,12 +87,17 @@ def create(path: Path, config: Config, command: Sequence[str]) -> RunDirectory:
     return run
 
 
+def is_run(path: str | Path) -> bool:
+    """Whether a run has begun there."""
+    return RunDirectory(Path(path)).config.is_file()
+
+
 def find(path: str | Path) -> RunDirectory:
     """The run at a path. Raises RunError for what is missing or not a run."""
     run = RunDirectory(Path(path))
     if not run.path.is_dir():
         raise RunError(f"run {path} does not exist")
-    if not run.config.is_file():
+    if not is_run(path):
         raise RunError(f"{path} is not a run: it has no config.toml")
     return run
 

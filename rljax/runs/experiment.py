@@ -10,14 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from rljax import config as configs
+from rljax import devices
 from rljax.config import Config
 from rljax.errors import RunError, UsageError
-from rljax.runs import directory, metrics
+from rljax.runs import directory, metrics, processes
 from rljax.runs.checkpoints import Checkpoints
 from rljax.runs.directory import RunDirectory
 from rljax.runs.hooks import evaluating, recording, saving
 from rljax.training import Hook, Interrupts, train
-from rljax.transforms import vmap
+from rljax.transforms import pmap, vmap
 from rljax.types import Agent, Key, State
 
 
@@ -35,15 +36,23 @@ def start(
     path: Path | None = None,
     command: Sequence[str] = (),
     hooks: Callable[[Agent, RunDirectory], Sequence[Hook]] = lambda agent, run: (),
+    may_exist: bool = False,
 ) -> Outcome:
     """Train as a config says, into a new run directory (`runs/...` by default).
+
+    With `may_exist`, a directory that is not a run yet will do. Where several processes make one
+    run, each calls this with the same config and path, and the first of them writes the directory.
 
     Raises UsageError before anything is written if the config does not fit together, RunError if
     the directory exists, NonFiniteError if training met a NaN; what was saved by then is kept.
     """
+    processes.check_same("config", config.digest())
     agent = build(config)
-    run = directory.create(path or directory.default_path(config), config, command)
-    return _train(config, agent, run, keys(config), hooks(agent, run))
+    path = path or directory.default_path(config)
+    if processes.is_first():
+        directory.create(path, config, command, may_exist)
+    processes.wait("for the run directory")
+    return _train(config, agent, directory.find(path), keys(config), hooks)
 
 
 def resume(
@@ -51,6 +60,7 @@ def resume(
     flags: Mapping[str, str] | None = None,
     hooks: Callable[[Agent, RunDirectory], Sequence[Hook]] = lambda agent, run: (),
     report: Callable[[str], None] = lambda sentence: None,
+    config: Config | None = None,
 ) -> Outcome:
     """Go on with a run from its last checkpoint, bit for bit as if it had never stopped.
 
@@ -60,13 +70,15 @@ def resume(
             logging may change.
         hooks: called with agent and run; further hooks of training.
         report: told, a sentence at a time, what was found.
+        config: what the config should be, changes included; by default what it was.
 
     Raises RunError for a run that is damaged, UsageError for a change it cannot take.
     """
     run = directory.find(path)
-    config = run.load_config()
-    if flags:
-        config = _changed(config, flags, report)
+    before = run.load_config()
+    config = _with_flags(config or before, flags or {})
+    _check_change(before, config, report)
+    processes.check_same("config", config.digest())
     agent = build(config)
     checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep)
     state, damage = checkpoints.restore_latest(template(config, agent))
@@ -74,24 +86,26 @@ def resume(
     for sentence in damage:
         report(f"warning: {sentence}; falling back to the one before it")
     done = iterations(state)
-    metrics.rewind(run.metrics, done)
-    run.write_config(config)
+    if processes.is_first():
+        metrics.rewind(run.metrics, done)
+        run.write_config(config)
     left = agent.num_iterations - done
     if left <= 0 and state is not None:
         report(f"{run.path} is complete: {done} of {agent.num_iterations} iterations are done")
         return Outcome(run, state, None)
     report(f"resuming {run.path} at iteration {done}; {left} of {agent.num_iterations} are left")
-    return _train(config, agent, run, keys(config) if state is None else state, hooks(agent, run))
+    return _train(config, agent, run, keys(config) if state is None else state, hooks)
 
 
 def load(path: str | Path) -> tuple[Agent, State]:
     """The agent and the latest state of a run: `agent, state = rljax.load("runs/...")`.
 
-    A run of several seeds gives a population. Raises RunError for what is missing or damaged.
+    A run of several seeds gives a population; one of several devices is put on one device. Raises
+    RunError for what is missing or damaged.
     """
     run = directory.find(path)
     config = run.load_config()
-    agent = build(config)
+    agent = build(config, spread=False)
     if not run.checkpoints.is_dir():
         raise RunError(f"run {path} has no checkpoint yet")
     checkpoints = Checkpoints(run.checkpoints, read_only=True)
@@ -102,10 +116,24 @@ def load(path: str | Path) -> tuple[Agent, State]:
     return agent, state
 
 
-def build(config: Config) -> Agent:
-    """The agent of a config, or the population of its seeds."""
-    agent = config.agent()
-    return vmap(agent) if config.top.num_seeds > 1 else agent
+def build(config: Config, spread: bool = True) -> Agent:
+    """The agent of a config, or the population of its seeds, on as many devices as it says.
+
+    Without `spread` it is on one device, whatever the config says.
+    """
+    agent, top = config.agent(), config.top
+    several = top.num_seeds > 1
+    count = top.devices or jax.device_count()
+    if jax.process_count() > 1 and count != jax.device_count():
+        raise UsageError(
+            f"devices = {count}, but {jax.process_count()} processes have {jax.device_count()}, "
+            "and none may be left out: set devices = 0"
+        )
+    if count == 1 or not spread:
+        return vmap(agent) if several else agent
+    if top.spread == "seeds":
+        return pmap(vmap(agent), count)
+    return vmap(pmap(agent, count)) if several else pmap(agent, count)
 
 
 def keys(config: Config) -> Key:
@@ -120,29 +148,40 @@ def keys(config: Config) -> Key:
 
 
 def template(config: Config, agent: Agent) -> State:
-    """Structure, shapes and dtypes of the run's state, without computing it."""
+    """Structure, shapes, dtypes and placement of the run's state, without computing it."""
+    shapes = jax.eval_shape(agent.init, keys(config))
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    placement = agent.placement or (lambda state: jax.tree.map(lambda x: here, state))
     return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here),
-        jax.eval_shape(agent.init, keys(config)),
+        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+        shapes,
+        placement(shapes),
     )
 
 
-def _changed(config: Config, flags: Mapping[str, str], report: Callable[[str], None]) -> Config:
+def _with_flags(config: Config, flags: Mapping[str, str]) -> Config:
+    if not flags:
+        return config
     given = {key: value for key, value in config.values().items() if value is not None}
     given = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
-    changed = configs.resolve(given, flags)
-    for key, (old, new) in configs.differences(config, changed).items():
+    return configs.resolve(given, flags)
+
+
+def _check_change(before: Config, config: Config, report: Callable[[str], None]) -> None:
+    for key, (old, new) in configs.differences(before, config).items():
         if not key.startswith(configs.RESUMABLE):
             raise UsageError(
                 f"a resumed run cannot change {key} (from {old!r} to {new!r}): start a new run"
             )
         report(f"{key}: {old!r} is now {new!r}")
-    return changed
 
 
 def _train(
-    config: Config, agent: Agent, run: RunDirectory, begin: Key | State, more: Sequence[Hook]
+    config: Config,
+    agent: Agent,
+    run: RunDirectory,
+    begin: Key | State,
+    more: Callable[[Agent, RunDirectory], Sequence[Hook]],
 ) -> Outcome:
     checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep)
     interrupts = Interrupts()
@@ -154,9 +193,9 @@ def _train(
             begin,
             hooks=[
                 evaluating(config, agent, run, begun_at),
-                recording(run),
+                *([recording(run)] if processes.is_first() else []),
                 saving(config, agent, checkpoints, interrupts, begun_at),
-                *more,
+                *(more(agent, run) if processes.is_first() else []),
             ],
             chunk_iterations=max(1, every // agent.env_steps_per_iteration) if every else None,
             interrupts=interrupts,
@@ -169,7 +208,7 @@ def _train(
 
 def iterations(state: State | Key | None) -> int:
     """How many iterations a state has behind it; none for a key or nothing."""
-    return int(np.max(jax.device_get(state.iteration))) if isinstance(state, State) else 0
+    return int(np.max(devices.fetch(state.iteration))) if isinstance(state, State) else 0
 
 
 def member(agent: Agent, config: Config, state: State, index: int) -> tuple[Agent, State]:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
+from rljax import devices
 from rljax.config import Config
 from rljax.evaluation import episodes
-from rljax.runs import directory, metrics, plots
+from rljax.runs import directory, metrics, plots, processes
 from rljax.runs.checkpoints import Checkpoints
 from rljax.runs.directory import RunDirectory
 from rljax.training import Hook, Interrupts, Row
@@ -46,9 +47,9 @@ def evaluating(config: Config, agent: Agent, run: RunDirectory, begun_at: int) -
     def hook(state: State, row: Row) -> Row | None:
         if not due(row):
             return None
-        result = play(state, jax.random.fold_in(stream, row["iteration"]))
+        result = devices.fetch(play(state, jax.random.fold_in(stream, row["iteration"])))
         summary = result.summary()
-        if row["iteration"] >= agent.num_iterations:
+        if row["iteration"] >= agent.num_iterations and processes.is_first():
             directory.write_atomically(run.evaluation, json.dumps(summary) + "\n")
         seeds = summary.get("seeds")
         return {

@@ -1,0 +1,116 @@
+"""Several processes as one run: how they meet, agree, and notice that one of them is lost."""
+
+import re
+import socket
+import time
+
+import jax
+import numpy as np
+
+from rljax.errors import RunError, UsageError
+
+HEARTBEAT_SECONDS = 30  # without a sign of life, after which a process counts as lost
+
+
+def join(
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    timeout: int = 300,
+) -> None:
+    """Meet the other processes of this run, through JAX's own runtime; before any other use of it.
+
+    Args:
+        coordinator: HOST:PORT of process 0; None, and the other two as well, for Slurm, Kubernetes
+            or Cloud TPU, where JAX finds all three.
+        num_processes: how many there are.
+        process_id: which one this is, from 0.
+        timeout: seconds to wait for the others.
+
+    Raises UsageError for arguments that do not fit, RunError for a coordinator that is not there.
+    """
+    given = (coordinator, num_processes, process_id)
+    if None in given and given != (None, None, None):
+        raise UsageError("--coordinator, --num-processes and --process-id go together: give all")
+    if coordinator is not None and num_processes is not None and process_id is not None:
+        if not re.fullmatch(r".+:\d+", coordinator):
+            raise UsageError(f"--coordinator must be HOST:PORT, not {coordinator!r}")
+        if not 0 <= process_id < num_processes:
+            raise UsageError(
+                f"--process-id must be from 0 to {num_processes - 1}, not {process_id}"
+            )
+        if process_id > 0:
+            _await(coordinator, timeout)
+    try:
+        jax.distributed.initialize(
+            coordinator_address=coordinator,
+            num_processes=num_processes,
+            process_id=process_id,
+            initialization_timeout=timeout,
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+        )
+    except ValueError as error:  # What JAX could not find out by itself.
+        raise UsageError(
+            f"--distributed found no Slurm, Kubernetes or Cloud TPU around this process ({error}): "
+            "give --coordinator, --num-processes and --process-id"
+        ) from None
+
+
+def _await(coordinator: str, timeout: int) -> None:
+    """Return once something listens there: JAX itself would end the process without a sentence."""
+    host, _, port = coordinator.rpartition(":")
+    give_up = time.monotonic() + timeout
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+            return
+        except OSError as error:
+            if time.monotonic() > give_up:
+                raise RunError(
+                    f"coordinator {coordinator} did not answer within {timeout} s ({error}): "
+                    "is process 0 running, and can this host reach it?"
+                ) from None
+            time.sleep(0.5)
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes the run directory."""
+    return jax.process_index() == 0
+
+
+def wait(what: str) -> None:
+    """Return when all processes have come this far."""
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(what)
+
+
+def check_same(what: str, digest: bytes) -> None:
+    """Raise UsageError, in every process, if the digests that they bring differ."""
+    if jax.process_count() == 1:
+        return
+    from jax.experimental import multihost_utils
+
+    digests = multihost_utils.process_allgather(np.frombuffer(digest, np.uint8))
+    for process, other in enumerate(digests):
+        if not np.array_equal(other, digests[0]):
+            raise UsageError(
+                f"process {process} was started with another {what} "
+                f"({other.tobytes().hex()[:12]}) than process 0 "
+                f"({digests[0].tobytes().hex()[:12]}): give every process the same command line"
+            )
+
+
+def lost() -> str:
+    """Which process is not there any more, after something between them has failed."""
+    from jax._src.distributed import global_state  # JAX tells it nowhere else.
+
+    assert global_state.client is not None
+    try:
+        global_state.client.wait_at_barrier("lost", 1000 * (HEARTBEAT_SECONDS + 15))
+    except Exception as error:  # It names who did not come.
+        found = re.search(r"[Tt]ask:? (\d+)|task:(\d+)", str(error))
+        if found:
+            return f"process {found.group(1) or found.group(2)}"
+    return "a process"
