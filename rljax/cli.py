@@ -365,7 +365,8 @@ def _finish(outcome) -> None:
         draw([run], run.curve)
     if outcome.interrupted is not None:
         name = signal.Signals(outcome.interrupted).name
-        _say(f"stopped by {name}; saved: go on with `rljax resume {run.path}`")
+        how = "the same commands" if _is_one_of_several() else f"`rljax resume {run.path}`"
+        _say(f"stopped by {name}; saved: go on with {how}")
         sys.exit(128 + outcome.interrupted)
     if run.evaluation.exists():
         summary = json.loads(run.evaluation.read_text())

@@ -220,10 +220,14 @@ def _finite(tree):
 
 
 class Interrupts:
-    """Within it, the first Ctrl-C or SIGTERM is noted instead of raised; a second Ctrl-C raises."""
+    """Within it, the first Ctrl-C or SIGTERM is noted instead of raised; a second Ctrl-C raises.
+
+    `received` is the signal that all processes of a run have heard of when they last agreed.
+    """
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self._noted = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupts":
@@ -240,10 +244,9 @@ class Interrupts:
 
     def agree(self) -> None:
         """Let every process know of a signal that has reached one of them."""
-        received = devices.most_of_processes(self.received or 0)
-        self.received = received or None
+        self.received = devices.most_of_processes(self._noted) or None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None and number == signal.SIGINT:
+        if self._noted and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.received = number
+        self._noted = number

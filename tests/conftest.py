@@ -11,6 +11,8 @@ os.environ.setdefault(
     ),
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+# Of the one CPU, for what is spread over devices.
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 
 import jax
 import jax.numpy as jnp

@@ -1,0 +1,119 @@
+"""What every agent keeps when it is spread over devices; the rows are those of the contracts."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import AxisType, PartitionSpec
+from test_contracts import AGENTS, arrays, different_leaves, jit
+
+import rljax
+from rljax import devices
+from rljax.agents import assembly
+from rljax.types import Update
+
+N = 8
+DRAWS_FOR_EACH_STEP = {"ppo tanh_normal", "dqn iqn dueling", "sarsa", "double_q_learning"}
+"""Rows whose updates draw a number for each step: other numbers where a device has fewer steps."""
+
+
+def make(name: str, **options):
+    row = AGENTS[name]
+    if "num_minibatches" in row.make.keywords:
+        options["num_minibatches"] = 1  # several would have other rows on each device
+    return row.make(num_envs=N, **options)
+
+
+def experience(name: str):
+    """A batch [T, N] that a row's update was given."""
+    batches: list = []
+
+    def apply(params, state, batch, key):
+        jax.debug.callback(batches.append, batch)
+        return params, state, batch, {}
+
+    agent = make(name, first=Update(lambda params, key: (), apply))
+    jit(lambda key: agent.step(agent.init(key))[1])(jax.random.key(0))
+    jax.effects_barrier()
+    return jax.tree.map(np.asarray, batches[0])
+
+
+def by_gradient_descent(name: str, monkeypatch):
+    """What a row's update makes of a batch, with plain gradient descent: Adam would hide factors."""
+    updates = []
+    assemble = assembly._assemble
+
+    def captured(env, actor, update, *rest):
+        updates.append(update)
+        return assemble(env, actor, update, *rest)
+
+    def descent(lr, eps):
+        return optax.sgd(0.1)
+
+    monkeypatch.setattr(assembly, "_assemble", captured)
+    monkeypatch.setattr(optax, "adam", descent)
+    monkeypatch.setattr(optax, "radam", descent)
+    agent = make(name)
+    learner = jit(lambda key: agent.init(key).learner)(jax.random.key(0))
+
+    def learn(batch):
+        update = updates[0](agent.hparams, jnp.float32(0.5))
+        return update.apply(learner.params, learner.update_state, batch, jax.random.key(1))[:2]
+
+    return learn
+
+
+def on_devices(learn, count: int):
+    mesh = jax.make_mesh((count,), (devices.ENVIRONMENTS,), axis_types=(AxisType.Auto,))
+    split, same = PartitionSpec(None, devices.ENVIRONMENTS), PartitionSpec()
+    return jit(
+        jax.shard_map(learn, mesh=mesh, in_specs=split, out_specs=same, check_vma=False),
+    )
+
+
+def assert_close(found, expected):
+    found, expected = arrays(found), arrays(expected)
+    assert found.keys() == expected.keys()
+    for path, x in expected.items():
+        np.testing.assert_allclose(found[path], x, rtol=1e-5, atol=1e-6, err_msg=path)
+
+
+@pytest.mark.parametrize("name", [name for name in AGENTS if name not in DRAWS_FOR_EACH_STEP])
+def test_several_devices_learn_from_a_batch_what_one_does(name, monkeypatch):
+    batch, learn = experience(name), by_gradient_descent(name, monkeypatch)
+    alone = jit(learn)(batch)
+    assert different_leaves(alone[0], jit(learn)(jax.tree.map(np.zeros_like, batch))[0])
+    assert_close(on_devices(learn, N)(batch), alone)
+
+
+@pytest.mark.parametrize("name", ["ppo", "dqn", "q_learning"])
+def test_any_number_of_devices_gives_the_same_and_without_combining_it_does_not(name, monkeypatch):
+    batch, learn = experience(name), by_gradient_descent(name, monkeypatch)
+    alone = jit(learn)(batch)
+    for count in (1, 2, 4):
+        assert_close(on_devices(learn, count)(batch), alone)
+    monkeypatch.setattr(devices, "mean", lambda tree: tree)
+    monkeypatch.setattr(devices, "total", lambda tree: tree)
+    with pytest.raises(AssertionError):
+        assert_close(on_devices(learn, 2)(batch), alone)
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_devices_have_experience_of_their_own_and_learn_the_same_to_the_bit(name):
+    spread = rljax.pmap(make(name), devices=2)
+    state, step = jit(spread.init)(jax.random.key(0)), jit(spread.step)
+    for _ in range(3):
+        state, metrics = step(state)
+    assert {x.shape for x in metrics.values()} == {()}
+    assert metrics[devices.REPLICAS_DIFFER] == 0
+    assert all(np.isfinite(x) for path, x in arrays(metrics).items() if "episodic" not in path), (
+        metrics
+    )
+
+    def on(device: int, tree):
+        return jax.tree.map(lambda x: x.addressable_shards[device].data, tree)
+
+    assert not different_leaves(on(0, state.learner), on(1, state.learner))
+    assert {x.shape[0] for x in jax.tree.leaves(on(0, state.worker))} == {N // 2}
+    assert different_leaves(on(0, state.worker), on(1, state.worker))
