@@ -40,7 +40,7 @@ def experience(name: str):
 
 
 def by_gradient_descent(name: str, monkeypatch):
-    """What a row's update makes of a batch, with plain gradient descent: Adam would hide factors."""
+    """What a row's update makes of a batch, by plain descent: Adam would hide factors."""
     updates = []
     assemble = assembly._assemble
 
