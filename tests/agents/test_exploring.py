@@ -28,7 +28,7 @@ def best_mode(params, obs, carry):
 
 
 actor = ez_greedy(Actor(lambda key: (), lambda hparams, progress: best, best_mode), A)
-BEGIN, NOW = jnp.float32(0), jnp.float32(0.3)
+NOW = jnp.float32(0.3)  # of a run, where a constant epsilon does not care
 
 
 def constant(epsilon: float, exponent: float = 2.0) -> Hparams:
@@ -68,12 +68,6 @@ def test_an_option_repeats_one_uniform_action_for_a_zeta_distributed_time(expone
         assert goodness(np.bincount(first, minlength=A), [1 / A] * A) > 1e-3
 
 
-def test_options_of_one_step_are_epsilon_greedy():
-    for action in actions([0.3] * 3, exponent=64.0):
-        found = np.bincount(action - BEST, minlength=1 + A)
-        assert goodness(found, [0.7, 0.1, 0.1, 0.1]) > 1e-3
-
-
 def test_options_begin_with_probability_epsilon_where_none_is_in_force():
     first, second = actions([0.3, 0.3])
     idle, same, greedy = first == BEST, second == first, second == BEST
@@ -107,6 +101,17 @@ def test_without_epsilon_the_best_action_is_taken(kind):
     action, _, _ = act(table, obs, explorer.initial_carry((50,)), jax.random.key(1))
     np.testing.assert_array_equal(action, np.argmax(table, axis=1))
     np.testing.assert_array_equal(action, explorer.mode(table, obs, ())[0])
+
+
+@pytest.mark.parametrize("kind", ["epsilon_greedy", "ez_greedy"])
+def test_options_of_one_step_are_epsilon_greedy(kind):
+    explorer = exploring_actor(kind, q, A)
+    table, obs = jnp.array([[0.0, 2.0, 1.0]]), jnp.zeros(N, jnp.int32)
+    act = explorer.policy(constant(0.3, exponent=64.0), NOW)
+    option = explorer.initial_carry((N,))
+    for key in jax.random.split(jax.random.key(0), 3):
+        action, _, option = act(table, obs, option, key)
+        assert goodness(np.bincount(action, minlength=A), [0.1, 0.8, 0.1]) > 1e-3
 
 
 def test_at_its_best_an_actor_explores_with_no_option_and_keeps_the_one_in_force():
