@@ -120,7 +120,7 @@ def test_at_its_best_an_actor_explores_with_no_option_and_keeps_the_one_in_force
     assert (action == BEST).all() and after is option
 
 
-def test_an_option_ends_with_its_episode_and_with_nothing_else(walk):
+def test_an_option_ends_with_its_episode_however_many_steps_are_left(walk):
     # Uniform durations up to LONGEST: nearly all would outlive an episode of at most 4 steps.
     agent = rljax.dqn(
         walk,
