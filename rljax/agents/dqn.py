@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from rljax import networks, replay
 from rljax.agents.assembly import check_hparams, off_policy, whole
-from rljax.agents.exploring import annealed_epsilon, greedy_when_noisy
+from rljax.agents.exploring import exploring_actor
 from rljax.errors import check_at_most, check_positive
 from rljax.ops import linear_schedule
 from rljax.types import Agent, Environment, Update
@@ -35,11 +35,13 @@ class Hparams:
     tau: float = 1.0
     """How far the target network moves each time: 1 is a copy."""
     epsilon_start: float = 1.0
-    """Probability of a random action at the start."""
+    """Probability of a random action at the start; with "ez_greedy", of beginning to repeat one."""
     epsilon_end: float = 0.05
     """The same once exploration has been annealed."""
     exploration_fraction: float = 0.5
     """Part of the run over which it is annealed, linearly."""
+    duration_exponent: float = 2.0
+    """Of "ez_greedy" exploration: how fast n-fold repetition gets rare, as n^-exponent."""
     max_grad_norm: float = 10.0
     """Global norm at which gradients are clipped."""
     adam_eps: float = 1e-5
@@ -68,6 +70,7 @@ def dqn(
     dueling: bool = False,
     n_step: int = 1,
     prioritized: bool = False,
+    exploration: str = "epsilon_greedy",
     noisy: bool = False,
     head: str = "scalar",
     loss: str = "squared",
@@ -98,6 +101,8 @@ def dqn(
         dueling: whether values are the sum of a state's value and actions' advantages.
         n_step: how many rewards a target sums before it bootstraps.
         prioritized: whether to sample by the size of the last error.
+        exploration: "epsilon_greedy" (annealed) or "ez_greedy", which repeats each random action
+            for a random time, and so gets to where single ones do not.
         noisy: whether noise in the weights explores, instead of epsilon.
         head: "scalar", or a distribution over returns: "c51", "qr" or "iqn".
         loss: of the scalar head: "squared", or "huber" for rewards of about 1 and outliers (far
@@ -166,7 +171,7 @@ def dqn(
 
     return off_policy(
         env,
-        q.actor(greedy_when_noisy if noisy else annealed_epsilon),
+        exploring_actor(exploration, q, env.action_space.n, noisy),
         update,
         memory,
         hparams,

@@ -12,7 +12,7 @@ from flax import linen as nn
 
 from rljax import networks
 from rljax.agents.assembly import check_hparams, on_policy, whole
-from rljax.agents.exploring import annealed_epsilon
+from rljax.agents.exploring import exploring_actor
 from rljax.errors import check_divides, check_positive
 from rljax.types import Agent, Environment, Update
 from rljax.updates import (
@@ -38,11 +38,13 @@ class Hparams:
     q_lambda: float = 0.65
     """How far targets reach: 0 is one step, 1 the whole rollout."""
     epsilon_start: float = 1.0
-    """Probability of a random action at the start."""
+    """Probability of a random action at the start; with "ez_greedy", of beginning to repeat one."""
     epsilon_end: float = 0.05
     """The same once exploration has been annealed."""
     exploration_fraction: float = 0.1
     """Part of the run over which it is annealed, linearly."""
+    duration_exponent: float = 2.0
+    """Of "ez_greedy" exploration: how fast n-fold repetition gets rare, as n^-exponent."""
     max_grad_norm: float = 10.0
     """Global norm at which gradients are clipped."""
     adam_eps: float = 1e-8
@@ -62,6 +64,7 @@ def pqn(
     network: str | nn.Module = "auto",
     layer_norm: bool = True,
     dueling: bool = False,
+    exploration: str = "epsilon_greedy",
     normalize_observations: bool = False,
     anneal_lr: bool = True,
     first: Update | None = None,
@@ -81,6 +84,8 @@ def pqn(
         network: "mlp", "cnn", "auto" or a linen module.
         layer_norm: whether to normalise every layer, which is what keeps it stable.
         dueling: whether values are the sum of a state's value and actions' advantages.
+        exploration: "epsilon_greedy" (annealed) or "ez_greedy", which repeats each random action
+            for a random time, and so gets to where single ones do not.
         normalize_observations: by running statistics, kept in the parameters.
         anneal_lr: whether the step size falls to 0 over the run, linearly.
         first: an update of your own, put in front of the others.
@@ -133,7 +138,7 @@ def pqn(
 
     return on_policy(
         env,
-        q.actor(annealed_epsilon),
+        exploring_actor(exploration, q, env.action_space.n),
         update,
         hparams,
         num_envs,

@@ -1,7 +1,14 @@
 """The maths under the updates: unbatched or explicitly [T, N], each with its source."""
 
 from rljax.ops.dynamic_programming import policy_evaluation, value_iteration
-from rljax.ops.exploration import boltzmann, epsilon_greedy, greedy, linear_schedule, sample
+from rljax.ops.exploration import (
+    boltzmann,
+    epsilon_greedy,
+    greedy,
+    linear_schedule,
+    sample,
+    sample_zeta,
+)
 from rljax.ops.policy_gradient import (
     adapted_kl_coef,
     approximate_kl,
@@ -45,6 +52,7 @@ __all__ = [
     "policy_gradient_loss",
     "quantile_huber",
     "sample",
+    "sample_zeta",
     "td_target",
     "value_iteration",
     "value_loss",

@@ -46,6 +46,19 @@ def sample(probabilities: jax.Array, key: jax.Array) -> jax.Array:
     return jnp.where(reached, jnp.arange(size, dtype=jnp.int32), size - 1).min(axis=-1)
 
 
+def sample_zeta(exponent, largest: int, shape: tuple[int, ...], key: jax.Array) -> jax.Array:
+    """Numbers int32 `shape` from 1 to `largest`, n in proportion to n^-exponent.
+
+    This is the zeta distribution, cut off; the exponent is a scalar [] and may be traced. Consumes
+    the key.
+
+    Source: Dabney et al. 2021, who draw durations from it, https://arxiv.org/abs/2006.01782.
+    """
+    cumulative = jnp.cumsum(jnp.arange(1.0, largest + 1.0) ** -exponent)
+    reached = jax.random.uniform(key, shape) * cumulative[-1]
+    return 1 + jnp.searchsorted(cumulative, reached).astype(jnp.int32)
+
+
 def linear_schedule(start, end, fraction, over):
     """`start` to `end` in a line while `fraction` goes from 0 to `over`; `end` from there on.
 

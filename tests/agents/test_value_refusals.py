@@ -146,6 +146,8 @@ def test_warm_up_counts_in_whole_rollouts(caplog):
         ("dqn", {"network": "mpl"}, ["network 'mpl'", "did you mean 'mlp'?"]),
         ("dqn", {"activation": "rleu"}, ["activation 'rleu'", "did you mean 'relu'?"]),
         ("rainbow", {"head": "c52"}, ["head 'c52'", "did you mean 'c51'?"]),
+        *((n, {"exploration": "ez_gredy"}, ["did you mean 'ez_greedy'?"]) for n in DEEP),
+        ("dqn", {"exploration": "xyz"}, ["there is epsilon_greedy, ez_greedy"]),
         ("pqn", {"activation": "rleu"}, ["did you mean 'relu'?"]),
         ("a2c", {"network": "gur"}, ["network 'gur'", "did you mean 'gru'?"]),
         ("a2c", {"distribution": "tanhnormal"}, ["did you mean 'tanh_normal'?"]),
@@ -157,9 +159,15 @@ def test_warm_up_counts_in_whole_rollouts(caplog):
     ],
 )
 def test_misspelt_choices_name_the_nearest(caplog, name, options, parts):
-    message = refusal(caplog, name, **options)
+    message = refusal(caplog, name, tiny=("linspace",), **options)  # Rainbow's atoms
     (given,) = options.values()
     assert named(message, repr(given), *parts)
+
+
+@pytest.mark.parametrize(("name", "noisy"), [("dqn", {"noisy": True}), ("rainbow", {})])
+def test_noisy_weights_explore_alone(caplog, name, noisy):
+    message = refusal(caplog, name, exploration="ez_greedy", tiny=("linspace",), **noisy)
+    assert named(message, "noisy", "False", "exploration 'ez_greedy'")
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,27 @@ def test_the_impossible_is_never_drawn(size, uniform, monkeypatch):
     assert np.take_along_axis(probabilities, actions[:, None], -1).min() > 0
 
 
+@pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0, 3.5])
+def test_zeta_numbers_are_as_rare_as_their_power(exponent):
+    largest, shape = 6, (10, 5_000)
+    numbers = np.asarray(
+        jax.jit(ops.sample_zeta, static_argnums=(1, 2))(exponent, largest, shape, KEY)
+    )
+    assert numbers.shape == shape
+    assert numbers.dtype == np.int32
+    found = np.bincount(numbers.ravel(), minlength=largest + 1)
+    expected = stats.zipfian.pmf(np.arange(1, largest + 1), exponent, largest) * numbers.size
+    assert found[0] == 0 and stats.chisquare(found[1:], expected).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("exponent", [0.0, 1.01, 2.0])
+@pytest.mark.parametrize("uniform", [0.0, float(np.nextafter(np.float32(1), 0))])
+def test_zeta_numbers_stay_in_their_range(uniform, exponent, monkeypatch):
+    monkeypatch.setattr(jax.random, "uniform", lambda key, shape: jnp.full(shape, uniform))
+    for largest in (1, 7, 1000):
+        assert ops.sample_zeta(exponent, largest, (), KEY) == (largest if uniform else 1)
+
+
 @pytest.mark.parametrize(
     "fraction, over, expected",
     [(0.0, 0.5, 1.0), (0.25, 0.5, 0.525), (0.5, 0.5, 0.05), (0.9, 0.5, 0.05), (0.0, 0.0, 0.05)],
