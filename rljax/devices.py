@@ -83,7 +83,8 @@ def local(tree: Any) -> Any:
     """A tree that is the same on several devices, as it is on one of this process's."""
 
     def is_everywhere(x: Any) -> bool:
-        return not isinstance(x, jax.core.Tracer) and x.sharding.is_fully_replicated
+        concrete = isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer)
+        return concrete and x.is_fully_replicated
 
     if not all(map(is_everywhere, jax.tree.leaves(tree))):
         return tree

@@ -1,19 +1,18 @@
 """A population is an agent whose states, hyperparameters and metrics lead with the members."""
 
 from dataclasses import fields, replace
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from states import jit
 
 import rljax
 from rljax.envs import probes
 from rljax.errors import UsageError
 
 P, Q, N = 2, 3, 4
-jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,8 @@ def join(
             )
         if process_id > 0:
             _await(coordinator, timeout)
+    # It would keep SIGTERM to itself.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
             coordinator_address=coordinator,

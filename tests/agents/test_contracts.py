@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from states import arrays, different_leaves, is_key, jit
 
 import rljax
 from rljax.envs import probes, spaces
@@ -18,8 +19,6 @@ from rljax.types import Agent
 N, T = 4, 8
 SIZES: dict[str, Any] = {"num_envs": N, "rollout_length": T, "total_env_steps": 100}
 LR = 3e-3
-# Compiling is nearly all that these tests do.
-jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 @dataclass(frozen=True)
@@ -145,30 +144,6 @@ class Compiled:
 @pytest.fixture(scope="module", params=AGENTS)
 def case(request) -> Compiled:
     return Compiled(AGENTS[request.param])
-
-
-def is_key(x) -> bool:
-    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-
-
-def arrays(tree) -> dict[str, np.ndarray]:
-    """Every leaf by its path, as NumPy; keys as their bits."""
-    return {
-        jax.tree_util.keystr(path): np.asarray(jax.random.key_data(x) if is_key(x) else x)
-        for path, x in jax.tree_util.tree_leaves_with_path(tree)
-    }
-
-
-def different_leaves(first, second) -> list[str]:
-    """Paths of leaves that differ in type, shape or any bit."""
-    first, second = arrays(first), arrays(second)
-    assert first.keys() == second.keys()
-    return [
-        path
-        for path, x in first.items()
-        if (x.dtype, x.shape, x.tobytes())
-        != (second[path].dtype, second[path].shape, second[path].tobytes())
-    ]
 
 
 def with_hparams(state, **changes: float):

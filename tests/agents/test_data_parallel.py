@@ -6,7 +6,8 @@ import numpy as np
 import optax
 import pytest
 from jax.sharding import AxisType, PartitionSpec
-from test_contracts import AGENTS, arrays, different_leaves, jit
+from states import arrays, different_leaves, jit
+from test_contracts import AGENTS
 
 import rljax
 from rljax import devices

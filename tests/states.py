@@ -1,0 +1,34 @@
+"""Comparing states of training, leaf by leaf, to the bit."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# Compiling is nearly all that tests of whole agents do.
+jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def is_key(x) -> bool:
+    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def arrays(tree) -> dict[str, np.ndarray]:
+    """Every leaf by its path, as NumPy; keys as their bits."""
+    return {
+        jax.tree_util.keystr(path): np.asarray(jax.random.key_data(x) if is_key(x) else x)
+        for path, x in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def different_leaves(first, second) -> list[str]:
+    """Paths of leaves that differ in type, shape or any bit."""
+    first, second = arrays(first), arrays(second)
+    assert first.keys() == second.keys()
+    return [
+        path
+        for path, x in first.items()
+        if (x.dtype, x.shape, x.tobytes())
+        != (second[path].dtype, second[path].shape, second[path].tobytes())
+    ]
