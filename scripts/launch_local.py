@@ -8,6 +8,7 @@ the first process that failed, 0 if none did.
 """
 
 import argparse
+import contextlib
 import os
 import queue
 import signal
@@ -82,13 +83,12 @@ def _kill(processes: Sequence[subprocess.Popen]) -> None:
 
 def _copy(index: int, process: subprocess.Popen, ended: queue.Queue) -> None:
     assert process.stdout is not None
-    try:
-        with process.stdout as lines:
-            for line in lines:
-                print(f"[{index}] {line.rstrip()}\n", end="", flush=True)
-    finally:  # Also when nobody reads what is printed: the process, cut off likewise, will end.
-        code = process.wait()
-        ended.put(code if code >= 0 else 128 - code)  # A shell's number for an end by a signal.
+    # Where nobody reads what is printed, the process finds its own output closed, and ends.
+    with contextlib.suppress(BrokenPipeError), process.stdout as lines:
+        for line in lines:
+            print(f"[{index}] {line.rstrip()}\n", end="", flush=True)
+    code = process.wait()
+    ended.put(code if code >= 0 else 128 - code)  # A shell's number for an end by a signal.
 
 
 def _free_port() -> int:
