@@ -9,8 +9,8 @@
 #SBATCH --ntasks-per-node=8
 #SBATCH --cpus-per-task=8
 #SBATCH --time=04:00:00
-# Every task gets SIGTERM two minutes before the time is up, to end its chunk and save. (With B: this
-# script would get it, and they would not.)
+# Every task gets SIGTERM two minutes before the time is up, to end its chunk and save. (With B:
+# this script would get it, and they would not.)
 #SBATCH --signal=TERM@120
 # After the loss of a node, or a preemption, the job goes back into the queue.
 #SBATCH --requeue
