@@ -99,7 +99,7 @@ def curves(run: Path) -> list[dict]:
     return [{k: v for k, v in row.items() if k != "charts/SPS"} for row in rows(run)]
 
 
-@pytest.fixture(scope="module", params=["ppo", "dqn"])
+@pytest.fixture(scope="module", params=["ppo", pytest.param("dqn", marks=pytest.mark.slow)])
 def experiment(request, tmp_path_factory) -> tuple[str, Path]:
     """A config, and the run that one process with two devices makes of it."""
     place = tmp_path_factory.mktemp(request.param)
@@ -125,8 +125,9 @@ def test_two_processes_equal_one_with_two_devices_and_survive_kill_and_term(expe
     killed = time.monotonic()
     [(code, output), _] = finish(first, second)
     assert time.monotonic() - killed < 60
-    assert code == 4, output
-    assert "rljax: lost process 1" in output
+    # Either we are first to say so, or JAX, which aborts.
+    assert code in (4, -signal.SIGABRT), output
+    assert re.search("rljax: lost process 1" if code == 4 else "[Tt]ask:? ?1", output), output
 
     first, second = pair(*again)
     await_rows(run, len(rows(run)) + 1, [first, second])
