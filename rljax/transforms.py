@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec as Spec
 
 from rljax import devices as axes
 from rljax.errors import UsageError, check_divides
+from rljax.replay.memory import check_memory, size_in_bytes
 from rljax.types import Agent, Hparams, Key, Metrics, State
 
 ParamRule = Callable[[str, jax.ShapeDtypeStruct], Spec]
@@ -24,6 +25,7 @@ def vmap(agent: Agent) -> Agent:
 
     `init(keys [P], hparams=None)` starts P members; leaves of `hparams` are [P], or scalars for
     all members alike. States and metrics lead with P. `vmap(vmap(agent))` leads with [P, Q].
+    `init` raises UsageError for more members than fit into memory, before anything is allocated.
 
     >>> import jax, rljax
     >>> agent = rljax.ppo(rljax.make("CartPole-v1"), num_envs=4, rollout_length=8)
@@ -33,7 +35,10 @@ def vmap(agent: Agent) -> Agent:
     """
 
     def init(keys: Key, hparams: Hparams | None = None) -> State:
-        return jax.vmap(agent.init)(keys, _one_each(agent.hparams, hparams, keys.shape[0]))
+        hparams = _one_each(agent.hparams, hparams, keys.shape[0])
+        states = jax.eval_shape(jax.vmap(agent.init), keys, hparams)
+        check_memory("the number of members", keys.shape[0], size_in_bytes(states), "members")
+        return jax.vmap(agent.init)(keys, hparams)
 
     def placement(states: State) -> State:
         assert agent.placement is not None

@@ -11,6 +11,7 @@ from states import jit
 import rljax
 from rljax.envs import probes
 from rljax.errors import UsageError
+from rljax.replay import memory
 
 P, Q, N = 2, 3, 4
 
@@ -59,6 +60,14 @@ def test_hyperparameters_for_another_number_of_members_are_refused(agent, shape)
     hparams = replace(agent.hparams, lr=np.ones(shape))
     with pytest.raises(UsageError, match="lr"):
         jax.eval_shape(rljax.vmap(agent).init, keys(Q), hparams)
+
+
+def test_more_members_than_fit_into_memory_are_refused(agent, monkeypatch):
+    size = memory.size_in_bytes(jax.eval_shape(agent.init, jax.random.key(0)))
+    monkeypatch.setattr(memory, "_free_memory", lambda device: 2 * size)
+    jax.eval_shape(rljax.vmap(agent).init, keys(2))
+    with pytest.raises(UsageError, match="members = 3 does not fit.*members at most 2"):
+        jax.eval_shape(rljax.vmap(agent).init, keys(3))
 
 
 def test_a_population_of_populations_is_one_of_all_their_members(agent):

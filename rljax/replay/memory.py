@@ -16,8 +16,8 @@ def size_in_bytes(tree: Any) -> int:
     return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
-def check_memory(what: str, rows: int, size: int) -> None:
-    """Refuse `rows` rows that take `size` bytes if the default device has less memory free.
+def check_memory(what: str, count: int, size: int, unit: str = "rows") -> None:
+    """Refuse `count` units that take `size` bytes if the default device has less memory free.
 
     Where nobody knows how much is free, anything passes.
     """
@@ -27,9 +27,9 @@ def check_memory(what: str, rows: int, size: int) -> None:
     free = _free_memory(device)
     if free is not None and size > free:
         raise UsageError(
-            f"{what} = {rows} does not fit: {rows} rows x {size / rows:.1f} bytes = "
+            f"{what} = {count} does not fit: {count} {unit} x {size / count:.1f} bytes = "
             f"{size / GIB:.2f} GiB, but {device} has {free / GIB:.2f} GiB free: "
-            f"make {what} at most {free * rows // size}"
+            f"make {what} at most {free * count // size}"
         )
 
 

@@ -62,8 +62,8 @@ def init(
     Args:
         priorities: from N and L to what else there is to remember.
 
-    Raises UsageError, before anything is allocated, if the rows do not fit into memory (of a
-    population, those of one member) or into an int32, or a window not into L.
+    Raises UsageError, before anything is allocated, if the rows do not fit into memory or into an
+    int32, or a window not into L. (The members of a population are counted by `rljax.vmap`.)
     """
     time, envs = example.reward.shape
     length = -(-buffer_size // (time * envs * devices.count())) * time
