@@ -29,7 +29,7 @@ def uniform(
     check_at_most("batch_size", batch_size, "buffer_size", buffer_size)
 
     def sample(state: ReplayState, key: Key) -> Transition:
-        envs, length = state.storage.reward.shape
+        envs, length, _ = state.storage.shape
         windows = state.size[0] - (window - 1)
         # The remainder of 32 random bits is even enough, and a third of the cost of `randint`.
         bits = jax.random.bits(key, (batch_size,))
