@@ -132,12 +132,14 @@ def complete(state: ReplayState, position: jax.Array, window: int) -> jax.Array:
 def read(
     state: ReplayState, env: jax.Array, position: jax.Array, window: int, weight: jax.Array
 ) -> Transition:
-    """The windows [K, B] that begin at `position` [B] of `env` [B], annotated."""
+    """The windows [K, B] that begin at `position` [B], 0 or more, of `env` [B], annotated."""
     envs, length, words = state.storage.shape
-    row = env * length + (position + jnp.arange(window)[:, None]) % length
+    # Arithmetic between two reads keeps the processor from waiting for many at once: there is none
+    # here for indices that are negative or too large.
+    row = env * length + jax.lax.rem(position + jnp.arange(window)[:, None], length)
     rows = state.storage.reshape(envs * length, words)
-    # The default mode would compare every index with the bounds.
-    sample = packing.unpack(state.layout, rows.at[row].get(mode="promise_in_bounds"))
+    rows = rows.at[row].get(mode="promise_in_bounds", wrap_negative_indices=False)
+    sample = packing.unpack(state.layout, rows)
     return sample.annotate(row=row, weight=jnp.broadcast_to(weight, row.shape))
 
 

@@ -33,10 +33,11 @@ def uniform(
         windows = state.size[0] - (window - 1)
         # The remainder of 32 random bits is even enough, and a third of the cost of `randint`.
         bits = jax.random.bits(key, (batch_size,))
-        drawn = (bits % (envs * windows).astype(jnp.uint32)).astype(jnp.int32)
-        oldest = state.cursor[0] - state.size[0]
-        position = (oldest + drawn // envs) % length
-        return ring.read(state, drawn % envs, position, window, jnp.float32(1))
+        drawn = bits % (envs * windows).astype(jnp.uint32)
+        # Unsigned until here: rounding towards 0 is then all there is to a quotient.
+        age, env = (x.astype(jnp.int32) for x in divmod(drawn, jnp.uint32(envs)))
+        oldest = (state.cursor[0] - state.size[0]) % length
+        return ring.read(state, env, oldest + age, window, jnp.float32(1))
 
     return Replay(
         init=partial(ring.init, buffer_size=buffer_size, window=window, extras=extras),
