@@ -63,7 +63,7 @@ def prioritized(
 
     def add(state: ReplayState, rollout: Transition) -> ReplayState:
         state = ring.add(state, rollout)
-        envs, length = state.storage.reward.shape
+        envs, length, _ = state.storage.shape
         # Windows that new rows complete, and those that begin at a new row but wait for more.
         touched = jnp.arange(1 - window - state.rollout_length, 0) + state.cursor[0]
         position = touched % length
@@ -86,7 +86,7 @@ def prioritized(
 
     def prioritize(state: ReplayState, batch: Transition) -> ReplayState:
         forest, largest = state.priorities.forest, state.priorities.largest
-        env, position = divmod(batch.extras["row"][0], state.storage.reward.shape[1])
+        env, position = divmod(batch.extras["row"][0], state.storage.shape[1])
         priority = (jnp.abs(batch.extras["priority"][0]) + epsilon) ** alpha
         priority = jnp.where(ring.complete(state, position, window), priority, 0.0)
         forest = sum_tree.put(forest, env, position, priority)

@@ -10,7 +10,9 @@ from flax import struct
 
 from rljax import devices
 from rljax.errors import UsageError
+from rljax.replay import packing
 from rljax.replay.memory import check_memory, size_in_bytes
+from rljax.replay.packing import Layout
 from rljax.types import Extras, Key, Transition
 
 MOST_ROWS = 2**30  # With the sums over them, what an int32 can number.
@@ -20,11 +22,12 @@ MOST_ROWS = 2**30  # With the sums over them, what an int32 can number.
 class ReplayState:
     """All that is remembered: every leaf leads with N, so that it splits over devices."""
 
-    storage: Transition  # [N, L, ...], L rows of each environment; extras only those asked for
+    storage: jax.Array  # [N, L, W] uint32, L rows of each environment; extras only those asked for
     cursor: jax.Array  # [N] int32, the row that the next rollout begins at
     size: jax.Array  # [N] int32, rows written, at most L
     priorities: Any  # what prioritized replay adds [N, ...], or ()
     rollout_length: int = struct.field(pytree_node=False)  # T, which divides L
+    layout: Layout = struct.field(pytree_node=False)  # from the W words of a row to a Transition
 
 
 class Replay(NamedTuple):
@@ -76,16 +79,16 @@ def init(
             f"or buffer_size at least {window * envs}"
         )
 
+    layout = packing.layout(_kept(example, extras), leading=2)
+
     def empty() -> ReplayState:
         return ReplayState(
-            storage=jax.tree.map(
-                lambda x: jnp.zeros((envs, length, *x.shape[2:]), x.dtype),
-                _kept(example, extras),
-            ),
+            storage=jnp.zeros((envs, length, layout.words), packing.WORD),
             cursor=jnp.zeros(envs, jnp.int32),
             size=jnp.zeros(envs, jnp.int32),
             priorities=priorities(envs, length),
             rollout_length=time,
+            layout=layout,
         )
 
     check_memory("buffer_size", envs * length, size_in_bytes(jax.eval_shape(empty)))
@@ -94,25 +97,27 @@ def init(
 
 def add(state: ReplayState, rollout: Transition) -> ReplayState:
     """Write a rollout [T, N, ...] over the oldest rows; UsageError if it is not like the first."""
-    envs, length = state.storage.reward.shape
+    envs, length, _ = state.storage.shape
     # Environments are written in step: where the first is, they all are.
     cursor, time = state.cursor[0], state.rollout_length
 
-    def write(path, rows: jax.Array, new: jax.Array) -> jax.Array:
-        expected = (time, envs, *rows.shape[2:])
-        if new.shape != expected or new.dtype != rows.dtype:
+    def check(path, row: jax.ShapeDtypeStruct, new: jax.Array) -> None:
+        expected = (time, envs, *row.shape)
+        if new.shape != expected or new.dtype != row.dtype:
             name = jax.tree_util.keystr(path, simple=True, separator=".")
             raise UsageError(
                 f"the rollout's {name} is {new.dtype}{list(new.shape)}, but this replay was "
-                f"made for {rows.dtype}{list(expected)}: add rollouts like the one init was given"
+                f"made for {row.dtype}{list(expected)}: add rollouts like the one init was given"
             )
-        # Rollouts divide a lap, so none is cut where the ring closes.
-        return jax.lax.dynamic_update_slice_in_dim(rows, jnp.swapaxes(new, 0, 1), cursor, axis=1)
 
-    rollout = _kept(rollout, tuple(state.storage.extras))
+    row = state.layout.row
+    rollout = _kept(rollout, tuple(row.extras))
+    jax.tree.map_with_path(check, row, rollout)
+    rows = jnp.swapaxes(packing.pack(state.layout, rollout), 0, 1)
     return replace(
         state,
-        storage=jax.tree.map_with_path(write, state.storage, rollout),
+        # Rollouts divide a lap, so none is cut where the ring closes.
+        storage=jax.lax.dynamic_update_slice_in_dim(state.storage, rows, cursor, axis=1),
         cursor=(state.cursor + time) % length,
         size=jnp.minimum(state.size + time, length),
     )
@@ -121,22 +126,21 @@ def add(state: ReplayState, rollout: Transition) -> ReplayState:
 def complete(state: ReplayState, position: jax.Array, window: int) -> jax.Array:
     """Whether the rows from `position` on that make a window have all been written, in order."""
     oldest = state.cursor[0] - state.size[0]
-    age = (position - oldest) % state.storage.reward.shape[1]
+    age = (position - oldest) % state.storage.shape[1]
     return age <= state.size[0] - window
 
 
 def read(
     state: ReplayState, env: jax.Array, position: jax.Array, window: int, weight: jax.Array
 ) -> Transition:
-    """The windows [K, B] that begin at `position` [B] of `env` [B], annotated."""
-    envs, length = state.storage.reward.shape
-    row = env * length + (position + jnp.arange(window)[:, None]) % length
-
-    def gather(rows: jax.Array) -> jax.Array:
-        # The default mode would compare every index with the bounds.
-        return rows.reshape(envs * length, *rows.shape[2:]).at[row].get(mode="promise_in_bounds")
-
-    sample = jax.tree.map(gather, state.storage)
+    """The windows [K, B] that begin at `position` [B], 0 or more, of `env` [B], annotated."""
+    envs, length, words = state.storage.shape
+    # Arithmetic between two reads keeps the processor from waiting for many at once: there is none
+    # here for indices that are negative or too large.
+    row = env * length + jax.lax.rem(position + jnp.arange(window)[:, None], length)
+    rows = state.storage.reshape(envs * length, words)
+    rows = rows.at[row].get(mode="promise_in_bounds", wrap_negative_indices=False)
+    sample = packing.unpack(state.layout, rows)
     return sample.annotate(row=row, weight=jnp.broadcast_to(weight, row.shape))
 
 

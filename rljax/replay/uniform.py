@@ -30,15 +30,16 @@ def uniform(
     check_at_most("batch_size", batch_size, "buffer_size", buffer_size)
 
     def sample(state: ReplayState, key: Key) -> Transition:
-        envs, length = state.storage.reward.shape
+        envs, length, _ = state.storage.shape
         windows = state.size[0] - (window - 1)
         count = devices.share("batch_size", batch_size)
         # The remainder of 32 random bits is even enough, and a third of the cost of `randint`.
         bits = jax.random.bits(key, (count,))
-        drawn = (bits % (envs * windows).astype(jnp.uint32)).astype(jnp.int32)
-        oldest = state.cursor[0] - state.size[0]
-        position = (oldest + drawn // envs) % length
-        return ring.read(state, drawn % envs, position, window, jnp.float32(1))
+        drawn = bits % (envs * windows).astype(jnp.uint32)
+        # Unsigned until here: rounding towards 0 is then all there is to a quotient.
+        age, env = (x.astype(jnp.int32) for x in divmod(drawn, jnp.uint32(envs)))
+        oldest = (state.cursor[0] - state.size[0]) % length
+        return ring.read(state, env, oldest + age, window, jnp.float32(1))
 
     return Replay(
         init=partial(ring.init, buffer_size=buffer_size, window=window, extras=extras),

@@ -215,7 +215,7 @@ def test_a_memory_too_large_for_an_index_is_refused_before_it_is_allocated(caplo
     assert allocated() - before < 10**4
 
 
-@pytest.mark.parametrize(("name", "size"), [("dqn", 22), ("rainbow", 26)])
+@pytest.mark.parametrize(("name", "size"), [("dqn", 28), ("rainbow", 32)])
 def test_a_memory_larger_than_what_is_free_is_refused_before_it_is_allocated(
     caplog, monkeypatch, name, size
 ):
@@ -223,9 +223,10 @@ def test_a_memory_larger_than_what_is_free_is_refused_before_it_is_allocated(
     before = allocated()
     message = refusal(caplog, name, probes.Ring(), tiny=KEY_AND_ATOMS, buffer_size=10**7)
     assert named(message, f"= {10**7} does not fit", f"{10**7} rows x", "0.12 GiB free", "at most")
-    # Two observations, an action, a reward and two flags; priorities are a number and their sums.
+    # Two observations, an action, a reward and two flags, a word or more each; priorities are a
+    # number and their sums.
     per_row = float(message.split(" bytes")[0].rsplit(" ", 1)[1])
-    assert 18 <= per_row <= size
+    assert 24 <= per_row <= size
     # What it proposes instead is as large as there is room for.
     rows = int(message.rsplit(" ", 1)[1])
     assert 0.99 < rows * per_row / 2**27 < 1.01

@@ -14,7 +14,7 @@ KEY = jax.random.key(0)
 
 def priorities_of(state):
     """The priority of each row, [N, L]."""
-    envs, length = state.storage.reward.shape
+    envs, length, _ = state.storage.shape
     numbers = np.asarray(state.priorities.forest).reshape(envs, -1)
     return numbers[:, sum_tree._first_leaf(sum_tree._depth(state.priorities.forest)) :][:, :length]
 
@@ -38,7 +38,7 @@ def test_priorities_follow_a_model_row_by_row(make_batch, buffer_size, time, env
     memory = replay.prioritized(buffer_size, 4, window, alpha=alpha, beta=0.4, epsilon=epsilon)
     rollout = make_batch(time, envs)
     state = memory.init(rollout)
-    length = state.storage.reward.shape[1]
+    length = state.storage.shape[1]
     add, prioritize = jax.jit(memory.add), jax.jit(memory.prioritize)
     rng = np.random.default_rng(0)
     model, largest = {}, 1.0  # by environment and first step
