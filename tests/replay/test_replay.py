@@ -1,6 +1,5 @@
 """What both replays promise, against rings made of Python's deques."""
 
-import time as clock
 from collections import deque
 from functools import partial
 
@@ -220,34 +219,24 @@ def test_uniform_samples_are_uniform_and_independent(rollouts):
 
 @both
 @pytest.mark.parametrize("window", [1, 3])
-def test_a_loop_copies_no_buffer_and_a_larger_one_is_hardly_slower(make, window):
+def test_a_loop_copies_no_buffer(make, window):
     batch = jax.tree.map(jnp.ones_like, stream(0, 2, 4)).replace(extras=Extras())
-    seconds = {}
-    for buffer_size in (10_000, 1_000_000):
-        memory = make(buffer_size, 32, window)
+    memory = make(1_000_000, 32, window)
 
-        def step(state, key, memory=memory):
-            state = memory.add(state, batch)
-            sample = memory.sample(state, key)
-            state = memory.prioritize(state, annotated(sample))
-            return state, jnp.mean(sample.extras["weight"] * sample.reward)
+    def step(state, key):
+        state = memory.add(state, batch)
+        sample = memory.sample(state, key)
+        state = memory.prioritize(state, annotated(sample))
+        return state, jnp.mean(sample.extras["weight"] * sample.reward)
 
-        def loop(state, key, step=step):
-            return jax.lax.scan(step, state, jax.random.split(key, 100))
+    def loop(state, key):
+        return jax.lax.scan(step, state, jax.random.split(key, 100))
 
-        state = memory.init(batch)
-        compiled = jax.jit(loop, donate_argnums=0).lower(state, KEY).compile()
-        size = replay.size_in_bytes(state)
-        usage = compiled.memory_analysis()
-        assert usage.temp_size_in_bytes < 25_000 < size / 10
-        assert usage.alias_size_in_bytes >= size
-        taken = []
-        for _ in range(5):
-            began = clock.perf_counter()
-            state, _ = jax.block_until_ready(compiled(state, KEY))
-            taken.append(clock.perf_counter() - began)
-        seconds[buffer_size] = min(taken)
-    assert seconds[1_000_000] < 10 * seconds[10_000]
+    state = jax.eval_shape(memory.init, batch)
+    usage = jax.jit(loop, donate_argnums=0).lower(state, KEY).compile().memory_analysis()
+    size = replay.size_in_bytes(state)
+    assert usage.temp_size_in_bytes < 25_000 < size / 100
+    assert usage.alias_size_in_bytes >= size
 
 
 @both
