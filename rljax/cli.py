@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 import click
 
 from rljax import __version__
-from rljax.errors import NonFiniteError, RunError, UsageError, nearest
+from rljax.errors import NonFiniteError, ReplicasDiffer, RunError, UsageError, nearest
 
 EXIT_FAILURE, EXIT_USAGE, EXIT_NON_FINITE, EXIT_PEER_LOST = 1, 2, 3, 4
 ANY_FLAGS = {"ignore_unknown_options": True, "allow_extra_args": True}
@@ -73,8 +74,9 @@ def train(
     if several:
         processes.join(coordinator, num_processes, process_id, join_timeout)
     with _watched() as hooks:
-        if resume_ and directory.is_run(run_dir or ""):
-            processes.wait("for every process to have seen that there is a run")
+        resumes = resume_ is not None and directory.is_run(run_dir or "")
+        processes.check_same("--run-dir, or has no such run,", repr((run_dir, resumes)).encode())
+        if resumes:
             outcome = experiment.resume(run_dir or "", None, hooks, _say, resolved)
         else:
             outcome = experiment.start(resolved, run_dir, sys.argv, hooks, resume_ is not None)
@@ -224,10 +226,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         traceback.print_exc()
         code = EXIT_FAILURE
-    if code in (EXIT_FAILURE, EXIT_PEER_LOST) and _is_one_of_several():
+    if code and _is_one_of_several():
         # At its usual end, a process waits for the others, which wait for what it did not do.
         sys.stdout.flush()
         sys.stderr.flush()
+        if sys.modules["jax"].process_index() == 0:
+            time.sleep(2)  # It coordinates: without it, JAX cuts short what the others still say.
         os._exit(code)
     return code
 
@@ -251,7 +255,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         return _fail(str(error), EXIT_USAGE)
     except RunError as error:
         return _fail(str(error), EXIT_FAILURE)
-    except NonFiniteError as error:
+    except (NonFiniteError, ReplicasDiffer) as error:
         return _fail(f"stopped: {error}; the last finite checkpoint is kept", EXIT_NON_FINITE)
     except (click.Abort, KeyboardInterrupt):
         return 128 + signal.SIGINT
@@ -260,8 +264,11 @@ def _run(arguments: Sequence[str] | None) -> int:
             raise
         from rljax.runs import processes
 
+        lost = processes.lost()
+        if lost is None:
+            raise
         reason = str(error).split("\n")[0]
-        return _fail(f"lost {processes.lost()}: {reason}; start all again", EXIT_PEER_LOST)
+        return _fail(f"lost {lost}: {reason}; start all again", EXIT_PEER_LOST)
 
 
 def _fail(sentence: str, code: int) -> int:

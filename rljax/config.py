@@ -5,9 +5,7 @@ compiling closes over, `[hparams]` the numbers that are traced; both depend on t
 `[evaluation]`, `[checkpoint]` and `[logging]`. Defaults give way to the file, the file to flags.
 """
 
-import hashlib
 import inspect
-import json
 import tomllib
 import types
 import typing
@@ -117,10 +115,6 @@ class Config:
             item.comment(self.sources[key])
             (document[section] if section else document)[name] = item  # type: ignore[index]
         return tomlkit.dumps(document)
-
-    def digest(self) -> bytes:
-        """What tells this config from any other."""
-        return hashlib.sha256(json.dumps(self.values()).encode()).digest()
 
     def agent(self) -> Any:
         """The agent it describes: one, whatever `num_seeds` is. Imports JAX."""

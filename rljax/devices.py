@@ -1,4 +1,4 @@
-"""The one place that knows that there may be several devices.
+"""The one place that combines what several devices have found.
 
 Inside an agent that `rljax.pmap` has spread, every device runs the same program on its share of
 the environments, and these functions combine what the devices found. Anywhere else there is one
@@ -62,21 +62,23 @@ def share(what: str, size: int) -> int:
 
 def differ(tree: Any) -> jax.Array:
     """Whether a tree is not the same, to the bit, on every device; bool []."""
-    here = sum(
-        (index + 1) * _checksum(x) for index, x in enumerate(jax.tree.leaves(tree))
-    ) + jnp.uint32(0)
+    here = jnp.uint32(0)
+    for leaf in jax.tree.leaves(tree):
+        here = here * 31 + _checksum(leaf)
     # The largest of a number and of its complement: one all-reduce for both extremes.
     most, least_complement = jax.lax.pmax(jnp.stack([here, ~here]), ENVIRONMENTS)
     return most != ~least_complement
 
 
 def _checksum(x: jax.Array) -> jax.Array:
-    """The sum of an array's bits, as words; uint32 []."""
+    """A number that any change of an array's bits, or of their order, is likely to change."""
     if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
         x = jax.random.key_data(x)
-    if not jnp.issubdtype(x.dtype, jnp.bool_):
-        x = jax.lax.bitcast_convert_type(x, f"uint{8 * x.dtype.itemsize}")
-    return jnp.sum(x.astype(jnp.uint32))
+    if x.dtype != bool:
+        x = jax.lax.bitcast_convert_type(x, f"uint{8 * min(x.dtype.itemsize, 4)}")
+    words = x.ravel().astype(jnp.uint32)
+    # Odd, because an even factor would drop the highest bit: the sign of a float.
+    return jnp.sum(words * (2 * jnp.arange(words.size, dtype=jnp.uint32) + 1))
 
 
 def local(tree: Any) -> Any:

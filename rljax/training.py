@@ -33,7 +33,7 @@ def train(
     """Train an agent, or a population, for `agent.num_iterations` iterations.
 
     Args:
-        agent: the agent, or `rljax.vmap` of one.
+        agent: the agent, or what `rljax.vmap` and `rljax.pmap` make of one.
         start: a key (keys [P] for a population) to begin with, or a state to go on from.
         hooks: called in order after every chunk as `hook(state, row)`; what one returns is added
             to the row, so that those behind it see it too.
@@ -68,7 +68,10 @@ def begin(agent: Agent, start: Key | State) -> State:
     if not isinstance(start, State):
         return jax.jit(agent.init)(start)
     copy = jax.tree.map(jnp.copy, start)
-    return copy if agent.placement is None else jax.device_put(copy, agent.placement(copy))
+    if agent.placement is not None:
+        return jax.device_put(copy, agent.placement(copy))
+    is_spread = any(len(x.sharding.device_set) > 1 for x in jax.tree.leaves(copy))
+    return jax.device_put(copy, jax.devices()[0]) if is_spread else copy
 
 
 def default_chunk(agent: Agent) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, Sharding
+from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
 from rljax import devices as axes
@@ -37,7 +37,8 @@ def vmap(agent: Agent) -> Agent:
     def init(keys: Key, hparams: Hparams | None = None) -> State:
         hparams = _one_each(agent.hparams, hparams, keys.shape[0])
         states = jax.eval_shape(jax.vmap(agent.init), keys, hparams)
-        check_memory("the number of members", keys.shape[0], size_in_bytes(states), "members")
+        here = _share_of_one_device(states, placement(states)) if agent.placement else states
+        check_memory("the number of members", keys.shape[0], size_in_bytes(here), "members")
         return jax.vmap(agent.init)(keys, hparams)
 
     def placement(states: State) -> State:
@@ -84,6 +85,8 @@ def pmap(
     >>> len(state.worker.obs.sharding.device_set)
     1
     """
+    if agent.placement is not None:
+        raise UsageError("this agent is spread over devices already: apply pmap once")
     grid = _grid(devices)
     if (grid.ndim == 2) != (param_rule is not None):
         raise UsageError(
@@ -142,15 +145,15 @@ def _spread_environments(agent: Agent, grid: np.ndarray, rule: ParamRule | None)
         return state, metrics
 
     def placement(state: State) -> State:
-        placed = jax.tree.map(
+        shardings = jax.tree.map(
             lambda spec, part: jax.tree.map(lambda x: NamedSharding(mesh, spec), part),
             specs,
             state,
         )
         if rule is None:
-            return placed
+            return shardings
         return replace(
-            placed,
+            shardings,
             learner=jax.tree.map_with_path(
                 lambda path, x: NamedSharding(
                     mesh, rule(jax.tree_util.keystr(path, simple=True, separator="/"), x)
@@ -159,20 +162,22 @@ def _spread_environments(agent: Agent, grid: np.ndarray, rule: ParamRule | None)
             ),
         )
 
-    def placed(state: State) -> State:
-        """What the compiler would otherwise choose freely: where a split learner lies."""
+    def constrained(state: State) -> State:
+        """With a split learner where it belongs: the compiler would choose freely."""
         if rule is None:
             return state
         learner = jax.lax.with_sharding_constraint(state.learner, placement(state).learner)
         return replace(state, learner=learner)
 
+    init_everywhere = per_device(agent.init, (same, same), specs)
+    step_everywhere = per_device(step_here, (specs,), (specs, same))
+
     def init(key: Key, hparams: Hparams | None = None) -> State:
-        hparams = agent.hparams if hparams is None else hparams
-        return placed(per_device(agent.init, (same, same), specs)(key, hparams))
+        return constrained(init_everywhere(key, agent.hparams if hparams is None else hparams))
 
     def step(state: State) -> tuple[State, Metrics]:
-        state, metrics = per_device(step_here, (specs,), (specs, same))(state)
-        return placed(state), metrics
+        state, metrics = step_everywhere(state)
+        return constrained(state), metrics
 
     spread = agent._replace(init=init, step=step, placement=placement)
     # Counts that do not divide are found now, and not from inside a compiled run.
@@ -190,10 +195,16 @@ def _one_each(default: Hparams, hparams: Hparams | None, members: int) -> Hparam
     return jax.tree.map(spread, default if hparams is None else hparams)
 
 
-def _behind_members(sharding: Sharding) -> Sharding:
-    if not isinstance(sharding, NamedSharding):
-        return sharding
+def _behind_members(sharding: NamedSharding) -> NamedSharding:
     return NamedSharding(sharding.mesh, Spec(None, *sharding.spec))
+
+
+def _share_of_one_device(states: State, placement: State) -> State:
+    return jax.tree.map(
+        lambda x, sharding: jax.ShapeDtypeStruct(sharding.shard_shape(x.shape), x.dtype),
+        states,
+        placement,
+    )
 
 
 def _grid(devices: Any) -> np.ndarray:
@@ -208,13 +219,13 @@ def _grid(devices: Any) -> np.ndarray:
                 if there[0].platform == "cpu" and devices > 0
                 else ""
             )
-            raise UsageError(
-                f"{devices} devices are asked for, but there are 1 to {len(there)}{hint}"
-            )
+            raise UsageError(f"{devices} devices are asked for, but there are {len(there)}{hint}")
         return np.array(there[:devices])
     grid = np.array(devices)
     if grid.ndim not in (1, 2) or not grid.size:
         raise UsageError(f"devices must be [D] or [D, M], not of shape {list(grid.shape)}")
+    if not all(isinstance(x, jax.Device) for x in grid.flat) or len({*grid.flat}) < grid.size:
+        raise UsageError("devices must be different ones out of jax.devices()")
     return grid
 
 

@@ -121,8 +121,7 @@ def test_training_evaluates_and_goes_on_wherever_a_state_comes_from():
     whole, _ = rljax.train(rljax.pmap(agent, 4), KEY)
     assert whole.iteration == agent.num_iterations
     half = rljax.pmap(agent, 4).init(KEY)
-    for count in (2, 1):
-        spread = rljax.pmap(agent, count)
+    for count, spread in ((2, rljax.pmap(agent, 2)), (1, rljax.pmap(agent, 1)), (1, agent)):
         moved, history = rljax.train(spread, half)
         assert len(moved.worker.obs.sharding.device_set) == count
         assert np.isfinite(history["losses/grad_norm"]).all()
@@ -178,6 +177,26 @@ def test_what_an_update_forgets_to_combine_is_found_and_what_it_combines_is_not(
         rljax.train(rljax.pmap(ppo(first=counting(lambda x: x)), 2), KEY)
 
 
+@pytest.mark.parametrize(
+    "first, second",
+    [
+        ([1.0, 0.0, 0.0], [0.0, 0.0, 1.0]),
+        ([1.0, 2.0, 3.0], [2.0, 1.0, 3.0]),
+        ([1.0, 2.0, 3.0], [-1.0, 2.0, 3.0]),
+    ],
+)
+def test_the_order_and_the_signs_of_numbers_are_part_of_the_comparison(first, second):
+    def differ(x):
+        same = jnp.arange(3)
+        return devices.differ((same, x[0], same > 1, jax.random.key(0)))
+
+    mesh = jax.make_mesh((2,), (devices.ENVIRONMENTS,), axis_types=(AxisType.Auto,))
+    split, same = PartitionSpec(devices.ENVIRONMENTS), PartitionSpec()
+    differ = jax.shard_map(differ, mesh=mesh, in_specs=split, out_specs=same, check_vma=False)
+    assert jit(differ)(np.array([first, second], np.float32))
+    assert not jit(differ)(np.array([first, first], np.float32))
+
+
 def test_another_axis_than_ours_is_refused():
     state = jit(ppo().init)(KEY)
     with pytest.raises(UsageError, match="'batch'.*rljax.pmap"):
@@ -192,12 +211,18 @@ GRID = np.array(jax.devices()[:4]).reshape(2, 2)
 @pytest.mark.parametrize(
     "spread, words",
     [
-        (lambda: rljax.pmap(ppo(), 9), "9 devices .* 1 to 8; set JAX_NUM_CPU_DEVICES=9"),
-        (lambda: rljax.pmap(ppo(), 0), "0 devices .* 1 to 8"),
+        (lambda: rljax.pmap(ppo(), 9), "9 devices .* there are 8; set JAX_NUM_CPU_DEVICES=9"),
+        (lambda: rljax.pmap(ppo(), 0), "0 devices .* there are 8"),
         (lambda: rljax.pmap(ppo(), []), r"shape \[0\]"),
         (lambda: rljax.pmap(ppo(), 3), "num_envs = 8 .* devices = 3: make num_envs 6 or 9"),
         (lambda: rljax.pmap(dqn(batch_size=12), 8), "batch_size = 12 .* devices = 8"),
-        (lambda: rljax.pmap(ppo(num_minibatches=64), 2), "num_minibatches = 64"),
+        (
+            lambda: rljax.pmap(ppo(num_minibatches=64), 2),
+            "= 64 .* num_minibatches x 2 devices = 128",
+        ),
+        (lambda: rljax.pmap(ppo(), [0, 1]), "different ones out of jax.devices"),
+        (lambda: rljax.pmap(ppo(), [jax.devices()[0]] * 2), "different ones"),
+        (lambda: rljax.pmap(rljax.vmap(rljax.pmap(ppo(), 2)), 2), "spread over devices already"),
         (lambda: rljax.pmap(ppo(), GRID), "param_rule"),
         (lambda: rljax.pmap(ppo(), 2, columns_split), "param_rule"),
         (lambda: rljax.pmap(rljax.vmap(ppo()), GRID, columns_split), "by its members"),

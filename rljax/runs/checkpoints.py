@@ -79,10 +79,15 @@ class Checkpoints:
         """
         damage: list[str] = []
         for iteration in reversed(self.iterations()):
+            state, found = None, ""
             try:
-                return self.restore(like, iteration), damage
+                state = self.restore(like, iteration)
             except RunError as error:
-                damage.append(str(error))
+                found = str(error)
+            # Each process reads a part of its own, and all have to go on from the same state.
+            if not devices.most_of_processes(int(state is None)):
+                return state, damage
+            damage.append(found or f"checkpoint {iteration} is damaged for another process")
         if damage:
             raise RunError("; ".join(damage))
         return None, damage

@@ -1,5 +1,6 @@
 """Experiments on disk: start one, go on with one, take one up again in Python."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ def start(
     Raises UsageError before anything is written if the config does not fit together, RunError if
     the directory exists, NonFiniteError if training met a NaN; what was saved by then is kept.
     """
-    processes.check_same("config", config.digest())
+    processes.check_same("config", json.dumps(config.values()).encode())
     agent = build(config)
     path = path or directory.default_path(config)
     if processes.is_first():
@@ -78,7 +79,7 @@ def resume(
     before = run.load_config()
     config = _with_flags(config or before, flags or {})
     _check_change(before, config, report)
-    processes.check_same("config", config.digest())
+    processes.check_same("config", json.dumps(config.values()).encode())
     agent = build(config)
     checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep)
     state, damage = checkpoints.restore_latest(template(config, agent))

@@ -1,5 +1,6 @@
 """Several processes as one run: how they meet, agree, and notice that one of them is lost."""
 
+import hashlib
 import re
 import socket
 import time
@@ -39,7 +40,9 @@ def join(
             raise UsageError(
                 f"--process-id must be from 0 to {num_processes - 1}, not {process_id}"
             )
-        if process_id > 0:
+        if process_id == 0:
+            _check_free(coordinator)
+        else:
             _await(coordinator, timeout)
     # It would keep SIGTERM to itself.
     jax.config.update("jax_enable_preemption_service", False)
@@ -55,6 +58,17 @@ def join(
         raise UsageError(
             f"--distributed found no Slurm, Kubernetes or Cloud TPU around this process ({error}): "
             "give --coordinator, --num-processes and --process-id"
+        ) from None
+
+
+def _check_free(coordinator: str) -> None:
+    """Refuse a port that something else listens on: JAX itself would crash."""
+    try:
+        socket.create_server(("", int(coordinator.rpartition(":")[2]))).close()
+    except OSError as error:
+        raise UsageError(
+            f"--coordinator {coordinator}: process 0 cannot listen there ({error.strerror}): "
+            "choose another port"
         ) from None
 
 
@@ -88,12 +102,13 @@ def wait(what: str) -> None:
         multihost_utils.sync_global_devices(what)
 
 
-def check_same(what: str, digest: bytes) -> None:
-    """Raise UsageError, in every process, if the digests that they bring differ."""
+def check_same(what: str, content: bytes) -> None:
+    """Raise UsageError, in every process, if what they bring differs."""
     if jax.process_count() == 1:
         return
     from jax.experimental import multihost_utils
 
+    digest = hashlib.sha256(content).digest()
     digests = multihost_utils.process_allgather(np.frombuffer(digest, np.uint8))
     for process, other in enumerate(digests):
         if not np.array_equal(other, digests[0]):
@@ -104,15 +119,14 @@ def check_same(what: str, digest: bytes) -> None:
             )
 
 
-def lost() -> str:
-    """Which process is not there any more, after something between them has failed."""
+def lost() -> str | None:
+    """Which process is not there any more, after something has failed; None if all still are."""
     from jax._src.distributed import global_state  # JAX tells it nowhere else.
 
     assert global_state.client is not None
     try:
         global_state.client.wait_at_barrier("lost", 1000 * (HEARTBEAT_SECONDS + 15))
     except Exception as error:  # It names who did not come.
-        found = re.search(r"[Tt]ask:? (\d+)|task:(\d+)", str(error))
-        if found:
-            return f"process {found.group(1) or found.group(2)}"
-    return "a process"
+        found = re.search(r"[Tt]ask:? ?(\d+)", str(error))
+        return f"process {found.group(1)}" if found else "a process"
+    return None

@@ -39,7 +39,9 @@ def epochs(
         length, envs = batch.reward.shape
         check_divides("rollout_length", length, "sequence_length", sequence_length)
         size = length // sequence_length * envs
-        check_divides("the batch of sequences", size, "num_minibatches", num_minibatches)
+        shares = devices.count()
+        by = "num_minibatches" if shares == 1 else f"num_minibatches x {shares} devices"
+        check_divides("the batch of sequences", size * shares, by, num_minibatches * shares)
         sequences = jax.tree.map(lambda x: _sequences(x, sequence_length), batch)
         key_order, key_update = jax.random.split(key)
         order = jax.vmap(lambda k: permutation(k, size))(jax.random.split(key_order, num_epochs))
@@ -68,7 +70,8 @@ def epochs(
             )
             made = ~stopped
             metrics["losses/updates_made"] = made.astype(jnp.float32)
-            return (params, state, stopped | stop(metrics)), metrics
+            # Devices that disagreed would wait for each other's gradients for ever.
+            return (params, state, stopped | stop(devices.mean(metrics))), metrics
 
         (params, state, _), metrics = jax.lax.scan(
             one, (params, state, jnp.bool_(False)), (order, scales, keys)

@@ -51,7 +51,7 @@ def double_table_target() -> Update:
     """
 
     def apply(params: Params, batch: Batch, key: Key):
-        table = jax.random.bernoulli(key, shape=batch.reward.shape).astype(jnp.int32)
+        table = jax.random.bernoulli(devices.own(key), shape=batch.reward.shape).astype(jnp.int32)
         action = jnp.argmax(params[table, batch.next_obs], axis=-1)
         judged = params[1 - table, batch.next_obs, action]
         target = batch.reward + batch.extras["discount"] * judged

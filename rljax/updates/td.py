@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from rljax import ops
+from rljax import devices, ops
 from rljax.networks.values import QNetwork
 from rljax.types import Batch, Key, Metrics, Params, Update, UpdateState
 from rljax.updates.chain import stateless
@@ -88,7 +88,7 @@ def taken(explore: Callable[[jax.Array], jax.Array]) -> NextPolicy:
         length, envs = batch.action.shape
         known = (after < length) & ~batch.done
         action = batch.action[jnp.minimum(after, length - 1), jnp.arange(envs)]
-        drawn = ops.sample(explore(q_now), key)
+        drawn = ops.sample(explore(q_now), devices.own(key))
         return _certain(jnp.where(known, action, drawn), q_slow)
 
     return next_policy
