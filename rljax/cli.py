@@ -230,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # At its usual end, a process waits for the others, which wait for what it did not do.
         sys.stdout.flush()
         sys.stderr.flush()
-        if sys.modules["jax"].process_index() == 0:
+        if code != EXIT_PEER_LOST and sys.modules["jax"].process_index() == 0:
             time.sleep(2)  # It coordinates: without it, JAX cuts short what the others still say.
         os._exit(code)
     return code
