@@ -1,5 +1,8 @@
 """What every agent keeps when it is spread over devices; the rows are those of the contracts."""
 
+import re
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +20,13 @@ from rljax.types import Update
 N = 8
 DRAWS_FOR_EACH_STEP = {"ppo tanh_normal", "dqn iqn dueling", "sarsa", "double_q_learning"}
 """Rows whose updates draw a number for each step: other numbers where a device has fewer steps."""
+
+
+def test_no_agent_s_file_knows_of_devices():
+    files = {path.name: path for path in Path(rljax.agents.__file__).parent.glob("*.py")}
+    assert "devices." in files.pop("assembly.py").read_text()  # where they are all put together
+    for name, path in files.items():
+        assert not re.search("device|pmean|psum|axis_name|mesh", path.read_text()), name
 
 
 def make(name: str, **options):
