@@ -151,15 +151,6 @@ def dqn(envs: int, total: int) -> Work:
     return Work(f"dqn {envs}", sides, {"envs": envs, "total": total})
 
 
-SPREAD = "agent = rljax.pmap(agent, devices=1)\n"
-
-
-def spread(work: Work) -> Work:
-    """Our side of that work, plain and through `rljax.pmap` over one device."""
-    ours = work.sides["rljax"]
-    return Work(f"pmap {work.name}", {"rljax": ours, "pmap": ours + SPREAD}, work.numbers)
-
-
 WORK = (
     ppo(4, 128, 4, 500_000),
     ppo(64, 128, 4, 1_000_000),
@@ -167,8 +158,6 @@ WORK = (
     dqn(10, 500_000),
     dqn(128, 2_000_000),
     Work("dqn as rejax", {"rljax": DQN_AS_REJAX, "rejax": REJAX_DQN}, {"total": 100_000}),
-    spread(ppo(64, 128, 4, 1_000_000)),
-    spread(dqn(10, 500_000)),
 )
 
 
@@ -193,7 +182,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="one JSON object a row")
     arguments = parser.parse_args()
-    python = {"rljax": [sys.executable], "pmap": [sys.executable]}
+    python = {"rljax": [sys.executable]}
     if arguments.peer_python:
         python["rejax"] = [arguments.peer_python]
         if arguments.purejaxrl:
