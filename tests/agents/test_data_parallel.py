@@ -21,6 +21,17 @@ N = 8
 DRAWS_FOR_EACH_STEP = {"ppo tanh_normal", "dqn iqn dueling", "sarsa", "double_q_learning"}
 """Rows whose updates draw a number for each step: other numbers where a device has fewer steps."""
 
+QUICK = ("ppo", "ppo gru", "a2c n_step gru", "reinforce without baseline", "dqn", "rainbow", "pqn")
+"""Rows that always run; with them, those of tables and of normalised observations."""
+
+
+def rows(names) -> list:
+    def is_quick(name: str) -> bool:
+        return name in QUICK or "normalize" in name or name in ("q_learning", "sarsa", "q_lambda")
+
+    slow = pytest.mark.slow
+    return [name if is_quick(name) else pytest.param(name, marks=slow) for name in names]
+
 
 def test_no_agent_s_file_knows_of_devices():
     files = {path.name: path for path in Path(rljax.agents.__file__).parent.glob("*.py")}
@@ -90,7 +101,7 @@ def assert_close(found, expected):
         np.testing.assert_allclose(found[path], x, rtol=1e-5, atol=1e-6, err_msg=path)
 
 
-@pytest.mark.parametrize("name", [name for name in AGENTS if name not in DRAWS_FOR_EACH_STEP])
+@pytest.mark.parametrize("name", rows([n for n in AGENTS if n not in DRAWS_FOR_EACH_STEP]))
 def test_several_devices_learn_from_a_batch_what_one_does(name, monkeypatch):
     batch, learn = experience(name), by_gradient_descent(name, monkeypatch)
     alone = jit(learn)(batch)
@@ -110,7 +121,7 @@ def test_any_number_of_devices_gives_the_same_and_without_combining_it_does_not(
         assert_close(on_devices(learn, 2)(batch), alone)
 
 
-@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("name", rows(AGENTS))
 def test_devices_have_experience_of_their_own_and_learn_the_same_to_the_bit(name):
     spread = rljax.pmap(make(name), devices=2)
     state, step = jit(spread.init)(jax.random.key(0)), jit(spread.step)
