@@ -296,7 +296,7 @@ def test_training_that_meets_a_nan_keeps_the_last_finite_checkpoint(tmp_path, ti
     agent = poison(experiment.build(tiny), None)
     run = directory.create(tmp_path / "run", tiny, [])
     with pytest.raises(NonFiniteError, match="params/value/bias"):
-        experiment._train(tiny, agent, run, experiment.keys(tiny), [])
+        experiment._train(tiny, agent, run, experiment.keys(tiny), lambda agent, run: ())
     assert [int(p.name) for p in run.checkpoints.iterdir()] == [3]
     assert [row["iteration"] for row in rows(run)] == [1, 2, 3, 4]
     assert np.isfinite(np.asarray(jax.tree.leaves(rljax.load(run.path)[1].learner.params)[0])).all()
