@@ -11,7 +11,8 @@ import pytest
 from digests import digest
 from PIL import Image
 
-from rljax.cli import main, parse
+from rljax.cli import main
+from rljax.cli.words import parse
 from rljax.runs import directory, experiment, metrics
 
 CONFIG = """

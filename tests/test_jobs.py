@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from rljax import config
-from rljax.cli import parse, train
+from rljax.cli.training import train
+from rljax.cli.words import parse
 
 ROOT = Path(__file__).parent.parent
 JOBS = sorted((ROOT / "scripts/jobs").iterdir())

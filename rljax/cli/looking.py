@@ -1,0 +1,101 @@
+"""`rljax eval`, `play` and `plot`: what became of a run."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from rljax.cli.words import statistics
+from rljax.errors import UsageError
+
+
+@click.command("eval")
+@click.argument("run")
+@click.option("--episodes", default=64, show_default=True, help="Full episodes per seed.")
+@click.option("--seed", default=0, show_default=True, help="Of the episodes.")
+@click.option("--stochastic", is_flag=True, help="Sample actions instead of the likeliest.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def evaluate(run: str, episodes: int, seed: int, stochastic: bool, as_json: bool) -> None:
+    """Play full episodes with the latest checkpoint of RUN."""
+    if episodes < 1:
+        raise UsageError(f"--episodes must be at least 1, not {episodes}")
+    from rljax.runs.directory import find
+
+    find(run)
+    import jax
+
+    import rljax
+
+    agent, state = rljax.load(run)
+    result = rljax.evaluate(agent, state, jax.random.key(seed), episodes, not stochastic)
+    summary = result.summary()
+    if as_json:
+        click.echo(json.dumps(summary))
+        return
+    for index, member in enumerate(summary.get("seeds", [])):
+        click.echo(f"seed {index}: " + statistics(member))
+    click.echo(f"{statistics(summary)} over {summary['episodes']} episodes")
+
+
+@click.command()
+@click.argument("run")
+@click.option("--out", required=True, help="The .gif or .png file to write.")
+@click.option("--member", default=0, show_default=True, help="Which of the run's seeds.")
+@click.option("--seed", default=0, show_default=True, help="Of the episode.")
+@click.option(
+    "--max-steps",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="Where a long episode is cut.",
+)
+def play(run: str, out: str, member: int, seed: int, max_steps: int) -> None:
+    """Draw RUN's latest checkpoint: an episode as a .gif, a table of values as a .png."""
+    kind = Path(out).suffix.lower()
+    if kind == ".png":
+        _draw_table(run, out, member)
+    elif kind == ".gif":
+        _draw_episode(run, out, member, seed, max_steps)
+    else:
+        raise UsageError(f"--out must be a .gif (an episode) or a .png (a table), not {out!r}")
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option("--out", required=True, help="The .png file to write.")
+def plot(runs: Sequence[str], out: str) -> None:
+    """Draw the learning curves of one or more runs; those that differ by seed alone are one."""
+    from rljax.runs.plots import draw_paths
+
+    draw_paths(runs, out)
+    click.echo(out)
+
+
+def _draw_table(run: str, out: str, member: int) -> None:
+    from rljax.runs import plots, tables
+
+    plots.save(tables.draw_tables([tables.read(run, member)]), Path(out))
+    click.echo(out)
+
+
+def _draw_episode(run: str, out: str, member: int, seed: int, max_steps: int) -> None:
+    from rljax.runs import render
+    from rljax.runs.directory import find
+
+    config = find(run).load_config()
+    name = config.top.env
+    if name not in render.drawable():
+        raise UsageError(f"{name} cannot be drawn; these can: {', '.join(render.drawable())}")
+    import jax
+    import numpy as np
+
+    from rljax.runs import experiment
+
+    agent, state = experiment.load(run)
+    agent, state = experiment.member(agent, config, state, member)
+    seen = experiment.play(agent, state, jax.random.key(seed), max_steps)
+    returns = np.cumsum(seen["reward"])
+    pictures = render.frames(agent.env, seen["env_state"], seen["obs"], returns)
+    render.save_gif(pictures, out, render.pace(agent.env))
+    click.echo(f"{out}: {len(pictures)} steps, return {returns[-1]:g}")
