@@ -19,6 +19,8 @@ Hook = Callable[[State, Row], Row | None]
 
 MOST_ENV_STEPS_PER_CHUNK = 1_000_000
 NEVER = ("nonfinite/obs", "nonfinite/reward", devices.REPLICAS_DIFFER)  # anything but 0 is an end
+MOST_OPERATIONS_IN_ORDER = 4e7  # floating-point, in one pass over all instructions; as measured
+IN_ORDER: dict[str, str | bool] = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
 EPISODE_MEANS = ("charts/episodic_return", "charts/episodic_length")
 
 
@@ -93,7 +95,8 @@ def iterate(
     # Where the state lies is where it stays: the compiled program takes no other.
     shardings = (jax.tree.map(lambda x: x.sharding, state), None)
     program = jax.jit(chunk(agent, length), donate_argnums=0, out_shardings=shardings)
-    run = program.lower(state, 0).compile()
+    lowered = program.lower(state, 0)
+    run = lowered.compile() if agent.placement else compiled(lowered)
     done = int(np.max(devices.fetch(state.iteration)))
     while done < agent.num_iterations:
         # Chunks end at multiples of their length, wherever a resumed run begins.
@@ -126,6 +129,19 @@ def chunk(agent: Agent, length: int):
         return jax.lax.fori_loop(0, count, iteration, (state, metrics))
 
     return run
+
+
+def compiled(program: jax.stages.Lowered) -> jax.stages.Compiled:
+    """Compile a program for the CPU it is lowered for, or for anything else as JAX would.
+
+    XLA lets several threads of a CPU take the instructions of a program from a queue. Where each is
+    a few microseconds of work, that takes longer than to run them in order. The numbers are those
+    of `program.compile()` either way.
+    """
+    if jax.default_backend() != "cpu":
+        return program.compile()
+    operations = (program.cost_analysis() or {}).get("flops", float("inf"))
+    return program.compile(IN_ORDER if operations < MOST_OPERATIONS_IN_ORDER else None)
 
 
 def summarize(agent: Agent, metrics: dict[str, np.ndarray], done: int, seconds: float) -> Row:
