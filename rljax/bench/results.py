@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rljax.bench.measuring import OURS
+from rljax.bench.rows import LIBRARIES
 from rljax.errors import RunError
 from rljax.runs.directory import write_atomically
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 SCHEMA = 1
 Result = dict[str, Any]  # of one row, as `measuring.measure` gives it
 Results = dict[str, Any]  # schema, machine, and rows
-SCALES = ((1e9, "G"), (1e6, "M"))
 
 
 def machine() -> dict[str, Any]:
@@ -97,14 +97,11 @@ def failures(results: Results) -> list[str]:
     ]
 
 
-def amount(number: float, unit: str) -> str:
-    """A value for people: 168,000; 82.1 G; 3.62 s."""
-    if unit == "s":
-        return f"{number:.2f} s"
-    if unit == "FLOP/s":
-        return f"{number / 1e9:.1f} G"
-    digits = len(str(int(number)))
-    return f"{round(number, 3 - digits):,.0f}"
+def measured(side: Mapping[str, Any], row: Result) -> str:
+    """A side's median for people: 168,000 steps/s; 82.1 GFLOP/s; 3.62 s."""
+    number = side["median"]
+    rounded = f"{float(f'{number:.3g}'):,.0f}" if number >= 100 else f"{number:.3g}"
+    return f"{rounded} {row['unit']}"
 
 
 def spread(side: Mapping[str, Any]) -> str:
@@ -118,15 +115,14 @@ def sides(row: Result) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def line(row: Result) -> str:
-    """A row in one line: `ppo 4x128  rljax 168,000 env steps/s  purejaxrl 160,000 (1.05)`."""
+    """A row in one line: `ppo 4x128  rljax 168,000 steps/s  purejaxrl 160,000 steps/s (1.05)`."""
     parts = [row["row"]]
     for name, side in sides(row):
         if side["failure"]:
             parts.append(f"{name} failed")
             continue
         times = f" ({row['ratios'][name]['ratio']:.2f})" if name in row["ratios"] else ""
-        unit = f" {row['unit']}" if name == OURS and row["unit"] != "s" else ""
-        parts.append(f"{name} {amount(side['median'], row['unit'])}{unit}{times}")
+        parts.append(f"{name} {measured(side, row)}{times}")
     return "  ".join(parts)
 
 
@@ -134,10 +130,11 @@ def table(results: Results) -> "Table":
     """All rows, for a terminal."""
     from rich.table import Table
 
-    table = Table("row", "side", box=None, header_style="dim", pad_edge=False)
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    table.add_column("row", no_wrap=True)
+    table.add_column("side", no_wrap=True)
     for title in ("median", "spread", "compiling", "memory", "result", "ratio"):
-        table.add_column(title, justify="right")
-    table.add_column("unit")
+        table.add_column(title, justify="right", no_wrap=True)
     for row in results["rows"]:
         for index, (name, side) in enumerate(sides(row)):
             first = row["row"] if index == 0 else ""
@@ -150,13 +147,12 @@ def table(results: Results) -> "Table":
             table.add_row(
                 first,
                 name,
-                amount(side["median"], row["unit"]),
+                measured(side, row),
                 spread(side),
                 f"{compiling:.1f} s" if compiling is not None else "",
                 f"{memory / 2**20:,.0f} MiB" if memory is not None else "",
                 f"{result:.4g}" if result is not None else "",
                 f"{times['ratio']:.2f}" if times else "",
-                row["unit"] if index == 0 else "",
             )
     return table
 
@@ -167,20 +163,24 @@ def markdown(results: Results) -> str:
     lines = [
         f"{head['processor']}, {head['cores']} cores; {_computed_on(results)}.",
         "",
-        "| row | rljax | beside | | ratio |",
-        "|---|---|---|---|---|",
+        "| row | rljax | other | ratio |",
+        "|---|---|---|---|",
     ]
     for row in results["rows"]:
         ours = row["sides"][OURS]
         for name, times in row["ratios"].items():
             theirs = row["sides"][name]
-            unit = "" if row["unit"] == "s" else f" {row['unit']}"
             lines.append(
-                f"| `{row['row']}` | {amount(ours['median'], row['unit'])}{unit} | {name} "
-                f"| {amount(theirs['median'], row['unit'])} | {times['ratio']:.2f} "
+                f"| `{row['row']}` | {measured(ours, row)} | {_title(name)} "
+                f"{measured(theirs, row)} | {times['ratio']:.2f} "
                 f"({times['low']:.2f} to {times['high']:.2f}) |"
             )
     return "\n".join(lines)
+
+
+def _title(side: str) -> str:
+    """A library's name as it writes it; or what was measured in the same process."""
+    return LIBRARIES[side].title if side in LIBRARIES else f"({side})"
 
 
 def _computed_on(results: Results) -> str:

@@ -23,8 +23,8 @@ class Row:
     """What a side's result must reach, or its speed does not count."""
     most: float = math.inf
     """What it must not exceed, where the right result is known."""
-    unit: str = "env steps/s"
-    """Of a rate; or "s", for a duration, of which less is better."""
+    unit: str = "steps/s"
+    """Of a rate (steps are those of environments), or "s", of which less is better."""
     peers: tuple[str, ...] = ()
     """Who can do the same work."""
     curve: tuple[str, int] | None = None
@@ -35,6 +35,7 @@ class Row:
 class Library:
     """Another side: its script in `sides/`, and what of its work is not alike."""
 
+    title: str
     script: str
     unlike: str
     has_checkout: bool = False
@@ -42,30 +43,42 @@ class Library:
 
 LIBRARIES = {
     "purejaxrl": Library(
+        "PureJaxRL",
         "run_purejaxrl",
         "takes a time limit for the end of an episode, samples its replay without replacement, "
         "and does not clip DQN's gradients",
         has_checkout=True,
     ),
     "rejax": Library(
+        "rejax",
         "run_rejax",
         "takes a time limit for the end of an episode, clips gradients by element, and steps an "
         "optimizer for each of PPO's networks",
     ),
-    "sb3": Library("run_sb3", "steps Gymnasium's environments, one after the other"),
+    "sb3": Library("SB3", "run_sb3", "steps Gymnasium's environments, one after the other"),
     "sbx": Library(
+        "sbx",
         "run_sb3",
         "steps Gymnasium's environments, one after the other, and does not clip the value loss",
     ),
     "rllib": Library(
+        "RLlib",
         "run_rllib",
         "steps Gymnasium's environments, one after the other, does not clip the value loss, and "
         "begins its training after a first iteration that is not timed",
     ),
-    "gymnax": Library("run_gymnax", "keeps no account of each episode's return and length"),
-    "flashbax": Library("run_flashbax", "keeps one observation of a step, and pairs them"),
-    "gymnasium": Library("run_loop", "is one environment, and fewer steps, with a fixed step size"),
-    "python": Library("run_loop", "is one environment, and fewer steps, with a fixed step size"),
+    "gymnax": Library(
+        "gymnax", "run_gymnax", "keeps no account of each episode's return and length"
+    ),
+    "flashbax": Library(
+        "flashbax", "run_flashbax", "keeps one observation of a step, and pairs them"
+    ),
+    "gymnasium": Library(
+        "Gymnasium", "run_loop", "is one environment, and fewer steps, with a fixed step size"
+    ),
+    "python": Library(
+        "Python lists", "run_loop", "is one environment, and fewer steps, with a fixed step size"
+    ),
 }
 
 
@@ -243,7 +256,7 @@ ROWS = [
             "ppo",
             ppo(64, 128, 8, hidden=[256, 256], num_minibatches=minibatches, lr=1e-3) | WIDE,
             BEGUN,
-            unit="FLOP/s",
+            unit="GFLOP/s",
         )
         for minibatches in (1, 4)
     ),
@@ -260,7 +273,7 @@ ROWS = [
     ),
     *(
         Row(
-            f"replay {'prioritized' if prioritized else 'uniform'} {rows:,}",
+            f"replay {'prioritized' if prioritized else 'uniform'} {name}",
             "replay",
             _replay(rows, prioritized),
             1.0,
@@ -269,7 +282,7 @@ ROWS = [
             peers=("flashbax",),
         )
         for prioritized in (False, True)
-        for rows in (10_000, 1_000_000)
+        for name, rows in (("10k", 10_000), ("1M", 1_000_000))
     ),
     Row(
         "compile ppo 4x128",

@@ -67,17 +67,18 @@ def bench(
 
     from rljax.bench import results
 
+    screen = Console() if Console().is_terminal else Console(width=120)
     if files:
         found = [results.load(file) for file in files]
         for each in found:
             if markdown:
                 click.echo(results.markdown(each))
             else:
-                Console().print(results.table(each))
+                screen.print(results.table(each))
         failed = []
     else:
         found = [_measured(rows, texts, repeats, out)]
-        Console().print(results.table(found[0]))
+        screen.print(results.table(found[0]))
         failed = results.failures(found[0])
     if draw is not None:
         from rljax.bench.drawing import picture

@@ -211,12 +211,12 @@ def answer_arithmetic(work) -> None:
     agent = agents[many]
     rows = agent.env_steps_per_iteration * agent.num_iterations * (many - few)
     side.answer(
-        rows * flops_of_a_row(agent, work["structure"]["hidden"]),
+        rows * flops_of_a_row(agent, work["structure"]["hidden"]) / 1e9,
         epochs_seconds,
         last_tenth(out[1]),
         trains[many][1],
         PACKAGES,
-        {"matmul": {"amount": 2 * size**3 * products, "seconds": product_seconds}},
+        {"matmul": {"amount": 2 * size**3 * products / 1e9, "seconds": product_seconds}},
     )
 
 
