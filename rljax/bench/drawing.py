@@ -109,7 +109,8 @@ def short(number: float) -> str:
     """200, 1k, 16k, 2M."""
     for size, letter in ((1e6, "M"), (1e3, "k")):
         if number >= size:
-            return f"{number / size:.3g}{letter}"
+            scaled = number / size
+            return f"{scaled:.0f}{letter}" if scaled >= 10 else f"{scaled:.2g}{letter}"
     return f"{number:g}"
 
 
@@ -171,7 +172,7 @@ def _bars(axes: "Axes", machines: dict[str, list[Bar]]) -> None:
             at += 1
     ratios = [x for group in machines.values() for bar in group for x in (bar.low, bar.high)]
     axes.set_xscale("log")
-    axes.set_xlim(min([0.5, *(x / 1.15 for x in ratios)]), max([4.0, *(x * 1.7 for x in ratios)]))
+    axes.set_xlim(min([0.8, *(x / 1.15 for x in ratios)]), max([4.0, *(x * 1.7 for x in ratios)]))
     axes.set_ylim(max(at, 2) - 0.4, -0.6)
     axes.axvline(1, color=INK, linewidth=1)
     axes.set_title("times as fast as others on the same work", loc="left", fontsize=11)

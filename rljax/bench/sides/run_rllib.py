@@ -11,6 +11,8 @@ warnings.simplefilter("ignore")
 import ray  # noqa: E402
 from ray.rllib.algorithms.ppo import PPOConfig  # noqa: E402
 
+COUNT = "num_env_steps_sampled_lifetime"
+
 
 def main() -> None:
     """Train as the work says; its value loss is clipped in another way, and not here."""
@@ -53,14 +55,13 @@ def main() -> None:
         .debugging(seed=work["seed"], log_level="ERROR")
         .build_algo()
     )
-    algorithm.train()  # What is made on first use is not timed.
-    done = taken = 0
+    first = algorithm.train()["env_runners"]  # What is made on first use is not timed.
+    taken, done = 0, batch
     returns = float("nan")
     began = time.perf_counter()
-    while done < work["total_env_steps"] - batch:
-        result = algorithm.train()
-        sampled = result["env_runners"]
-        taken, done = sampled["num_env_steps_sampled_lifetime"] - batch, done + batch
+    while done < work["total_env_steps"]:
+        sampled = algorithm.train()["env_runners"]
+        taken, done = sampled[COUNT] - first[COUNT], done + batch
         returns = sampled.get("episode_return_mean", returns)
     seconds = time.perf_counter() - began
     side.answer(taken, [seconds], returns, None, ["ray", "torch", "gymnasium"])
