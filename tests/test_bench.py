@@ -90,7 +90,7 @@ def test_a_peer_that_fails_is_told_of_and_the_others_go_on(sides, monkeypatch, t
     assert main([*arguments, "--json", str(out), "--draw", str(picture)]) == 1
     said = capsys.readouterr()
     assert "luckless: fake ended with code 1 and no answer: no luck today" in said.err
-    assert "lucky  rljax 66.7 steps/s  fake 50 steps/s (1.33)" in said.err
+    assert "lucky  rljax 75 steps/s  fake 50 steps/s (1.50)" in said.err
     assert len(sides()) == 3 + 4  # Who has failed once is not asked again.
     kept = results.load(out)
     assert [row["row"] for row in kept["rows"]] == ["luckless", "lucky"]

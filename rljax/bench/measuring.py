@@ -169,4 +169,5 @@ def _side(row: Row, name: str, answers: Sequence[Mapping[str, Any]]) -> dict[str
         "peak_memory_bytes": statistics.median(a["peak_memory_bytes"] for a in answers),
         "versions": answers[0]["versions"],
         "devices": answers[0]["devices"],
+        "unlike": LIBRARIES[name].unlike if name in LIBRARIES else None,
     }

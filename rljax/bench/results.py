@@ -175,6 +175,13 @@ def markdown(results: Results) -> str:
                 f"{measured(theirs, row)} | {times['ratio']:.2f} "
                 f"({times['low']:.2f} to {times['high']:.2f}) |"
             )
+    unlike = {
+        name: side["unlike"]
+        for row in results["rows"]
+        for name, side in row["sides"].items()
+        if side.get("unlike")
+    }
+    lines += ["", *(f"- {_title(name)} {what}." for name, what in unlike.items())]
     return "\n".join(lines)
 
 

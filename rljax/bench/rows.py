@@ -45,15 +45,14 @@ LIBRARIES = {
     "purejaxrl": Library(
         "PureJaxRL",
         "run_purejaxrl",
-        "takes a time limit for the end of an episode, samples its replay without replacement, "
-        "and does not clip DQN's gradients",
+        "takes a time limit for the end of an episode, and does not clip DQN's gradients",
         has_checkout=True,
     ),
     "rejax": Library(
         "rejax",
         "run_rejax",
-        "takes a time limit for the end of an episode, clips gradients by element, and steps an "
-        "optimizer for each of PPO's networks",
+        "takes a time limit for the end of an episode, clips gradients by element, steps an "
+        "optimizer for each of PPO's networks, and samples its replay without replacement",
     ),
     "sb3": Library("SB3", "run_sb3", "steps Gymnasium's environments, one after the other"),
     "sbx": Library(
@@ -379,9 +378,9 @@ class Peer:
 
 
 def chosen(suites: Sequence[str], names: Sequence[str]) -> list[Row]:
-    """The rows of these suites (all, if there is none) whose name has one of `names` in it.
+    """The rows of these suites whose name has one of `names` in it, or is one of them.
 
-    Raises UsageError for a suite that there is not, and a name that no such row has.
+    Without names they are all of the suites'; without either, all but `growth`. Raises UsageError for a suite that there is not, and a name that no such row has.
     """
     for suite in suites:
         if suite not in SUITES:
@@ -392,11 +391,8 @@ def chosen(suites: Sequence[str], names: Sequence[str]) -> list[Row]:
             where = f" of suite {' or '.join(suites)}" if suites else ""
             known = [row.name for row in rows]
             raise UsageError(f"row {name!r}{where} is not known{nearest(name, known)}")
+    if not names:
+        return rows if suites else [row for row in rows if row.suite != "growth"]
     exact = {row.name for row in rows} & {*names}
-    return [
-        row
-        for row in rows
-        if not names
-        or row.name in exact
-        or any(name in row.name for name in names if name not in exact)
-    ]
+    parts = {*names} - exact
+    return [row for row in rows if row.name in exact or any(part in row.name for part in parts)]
