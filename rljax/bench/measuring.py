@@ -10,10 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import rljax
-from rljax.bench.rows import LIBRARIES, Peer, Row
+from rljax.bench.rows import LIBRARIES, Row
 from rljax.errors import RunError, UsageError, nearest
 
 OURS = "rljax"
@@ -21,6 +21,14 @@ SIDES = Path(__file__).parent / "sides"
 LIMIT_SECONDS = 1800  # of one process; a hang must not stop the rows behind it
 
 Say = Callable[[str], None]
+
+
+class Peer(NamedTuple):
+    """A library to measure beside: its Python, and its checkout where it is no package."""
+
+    name: str
+    python: str
+    checkout: str | None
 
 
 def peers(texts: Iterable[str]) -> dict[str, Peer]:

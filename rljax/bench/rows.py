@@ -249,7 +249,7 @@ ROWS = [
         peers=("purejaxrl",),
     ),
     Row("ppo rejax", "ppo", REJAX_PPO, LEARNT, peers=("rejax",)),
-    Row("ppo 4x128 short", "ppo", ppo(4, 128, 100), 60.0, peers=("sb3", "sbx", "rllib")),
+    Row("ppo 4x128 short", "ppo", ppo(4, 128, 60), 40.0, peers=("sb3", "sbx", "rllib")),
     *(
         Row(
             f"arithmetic {minibatches} of {8192 // minibatches:,}",
@@ -260,7 +260,7 @@ ROWS = [
         )
         for minibatches in (1, 4)
     ),
-    Row("dqn 10", "dqn", dqn(10, 300_000), 60.0, peers=("purejaxrl",)),
+    Row("dqn 10", "dqn", dqn(10, 200_000), 60.0, peers=("purejaxrl",)),
     Row("dqn 128", "dqn", dqn(128, 2_000_000 // 128 * 128), 60.0, peers=("purejaxrl",)),
     Row("dqn rejax", "dqn", REJAX_DQN, 60.0, peers=("rejax",)),
     Row("tabular lake", "tabular", LAKE, 0.65, peers=("gymnasium", "python")),
@@ -368,19 +368,11 @@ ROWS = [
 SUITES = [*dict.fromkeys(row.suite for row in ROWS)]
 
 
-@dataclass(frozen=True)
-class Peer:
-    """A library to measure beside: its Python, and its checkout where it is no package."""
-
-    name: str
-    python: str
-    checkout: str | None = None
-
-
 def chosen(suites: Sequence[str], names: Sequence[str]) -> list[Row]:
     """The rows of these suites whose name has one of `names` in it, or is one of them.
 
-    Without names they are all of the suites'; without either, all but `growth`. Raises UsageError for a suite that there is not, and a name that no such row has.
+    Without names they are all of the suites'; without either, all but `growth`. Raises UsageError
+    for a suite that there is not, and a name that no such row has.
     """
     for suite in suites:
         if suite not in SUITES:
