@@ -38,11 +38,12 @@ def picture(found: Sequence[Results]) -> "Figure":
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    machines = {name(results): bars(results) for results in found}
+    machines = [(name(results), bars(results)) for results in found]
     lines = {of: [curve(results, of) for results in found] for of in CURVES}
-    if not any(machines.values()) and not any(any(each) for each in lines.values()):
-        raise RunError("these results have neither a ratio nor a curve: measure with --peer")
-    rows = sum(len(each) + 1 for each in machines.values())
+    lines = {of: each for of, each in lines.items() if any(each)}
+    rows = sum(len(group) + 1 for _, group in machines)
+    if rows == len(machines):
+        raise RunError("these results have no ratio to draw: measure with --peer")
     style: dict[Any, Any] = {
         "font.size": 10,
         "text.color": INK,
@@ -54,12 +55,14 @@ def picture(found: Sequence[Results]) -> "Figure":
         "ytick.labelcolor": FAINT,
     }
     with rc_context(style):
-        figure = Figure(figsize=(10.5, max(5.0, 1.25 + BAR_INCHES * rows)), dpi=160)
+        figure = Figure(
+            figsize=(10.5, max(5.0 if lines else 0.0, 1.25 + BAR_INCHES * rows)), dpi=160
+        )
         _card(figure)
         grid = figure.add_gridspec(
-            len(CURVES),
-            2,
-            width_ratios=(1.25, 1),
+            max(1, len(lines)),
+            2 if lines else 1,
+            width_ratios=(1.25, 1) if lines else (1,),
             left=0.27,
             right=0.965,
             top=1 - 0.5 / figure.get_figheight(),
@@ -68,10 +71,9 @@ def picture(found: Sequence[Results]) -> "Figure":
             hspace=0.3,
         )
         _bars(figure.add_subplot(grid[:, 0]), machines)
-        for index, (of, title) in enumerate(CURVES.items()):
-            axes = figure.add_subplot(grid[index, 1])
-            labels = list(machines) if len(found) > 1 else [""]
-            _curves(axes, title, lines[of], labels)
+        for index, (of, each) in enumerate(lines.items()):
+            labels = [machine for machine, _ in machines]
+            _curves(figure.add_subplot(grid[index, 1]), CURVES[of], each, labels)
     return figure
 
 
@@ -134,7 +136,7 @@ def _card(figure: "Figure") -> None:
     )
 
 
-def _bars(axes: "Axes", machines: dict[str, list[Bar]]) -> None:
+def _bars(axes: "Axes", machines: Sequence[tuple[str, list[Bar]]]) -> None:
     """Bars from parity, on a scale on which twice as fast is as far as half as fast."""
     at = 0
 
@@ -151,7 +153,7 @@ def _bars(axes: "Axes", machines: dict[str, list[Bar]]) -> None:
             **style,
         )
 
-    for machine, group in machines.items():
+    for machine, group in machines:
         label(machine, -6, weight="bold")
         at += 1
         for bar in group:
@@ -170,13 +172,14 @@ def _bars(axes: "Axes", machines: dict[str, list[Bar]]) -> None:
             label(LIBRARIES[bar.beside].title, -6, color=FAINT)
             label(bar.row, -78)
             at += 1
-    ratios = [x for group in machines.values() for bar in group for x in (bar.low, bar.high)]
+    ratios = [x for _, group in machines for bar in group for x in (bar.low, bar.high)]
     axes.set_xscale("log")
     axes.set_xlim(min([0.8, *(x / 1.15 for x in ratios)]), max([4.0, *(x * 1.7 for x in ratios)]))
     axes.set_ylim(max(at, 2) - 0.4, -0.6)
     axes.axvline(1, color=INK, linewidth=1)
     axes.set_title("times as fast as others on the same work", loc="left", fontsize=11)
-    ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50, 100, 200) if t <= axes.get_xlim()[1]]
+    least, most = axes.get_xlim()
+    ticks = [t for t in (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200) if least <= t <= most]
     axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
     axes.set_yticks([])
     axes.minorticks_off()
@@ -206,14 +209,14 @@ def _curves(axes: "Axes", title: str, lines: Sequence[Any], labels: Sequence[str
     axes.set_yscale("log")
     all_sizes = sorted({size for points in lines for size, _ in points})
     shown = all_sizes[:: max(1, len(all_sizes) // 5)]
-    axes.set_xticks(shown, [short(size) for size in shown])
+    axes.set_xticks(shown, [f"{size // 1024}k" if size >= 1024 else f"{size}" for size in shown])
     axes.minorticks_off()
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter(lambda rate, _: short(rate))
     axes.margins(y=0.2)
     axes.set_title(f"steps/s by number of {title}", loc="left", fontsize=11)
     _plain(axes, "both")
-    if len(labels) > 1 and any(lines):
+    if len(labels) > 1:
         axes.legend(frameon=False, fontsize=8.5)
 
 
