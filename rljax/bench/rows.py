@@ -245,7 +245,7 @@ ROWS = [
         "ppo Breakout 64x128",
         "ppo",
         ppo(64, 128, 61, num_minibatches=8, lr=5e-3, activation="relu", env=BREAKOUT),
-        1.0,
+        5.0,
         peers=("purejaxrl",),
     ),
     Row("ppo rejax", "ppo", REJAX_PPO, LEARNT, peers=("rejax",)),
