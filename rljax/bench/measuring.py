@@ -18,7 +18,7 @@ from rljax.errors import RunError, UsageError, nearest
 
 OURS = "rljax"
 SIDES = Path(__file__).parent / "sides"
-LIMIT_SECONDS = 1800  # of one process; a hang must not stop the rows behind it
+LIMIT_SECONDS = 900  # of one process; a hang must not stop the rows behind it
 
 Say = Callable[[str], None]
 
