@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import click
 
 from rljax import __version__
-from rljax.cli import asking, looking, training
+from rljax.cli import asking, benching, looking, training
 from rljax.cli.words import is_one_of_several
 from rljax.errors import NonFiniteError, ReplicasDiffer, RunError, UsageError, nearest
 
@@ -29,6 +29,7 @@ for command in (
     looking.evaluate,
     looking.play,
     looking.plot,
+    benching.bench,
     asking.list_,
     asking.doctor,
 ):
