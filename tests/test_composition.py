@@ -1,20 +1,16 @@
 """What the README says of composition is so: its code runs, and what it builds learns."""
 
-import re
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pages
 import pytest
 
 import rljax
 from rljax import updates
 from rljax.types import MissingField
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-SECTION = README.split("## An algorithm is a composition")[1].split("\n## ")[0]
-BLOCKS = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
+BLOCKS = pages.code(pages.ROOT / "README.md", "An algorithm is a composition")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +36,7 @@ def run(agent, iterations: int):
 def test_the_parts_of_the_readme_are_those_of_rainbow(readme):
     defaults = rljax.rainbow.keywords
     assert readme["parts"] == {name: defaults[name] for name in readme["parts"]}
-    assert set(defaults) == {*readme["parts"], "hparams"}
+    assert set(defaults) == {*readme["parts"], "hparams", "agent"}
 
 
 def test_every_step_from_double_dqn_to_rainbow_trains(readme):

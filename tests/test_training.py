@@ -133,6 +133,41 @@ def test_an_interrupt_keeps_the_work(agent):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_an_interrupt_within_a_chunk_leaves_the_last_state_whole(agent, monkeypatch):
+    fetch = training.devices.fetch
+
+    def interrupted(tree):
+        if isinstance(tree, dict) and "charts/episodes" in tree:
+            os.kill(os.getpid(), signal.SIGINT)  # as a notebook's stop button does
+        return fetch(tree)
+
+    before = signal.getsignal(signal.SIGINT)
+    rows = []
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        for last, row in rljax.iterate(agent, agent.init(jax.random.key(0)), 4):
+            state = last
+            rows.append(row)
+            patched.setattr(training.devices, "fetch", interrupted)
+    assert [row["iteration"] for row in rows] == [4, 8]
+    assert signal.getsignal(signal.SIGINT) is before
+    # Going on from it ends where a run that nobody stopped does.
+    state, _ = rljax.train(agent, state, chunk_iterations=4)
+    assert _bytes(state) == _bytes(rljax.train(agent, jax.random.key(0), chunk_iterations=4)[0])
+
+
+def test_a_second_interrupt_does_not_wait_for_the_chunk(agent, monkeypatch):
+    def impatient(tree):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("the second one is not raised")
+
+    rows = rljax.iterate(agent, agent.init(jax.random.key(0)), 4)
+    next(rows)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(training.devices, "fetch", impatient)
+        next(rows)
+
+
 def test_nothing_compiles_after_the_first_chunk(agent):
     programs, counts = [], []
 

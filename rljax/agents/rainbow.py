@@ -26,6 +26,7 @@ rainbow = partial(
     noisy=True,
     head="c51",
     hparams=Hparams(),
+    agent="rainbow",
 )
 rainbow.__doc__ = (
     "Rainbow; every argument of `rljax.dqn` may be given, the parts it names included."
