@@ -12,7 +12,6 @@ A page has regions, from `<!-- KIND ARGUMENTS -->` to `<!-- end -->`, of these k
 """
 
 import ast
-import functools
 import inspect
 import re
 import textwrap
@@ -112,16 +111,15 @@ def field_docs(kind: type) -> dict[str, str]:
 
 def argument_docs(factory) -> dict[str, str]:
     """Argument to what the docstring's "Args:" says of it."""
-    text = inspect.getdoc(factory.func if isinstance(factory, functools.partial) else factory)
-    listed = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", text, re.DOTALL | re.MULTILINE)[1]
-    found = re.findall(r"^    (\w+): (.*?)(?=^    \w|\Z)", listed, re.DOTALL | re.MULTILINE)
+    listed = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", inspect.getdoc(factory), re.DOTALL | re.M)[1]
+    found = re.findall(r"^    (\w+): (.*?)(?=^    \w|\Z)", listed, re.DOTALL | re.M)
     return {name: " ".join(words.split()) for name, words in found}
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    lines = [f"| {' | '.join(line)} |\n" for line in (head, *rows)]
+    return "".join([lines[0], "|---" * len(head) + "|\n", *lines[1:]])
 
 
 KINDS = {f.__name__: f for f in (code, hparams, structure, metrics, configs)}

@@ -14,6 +14,11 @@ class Block(NamedTuple):
     code: str
     line: int  # of the page, where the code begins
 
+    @property
+    def commands(self) -> list[str]:
+        """The lines of a bash block, continued ones joined."""
+        return self.code.replace("\\\n", " ").splitlines()
+
 
 def blocks(page: Path, section: str | None = None) -> list[Block]:
     """The fenced blocks of a page, in order, or those under one of its `##` headings."""
@@ -34,13 +39,9 @@ def code(page: Path, section: str | None = None) -> list[str]:
 
 
 def commands(page: Path, section: str | None = None) -> list[str]:
-    """The lines of its bash blocks, continued ones joined."""
-    return [
-        line
-        for block in blocks(page, section)
-        if block.language == "bash"
-        for line in block.code.replace("\\\n", " ").splitlines()
-    ]
+    """The lines of its bash blocks."""
+    found = [block.commands for block in blocks(page, section) if block.language == "bash"]
+    return [line for lines in found for line in lines]
 
 
 def run(block: Block, page: Path, names: dict) -> None:

@@ -1,5 +1,7 @@
 """What the README says of composition is so: its code runs, and what it builds learns."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,9 +36,10 @@ def run(agent, iterations: int):
 
 
 def test_the_parts_of_the_readme_are_those_of_rainbow(readme):
-    defaults = rljax.rainbow.keywords
-    assert readme["parts"] == {name: defaults[name] for name in readme["parts"]}
-    assert set(defaults) == {*readme["parts"], "hparams", "agent"}
+    plain, full = (inspect.signature(make).parameters for make in (rljax.dqn, rljax.rainbow))
+    changed = {p.name: p.default for p in full.values() if p.default != plain[p.name].default}
+    assert changed.pop("agent") == "rainbow" and changed.pop("hparams") == rljax.rainbow.Hparams()
+    assert changed == readme["parts"]
 
 
 def test_every_step_from_double_dqn_to_rainbow_trains(readme):

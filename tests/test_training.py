@@ -144,7 +144,7 @@ def test_an_interrupt_within_a_chunk_leaves_the_last_state_whole(agent, monkeypa
     before = signal.getsignal(signal.SIGINT)
     rows = []
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        for last, row in rljax.iterate(agent, agent.init(jax.random.key(0)), 4):
+        for last, row in rljax.iterate(agent, training.begin(agent, jax.random.key(0)), 4):
             state = last
             rows.append(row)
             patched.setattr(training.devices, "fetch", interrupted)
@@ -161,7 +161,7 @@ def test_a_second_interrupt_does_not_wait_for_the_chunk(agent, monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
         raise AssertionError("the second one is not raised")
 
-    rows = rljax.iterate(agent, agent.init(jax.random.key(0)), 4)
+    rows = rljax.iterate(agent, training.begin(agent, jax.random.key(0)), 4)
     next(rows)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(training.devices, "fetch", impatient)
