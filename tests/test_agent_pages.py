@@ -31,7 +31,7 @@ def test_what_is_written_by_the_code_is_as_it_would_write_it(page, agent_pages):
 @pytest.mark.parametrize("name", agents.AGENTS)
 def test_every_agent_is_found_by_its_name_with_all_there_is_to_know(name):
     index = (FOLDER / "README.md").read_text()
-    link = re.search(rf"^\| \[{name}\]\(([a-z_]+\.md)", index, re.M)[1]
+    link = re.search(rf"^\| \[{name}\]\(([a-z0-9_]+\.md)", index, re.M)[1]
     text = (FOLDER / link).read_text()
     assert re.search(rf"^##? {name}$", text, re.M)
     assert "https://" in text and f"../../configs/{name}/" in text

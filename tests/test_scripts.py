@@ -68,7 +68,8 @@ def test_what_stays_central_is_not_charged(script, make_batch):
 
 
 def test_custom_env_learns_to_land(script):
-    lines = run(script("custom_env").main, "--total-env-steps", "65536").splitlines()
+    words = ["--agent", "a2c", "--total-env-steps", "100000"]
+    lines = run(script("custom_env").main, *words).splitlines()
     before, after = (float(line.split()[2].rstrip(",")) for line in lines)
     assert [line.split(":")[0] for line in lines] == ["before", "after"] and after > before + 2
 
