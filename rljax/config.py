@@ -72,7 +72,7 @@ class Logging:
 
 SECTIONS = {"evaluation": Evaluation, "checkpoint": Checkpoint, "logging": Logging}
 AGENT_SECTIONS = ("structure", "hparams")
-PYTHON_ONLY = ("hparams", "total_env_steps", "first")
+PYTHON_ONLY = ("agent", "hparams", "total_env_steps", "first")
 """Arguments of an agent that stand elsewhere in a config, or that no text could name."""
 SPREADS = ("environments", "seeds")
 RESUMABLE = ("total_env_steps", "devices", "evaluation.", "checkpoint.", "logging.")

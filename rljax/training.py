@@ -88,7 +88,9 @@ def iterate(
     """Train chunk by chunk: `for state, row in iterate(agent, state): ...`.
 
     The state passed in and every state yielded is given up to the next chunk (its memory is
-    reused), so copy what must outlive the loop body.
+    reused), so copy what must outlive the loop body. Ctrl-C, or the stop button of a notebook,
+    counts when the running chunk has been yielded: the last state is whole, to look at or go on
+    from. A second one does not wait.
     """
     length = default_chunk(agent) if chunk_iterations is None else chunk_iterations
     check_positive(chunk_iterations=length)
@@ -102,12 +104,23 @@ def iterate(
         # Chunks end at multiples of their length, wherever a resumed run begins.
         count = min(length - done % length, agent.num_iterations - done)
         began = time.perf_counter()
-        state, metrics = run(state, count)
-        metrics = {name: values[:count] for name, values in devices.fetch(metrics).items()}
-        seconds = time.perf_counter() - began
-        check_sound(agent, state, metrics, done)
-        done += count
-        yield state, summarize(agent, metrics, done, seconds)
+        # Raised within the chunk, an interrupt would leave nobody with a state.
+        with Interrupts(_unheard()) as held:
+            state, metrics = run(state, count)
+            metrics = {name: values[:count] for name, values in devices.fetch(metrics).items()}
+            seconds = time.perf_counter() - began
+            check_sound(agent, state, metrics, done)
+            done += count
+            row = summarize(agent, metrics, done, seconds)
+        yield state, row
+        if held.noted:
+            raise KeyboardInterrupt
+
+
+def _unheard() -> tuple[int, ...]:
+    """Ctrl-C, if nobody listens to it: it would be raised wherever the program happens to be."""
+    is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return (signal.SIGINT,) if is_default else ()
 
 
 def chunk(agent: Agent, length: int):
@@ -241,16 +254,18 @@ def _finite(tree):
 class Interrupts:
     """Within it, the first Ctrl-C or SIGTERM is noted instead of raised; a second Ctrl-C raises.
 
-    `received` is the signal that all processes of a run have heard of when they last agreed.
+    `noted` is the signal that this process has heard of, 0 if none; `received` the one that all
+    processes of a run had heard of when they last agreed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, signals: Sequence[int] = (signal.SIGINT, signal.SIGTERM)) -> None:
+        self.noted = 0
         self.received: int | None = None
-        self._noted = 0
+        self._signals = signals
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupts":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in self._signals:
             try:
                 self._before[number] = signal.signal(number, self._note)
             except ValueError:  # Only the main thread may listen.
@@ -263,9 +278,9 @@ class Interrupts:
 
     def agree(self) -> None:
         """Let every process know of a signal that has reached one of them."""
-        self.received = devices.most_of_processes(self._noted) or None
+        self.received = devices.most_of_processes(self.noted) or None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._noted and number == signal.SIGINT:
+        if self.noted and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self._noted = number
+        self.noted = number

@@ -163,16 +163,21 @@ class Agent(NamedTuple):
     """A bundle of pure functions over one state; close over it, never pass it to jit."""
 
     env: Environment
-    hparams: Hparams  # the floats it was built with
-    init: Callable[..., State]  # (key, hparams=None) -> state
-    step: Callable[[State], tuple[State, Metrics]]  # one iteration: roll out, then update
+    hparams: Hparams
+    """The floats it was built with."""
+    init: Callable[..., State]
+    """`(key, hparams=None) -> state`."""
+    step: Callable[[State], tuple[State, Metrics]]
+    """One iteration: roll out, then update."""
     act: Callable[[State, Obs, Carry, Key | None], tuple[Action, Carry]]
     """Obs [N, ...] to actions [N, ...]; with key None the most likely ones."""
     initial_carry: Callable[[tuple[int, ...]], Carry]
     env_steps_per_iteration: int
     num_iterations: int
-    warmup_env_steps: int = 0  # taken by `init`
-    population_axes: int = 0  # how many axes of members lead its states
+    warmup_env_steps: int = 0
+    """Taken by `init`."""
+    population_axes: int = 0
+    """How many axes of members lead its states."""
     placement: Callable[[State], State] | None = None
     """States, or their shapes, to the sharding of each leaf; None for those of one device."""
 

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from digests import digest
 from PIL import Image
+from states import digest
 
 from rljax.cli import main
 from rljax.cli.words import parse
