@@ -64,11 +64,22 @@ def play(run: str, out: str, member: int, seed: int, max_steps: int) -> None:
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option("--out", required=True, help="The .png file to write.")
-def plot(runs: Sequence[str], out: str) -> None:
-    """Draw the learning curves of one or more runs; those that differ by seed alone are one."""
-    from rljax.runs.plots import draw_paths
+@click.option(
+    "--kind",
+    type=click.Choice(["curves", "profile", "improvement"]),
+    default="curves",
+    show_default=True,
+    help="Learning curves, performance profiles, or the probability of improvement.",
+)
+def plot(runs: Sequence[str], out: str, kind: str) -> None:
+    """Draw one or more runs compared; those that differ by seed alone are one."""
+    from rljax.runs import comparison, plots
 
-    draw_paths(runs, out)
+    plots.check_out(Path(out), ".png")
+    compared = comparison.read(runs)
+    plots.draw_comparison(compared, Path(out), kind)
+    for note in compared.notes:
+        click.echo(note, err=True)
     click.echo(out)
 
 
