@@ -29,6 +29,7 @@ for command in (
     looking.evaluate,
     looking.play,
     looking.plot,
+    looking.report,
     asking.list_,
     asking.doctor,
 ):

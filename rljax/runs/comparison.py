@@ -40,6 +40,11 @@ class Run:
             )
         return steps, values
 
+    def clock(self) -> tuple[np.ndarray, np.ndarray]:
+        """Environment steps [K] of each seed, and those of all seeds [K] per second before it."""
+        steps, rate = metrics.series(self.rows, "charts/SPS")
+        return steps, rate[:, 0]
+
     @property
     def method(self) -> dict[str, Any]:
         """Every value by its dotted key, but for those that make it one run of many."""
@@ -212,6 +217,8 @@ def compare(directories: Sequence[RunDirectory]) -> Comparison:
 
 def shown(value: Any) -> str:
     """A value of a config as a label has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, float):
         return f"{value:g}"
     return str(list(value)) if isinstance(value, tuple) else str(value)

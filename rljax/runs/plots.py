@@ -9,7 +9,7 @@ import numpy as np
 
 from rljax import statistics
 from rljax.errors import RunError, UsageError, nearest
-from rljax.runs import comparison, metrics
+from rljax.runs import comparison, directory, metrics
 from rljax.runs.comparison import Comparison, Run
 from rljax.runs.directory import RunDirectory
 from rljax.statistics import interquartile_mean
@@ -41,18 +41,10 @@ def draw_comparison(compared: Comparison, out: Path, kind: str = "curves") -> No
     The last two are over all environments together, see `Comparison.scores`. Raises UsageError for
     another kind or ending and for what cannot be compared, RunError where it cannot be written.
     """
-    check_out(out, ".png")
+    directory.check_out(out, ".png")
     if kind not in KINDS:
         raise UsageError(f"kind {kind!r} is not known{nearest(kind, KINDS)}")
     save(KINDS[kind](compared), out)
-
-
-def check_out(out: Path, suffix: str) -> None:
-    """Refuse, before work begins, a file of another kind or in a directory that is not there."""
-    if out.suffix.lower() != suffix:
-        raise UsageError(f"--out must be a {suffix} file, not {str(out)!r}")
-    if not out.parent.is_dir():
-        raise RunError(f"{out} cannot be written: there is no directory {out.parent}")
 
 
 def save(figure: "Figure", out: Path) -> None:
