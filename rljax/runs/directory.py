@@ -155,6 +155,8 @@ def check_out(out: Path, suffix: str) -> None:
         raise UsageError(f"--out must be a {suffix} file, not {str(out)!r}")
     if not out.parent.is_dir():
         raise RunError(f"{out} cannot be written: there is no directory {out.parent}")
+    if out.is_dir():
+        raise RunError(f"{out} cannot be written: it is a directory")
 
 
 def write_atomically(path: Path, text: str) -> None:

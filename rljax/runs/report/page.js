@@ -73,7 +73,7 @@
       const width = place.clientWidth, height = Math.round(Math.min(360, Math.max(230, width * 0.6)));
       if (!width) return;
       const shown = (line) => [line.y, line.low || [], line.high || [], ...(eachSeed ? line.each || [] : [])];
-      const [left, right] = chart.range || extent(lines.map((line) => line.x));
+      const [left, right] = extent([chart.whole ? [0] : [], ...lines.map((line) => line.x)]);
       const [bottom, top] = chart.heights || extent(lines.flatMap(shown));
       const pad = chart.heights ? 0.02 : (top - bottom) * 0.05;
       const { left: l, right: r, top: t, bottom: b } = MARGIN;

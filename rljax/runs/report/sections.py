@@ -58,7 +58,8 @@ def curves(compared: Comparison) -> Section:
                 _line(compared, label, steps, scores, list(range(scores.shape[1])))
                 for label, (steps, scores) in compared.curves().items()
             ]
-            title = f"All {len(compared.environments)} environments"
+            count = len(compared.environments)
+            title = "Both environments" if count == 2 else f"All {count} environments"
             chart_ = {"title": title, "yTitle": "normalised return", "lines": lines, **axes}
             charts["curve-all"] = chart_
             body.append(chart("curve-all", title, "normalised"))
@@ -245,6 +246,7 @@ def settings(compared: Comparison) -> Section:
     values = [{**g.runs[0].method, "seeds": _seeds(g.seeds)} for g in compared.groups]
     names = list(dict.fromkeys(name for own in values for name in own))
     differing = [n for n in names if any(own.get(n) != values[0].get(n) for own in values)]
+    differing.sort(key=lambda n: not all(n in own for own in values))  # Others' keys stand last.
     same = [row([text(n), text(_setting(values[0][n]))]) for n in names if n not in differing]
     alike = table("Hyperparameters", ["key", "value"], _body(same), "settings")
     about = "As resolved when the runs began."
@@ -255,11 +257,8 @@ def settings(compared: Comparison) -> Section:
         cells = [[_marked(own.get(n), values[0].get(n)) for own in values] for n in differing]
         keys, groups = [text(n) for n in differing], [_named(compared, g) for g in compared.groups]
         if len(groups) > len(keys):  # A page has more room downwards.
-            cells, keys, groups = (
-                [list(column) for column in zip(*cells, strict=True)],
-                groups,
-                keys,
-            )
+            cells = [list(column) for column in zip(*cells, strict=True)]
+            keys, groups = groups, keys
         rows = [row([name, *own]) for name, own in zip(keys, cells, strict=True)]
         body = table("What differs", ["", *groups], _body(rows), "settings")
         about += " What differs from the method named first is marked."
