@@ -227,15 +227,21 @@ def shown(value: Any) -> str:
 def _labels(runs: Sequence[Run]) -> list[tuple[Run, str]]:
     """Each run and its method's name: the agent, and what varies among its runs somewhere."""
     methods = [(run.config.top.env, run.config.top.agent, run.method) for run in runs]
-    varied: dict[str, list[str]] = {}
+    firsts: dict[tuple[str, str], dict[str, Any]] = {}
+    varied: dict[str, set[str]] = {}
     for env, agent, method in methods:
-        same = [other for e, a, other in methods if (e, a) == (env, agent)]
-        known = varied.setdefault(agent, [])
-        known += [k for k in method if k not in known and any(o[k] != method[k] for o in same)]
-    return [
-        (run, " ".join([agent, *(f"{k.rpartition('.')[2]}={shown(m[k])}" for k in varied[agent])]))
-        for run, (_, agent, m) in zip(runs, methods, strict=True)
-    ]
+        first = firsts.setdefault((env, agent), method)
+        differing = {k for k in method if method[k] != first[k]}
+        varied[agent] = varied.get(agent, set()) | differing
+    named = []
+    for run, (_, agent, method) in zip(runs, methods, strict=True):
+        own = [k for k in method if k in varied[agent]]
+        named.append((run, " ".join([agent, *(f"{_short(k)}={shown(method[k])}" for k in own)])))
+    return named
+
+
+def _short(key: str) -> str:
+    return key.rpartition(".")[2]
 
 
 def _group(env: str, label: str, runs: Sequence[Run], notes: list[str]) -> Group:

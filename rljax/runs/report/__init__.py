@@ -34,12 +34,34 @@ def write(compared: Comparison, out: Path) -> None:
         raise RunError(f"{compared.notes[0]}, and there is no other to report on")
     found = [section for make in sections.ALL if (section := make(compared)) is not None]
     try:
-        write_atomically(out, page(title(compared), summary(compared), found))
+        write_atomically(out, page(_title(compared), _summary(compared), found))
     except OSError as error:
         raise RunError(f"{out} cannot be written: {error.strerror}") from None
 
 
-def title(compared: Comparison) -> str:
+def page(heading: str, summary: str, parts: Sequence[Section]) -> str:
+    """A page of sections, whatever they are about."""
+    here = files(__package__)
+    script = (here / "page.js").read_text(encoding="utf-8")
+    charts = {name: chart for part in parts for name, chart in part.charts.items()}
+    drawn = [line["method"] for chart in charts.values() for line in chart["lines"]]
+    methods = range(1 + max(drawn, default=0))
+    looks = [{"colour": markup.colour(m), "dash": markup.dash(m)} for m in methods]
+    return Template((here / "page.html").read_text(encoding="utf-8")).substitute(
+        title=text(heading),
+        summary=text(summary),
+        version=text(__version__),
+        style=(here / "page.css").read_text(encoding="utf-8"),
+        script=script,
+        # A browser takes the script's text from behind the tag, the line break included.
+        hash="sha256-" + base64.b64encode(hashlib.sha256(f"\n{script}".encode()).digest()).decode(),
+        data=_embedded({"looks": looks, "charts": charts}),
+        contents="\n".join(f'<li><a href="#{p.id}">{text(p.title)}</a></li>' for p in parts),
+        sections="\n".join(map(_markup, parts)),
+    )
+
+
+def _title(compared: Comparison) -> str:
     """Which methods on which environments."""
     methods, environments = compared.labels, list(compared.environments)
     what = " and ".join(methods) if len(methods) <= 2 else f"{len(methods)} methods"
@@ -47,38 +69,15 @@ def title(compared: Comparison) -> str:
     return f"{what} on {' and '.join(environments) if few else f'{len(environments)} environments'}"
 
 
-def summary(compared: Comparison) -> str:
+def _summary(compared: Comparison) -> str:
     """How much stands behind it."""
-    runs = {str(run.directory.path) for group in compared.groups for run in group.runs}
+    runs = sum(len(group.runs) for group in compared.groups)
     seeds = [len(group.seeds) for group in compared.groups]
-    each = f" ({min(seeds)} to {max(seeds)} each)" if len(set(seeds)) > 1 else f" ({seeds[0]} each)"
+    each = f"{min(seeds)} to {max(seeds)}" if len(set(seeds)) > 1 else f"{seeds[0]}"
+    steps = sum(group.steps[-1] * len(group.seeds) for group in compared.groups)
     return (
-        f"{counted(sum(seeds))}{each if len(seeds) > 1 else ''} in "
-        f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}, "
-        f"{sum(g.steps[-1] * len(g.seeds) for g in compared.groups):,} environment steps in all."
-    )
-
-
-def page(title: str, summary: str, sections: Sequence[Section]) -> str:
-    """A page of sections, whatever they are about."""
-    here = files(__package__)
-    script = (here / "page.js").read_text(encoding="utf-8")
-    charts = {name: chart for section in sections for name, chart in section.charts.items()}
-    drawn = [line["method"] for chart in charts.values() for line in chart["lines"]]
-    methods = range(1 + max(drawn, default=0))
-    looks = [{"colour": markup.colour(m), "dash": markup.dash(m)} for m in methods]
-    data = {"looks": looks, "charts": charts}
-    return Template((here / "page.html").read_text(encoding="utf-8")).substitute(
-        title=text(title),
-        summary=text(summary),
-        version=text(__version__),
-        style=(here / "page.css").read_text(encoding="utf-8"),
-        script=script,
-        # A browser takes the script's text from behind the tag, the line break included.
-        hash="sha256-" + base64.b64encode(hashlib.sha256(f"\n{script}".encode()).digest()).decode(),
-        data=_embedded(data),
-        contents="\n".join(f'<li><a href="#{s.id}">{text(s.title)}</a></li>' for s in sections),
-        sections="\n".join(map(_markup, sections)),
+        f"{counted(sum(seeds))}{f' ({each} each)' if len(seeds) > 1 else ''} in "
+        f"{runs} {'run' if runs == 1 else 'runs'}, {steps:,} environment steps in all."
     )
 
 

@@ -104,7 +104,7 @@
           const back = path([...line.x].reverse(), [...line.high].reverse()).slice(1);
           svg(group, "path", { d: `${path(line.x, line.low)}L${back}Z`, fill: stroke, "fill-opacity": 0.16 });
         }
-        if (eachSeed && line.low)
+        if (eachSeed)
           for (const ys of line.each || [])
             svg(group, "path", { d: path(line.x, ys), fill: "none", stroke, "stroke-width": 0.8, "stroke-opacity": 0.55 });
         svg(group, "path", {
@@ -173,11 +173,10 @@
         name.append(line.label);
         html(html(row, "td"), "b", number(line.y[k]));
         html(row, "td", line.low ? `${number(line.low[k])} to ${number(line.high[k])}` : "");
-        const seeds = line.seeds.length === 1 ? `seed ${line.seeds[0]}` : `${line.seeds.length} seeds`;
-        html(row, "td", line.x[k] === value ? seeds : `${seeds}, at ${this.name(line.x[k])}`);
+        html(row, "td", line.x[k] === value ? line.told : `${line.told}, at ${this.name(line.x[k])}`);
       }
       if (found.length > listed.length) html(this.tip, "div", `and ${found.length - listed.length} more`);
-      if (found.length === 1 && found[0].line.low && found[0].line.each) {
+      if (found.length === 1 && found[0].line.each) {
         const { line, k } = found[0];
         html(this.tip, "div", line.seeds.slice(0, 16).map((seed, s) => `seed ${seed}: ${number(line.each[s][k])}`).join(", "));
       }

@@ -2,6 +2,7 @@
 
 import base64
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,10 +43,7 @@ def curves(compared: Comparison) -> Section:
     axes = {"xTitle": "environment steps", "xName": "* environment steps", "whole": True}
     for number_, (name, groups) in enumerate(compared.environments.items()):
         place = f"curve-{number_}"
-        lines = [
-            _line(compared, g.label, g.steps, g.returns[..., None], [s.seed for s in g.seeds])
-            for g in groups
-        ]
+        lines = [_line(compared, g.label, g.steps, g.returns[..., None], g.seeds) for g in groups]
         charts[place] = {"title": name, "yTitle": "return", "lines": lines, **axes}
         body.append(chart(place, name))
     about = (
@@ -55,7 +53,7 @@ def curves(compared: Comparison) -> Section:
     if len(compared.environments) > 1:
         try:
             lines = [
-                _line(compared, label, steps, scores, list(range(scores.shape[1])))
+                _line(compared, label, steps, scores)
                 for label, (steps, scores) in compared.curves().items()
             ]
             count = len(compared.environments)
@@ -92,21 +90,31 @@ def _legend(compared: Comparison) -> str:
 
 
 def _line(
-    compared: Comparison, label: str, x: np.ndarray, scores: np.ndarray, seeds: list[int]
+    compared: Comparison,
+    label: str,
+    x: np.ndarray,
+    scores: np.ndarray,
+    seeds: Sequence[Seed] = (),
 ) -> dict[str, Any]:
-    """A curve of scores [K, N, M]: its interquartile mean, with an interval if there are seeds."""
+    """A curve of scores [K, N, M]: its interquartile mean, with an interval if N is not 1.
+
+    With `seeds`, those of the only environment, the curve of each seed, too.
+    """
+    count = scores.shape[1]
     line = {
         "label": label,
         "method": compared.labels.index(label),
-        "seeds": seeds,
+        "told": f"seed {seeds[0].seed}" if len(seeds) == 1 else counted(count),
         "x": x.tolist(),
         "y": _plain(interquartile_mean(scores)),
     }
-    if len(seeds) > 1:
-        low, high = statistics.interval(interquartile_mean, scores)
-        line |= {"low": _plain(low), "high": _plain(high)}
-        if scores.shape[-1] == 1:
-            line["each"] = [_plain(one) for one in scores[..., 0].T]
+    if count == 1:
+        return line
+    low, high = statistics.interval(interquartile_mean, scores)
+    line |= {"low": _plain(low), "high": _plain(high)}
+    if seeds:
+        line["seeds"] = [seed.seed for seed in seeds]
+        line["each"] = [_plain(one) for one in scores[..., 0].T]
     return line
 
 
@@ -177,7 +185,7 @@ def comparison(compared: Comparison) -> Section | None:
     lines = []
     for label, own in scores.items():
         line = {"label": label, "method": compared.labels.index(label), "x": _plain(thresholds)}
-        line |= {"y": _plain(profile(own)), "seeds": list(range(len(own)))}
+        line |= {"y": _plain(profile(own)), "told": counted(len(own))}
         if len(own) > 1:
             low, high = statistics.interval(profile, own)
             line |= {"low": _plain(low), "high": _plain(high)}
