@@ -44,5 +44,5 @@ def learning(num_evaluations, num_seeds, level=100.0, seed=0):
     rng = np.random.default_rng(seed)
     time = np.linspace(1 / num_evaluations, 1, num_evaluations)[:, None]
     pace = rng.uniform(2, 6, num_seeds)
-    noise = rng.normal(0, 0.03 * level, (num_evaluations, num_seeds))
+    noise = rng.normal(0, 0.03 * abs(level), (num_evaluations, num_seeds))
     return level * (1 - np.exp(-pace * time)) + noise

@@ -119,6 +119,11 @@ class Comparison:
         names = dict.fromkeys(group.env for group in self.groups)
         return {name: [g for g in self.groups if g.env == name] for name in names}
 
+    def check(self) -> None:
+        """Raises RunError where there is nothing to compare, as no run was evaluated yet."""
+        if not self.groups:
+            raise RunError(f"{self.notes[0]}, and there is no other")
+
     def scores(self) -> dict[str, np.ndarray]:
         """Scores [N, M] of each method, at the end of the shortest group on each environment.
 
@@ -126,8 +131,9 @@ class Comparison:
         1 the highest return that any seed of the comparison was evaluated with there, at any time.
 
         Raises UsageError where a method lacks an environment or has more seeds on one than on
-        another, and where a group has no evaluation early enough.
+        another, and where a group has no evaluation early enough, RunError as `check` does.
         """
+        self.check()
         last = []
         for groups in self.environments.values():
             end = min(group.budget for group in groups)

@@ -105,5 +105,5 @@ def test_what_cannot_be_drawn_is_one_line(
 def test_nothing_to_profile_is_refused(tmp_path, capsys):
     empty = write_run(tmp_path / "empty", np.zeros((0, 1)))
     out = str(tmp_path / "p.png")
-    assert main(["plot", str(empty.path), "--out", out, "--kind", "profile"]) == 2
+    assert main(["plot", str(empty.path), "--out", out, "--kind", "profile"]) == 1
     assert "has no evaluation yet" in capsys.readouterr().err

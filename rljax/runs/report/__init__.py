@@ -30,8 +30,7 @@ def write(compared: Comparison, out: Path) -> None:
     file cannot be written.
     """
     check_out(out, ".html")
-    if not compared.groups:
-        raise RunError(f"{compared.notes[0]}, and there is no other to report on")
+    compared.check()
     found = [section for make in sections.ALL if (section := make(compared)) is not None]
     try:
         write_atomically(out, page(_title(compared), _summary(compared), found))

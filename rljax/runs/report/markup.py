@@ -77,7 +77,7 @@ def row(cells: Iterable[str], tag: str = "td") -> str:
 
 
 def _cell(content: str, tag: str) -> str:
-    return content if content.startswith("<td") else f"<{tag}>{content}</{tag}>"
+    return content if content.startswith(("<td", "<th")) else f"<{tag}>{content}</{tag}>"
 
 
 def table(caption: str, head: Sequence[str], body: str, kind: str = "") -> str:

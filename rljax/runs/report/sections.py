@@ -202,7 +202,7 @@ def comparison(compared: Comparison) -> Section | None:
         }
     }
     profiles = chart("profile", "Performance profile", "fraction of seeds above each return")
-    body = f'<div class="charts"><div>{_improvement(compared, scores)}</div>{profiles}</div>'
+    body = f'{_improvement(compared, scores)}<div class="charts">{profiles}</div>'
     ends = {
         name: min(group.budget for group in groups)
         for name, groups in compared.environments.items()
@@ -255,7 +255,7 @@ def settings(compared: Comparison) -> Section:
     names = list(dict.fromkeys(name for own in values for name in own))
     differing = [n for n in names if any(own.get(n) != values[0].get(n) for own in values)]
     differing.sort(key=lambda n: not all(n in own for own in values))  # Others' keys stand last.
-    same = [row([text(n), text(_setting(values[0][n]))]) for n in names if n not in differing]
+    same = [row([text(n), text(_setting(values[0].get(n)))]) for n in names if n not in differing]
     alike = table("Hyperparameters", ["key", "value"], _body(same), "settings")
     about = "As resolved when the runs began."
     if len(values) == 1:
@@ -396,7 +396,13 @@ def speed(compared: Comparison) -> Section:
                 ]
             )
         )
-    head = ["method", "runs", "steps/s", "training time", '<td class="text">hardware</td>']
+    head = [
+        "method",
+        "runs",
+        "steps/s",
+        "training time",
+        '<th scope="col" class="text">hardware</th>',
+    ]
     about = (
         "Environment steps per second, all seeds of a run together: the median over its rows. "
         "Training time is that of the steps alone, without compiling and evaluating. Where there "
@@ -441,8 +447,9 @@ def reproduction(compared: Comparison) -> Section:
         for run in group.runs:
             place = run.directory.path
             command = run.directory.read_command() or f"rljax train {place}/config.toml"
-            seeds = _seeds(tuple(seed for seed in group.seeds if seed.run is run))
-            inner += f'<p class="run">{text(place)}, seed {seeds}</p><pre>{text(command)}</pre>'
+            own = tuple(seed for seed in group.seeds if seed.run is run)
+            seeds = f"{'seed' if len(own) == 1 else 'seeds'} {_seeds(own)}"
+            inner += f'<p class="run">{text(place)}, {seeds}</p><pre>{text(command)}</pre>'
         name = _named(compared, group)
         is_open = " open" if len(compared.runs) <= 4 else ""
         parts.append(f"<details{is_open}><summary>{name}</summary>{inner}</details>")
