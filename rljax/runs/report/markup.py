@@ -56,7 +56,7 @@ def chart(name: str, title: str, about: str = "") -> str:
     )
 
 
-def range_(estimate: tuple[float, float, float], method: int, rule: bool = False) -> str:
+def range_(estimate: Sequence[float], method: int, rule: bool = False) -> str:
     """A dot in its interval: bound, estimate, bound, from 0 to 1; `rule` is a line at one half."""
     low, middle, high = estimate
     left, at, right = (f"{100 * v:.1f}%" for v in (low, middle, 1 - high))

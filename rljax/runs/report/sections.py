@@ -133,11 +133,11 @@ def results(compared: Comparison) -> Section:
     for name, groups in compared.environments.items():
         found = [_estimate(group.returns[-1]) for group in groups]
         least, most = min(low for low, *_ in found), max(high for *_, high in found)
-        span = (most - least) or 1.0
+        span = most - least
         body += f'<tbody><tr><th class="place" colspan="{len(head)}">{text(name)}</th></tr>'
         for group, (low, iqm, high) in zip(groups, found, strict=True):
             method, count = compared.labels.index(group.label), len(group.seeds)
-            place = (low - least) / span, (iqm - least) / span, (high - least) / span
+            place = [(v - least) / span if span else 0.5 for v in (low, iqm, high)]
             cells = [
                 key(method) + text(group.label),
                 str(count),
@@ -499,8 +499,8 @@ ALL = (
     curves,
     results,
     comparison,
-    settings,
     films,
+    settings,
     speed,
     reproduction,
     reading,
