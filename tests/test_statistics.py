@@ -62,6 +62,12 @@ def test_intervals_are_those_of_rliable_on_the_same_resamples(rliable, size):
         np.testing.assert_allclose(found, expected[""][:, column], rtol=1e-12)
 
 
+def test_a_profile_is_the_fraction_of_seeds_above_a_threshold():
+    own = np.array([[1.0, 2.0], [3.0, 4.0]])
+    found = statistics.performance_profile(own, np.array([0.0, 1.0, 2.5, 4.0]))
+    np.testing.assert_array_equal(found, [1.0, 0.75, 0.5, 0.0])
+
+
 def test_profiles_and_their_intervals_are_those_of_rliable(rliable):
     own, thresholds = scores(8, 3), np.linspace(-2, 2, 9)
     np.random.seed(3)

@@ -66,10 +66,11 @@ def test_a_run_without_an_evaluation_is_left_out_by_name(tmp_path):
 
 def test_a_group_is_cut_to_the_evaluations_of_all_its_runs(tmp_path):
     whole = write_run(tmp_path / "a", [[1.0], [2.0], [3.0]])
-    behind = write_run(tmp_path / "b", [[4.0], [5.0]], seed=1, total_env_steps=3000)
-    found = compared(whole, behind)
-    np.testing.assert_array_equal(found.groups[0].returns, [[1.0, 4.0], [2.0, 5.0]])
-    assert "of 3 evaluations only the 2 count" in found.notes[0] and "2,000" in found.notes[0]
+    later = write_run(tmp_path / "b", [[4.0], [5.0]], [2000, 3000], seed=1)
+    found = compared(whole, later)
+    np.testing.assert_array_equal(found.groups[0].steps, [2000, 3000])
+    np.testing.assert_array_equal(found.groups[0].returns, [[2.0, 4.0], [3.0, 5.0]])
+    assert "of 3 evaluations only the 2 count" in found.notes[0] and "3,000" in found.notes[0]
 
 
 def test_seeds_that_were_never_evaluated_at_the_same_steps_are_refused(tmp_path):

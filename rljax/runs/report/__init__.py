@@ -89,6 +89,5 @@ def _markup(section: Section) -> str:
 
 
 def _embedded(data: object) -> str:
-    """JSON in which no character means anything to HTML."""
-    plain = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return plain.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    """JSON that no tag can end: a page's data has no other character that means anything."""
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
