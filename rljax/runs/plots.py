@@ -75,8 +75,7 @@ def counted(count: int) -> str:
 
 def scale_name(compared: Comparison) -> str:
     """What `Comparison.scores` are."""
-    several = len(compared.environments) > 1
-    return "normalised return" if several else "mean return of the last evaluation"
+    return "normalised return" if len(compared.environments) > 1 else "mean return"
 
 
 def _look(index: int) -> dict[str, Any]:

@@ -276,6 +276,14 @@ def test_a_run_whose_checkpoints_are_damaged_is_reported_without_a_film(copy, tm
     assert "CartPole-v1 cannot be shown" in out.read_text()
 
 
+def test_methods_of_other_lengths_are_compared_where_the_shortest_ends(tmp_path):
+    long = write_run(tmp_path / "a", learning(8, 2))
+    short = write_run(tmp_path / "b", learning(3, 2), agent="a2c")
+    report.write(comparison.compare([long, short]), tmp_path / "r.html")
+    said = "the shortest one&#x27;s end counts: on CartPole-v1 at 3,000 environment steps."
+    assert said in (tmp_path / "r.html").read_text()
+
+
 def test_other_sections_can_stand_on_a_page(visit, tmp_path):
     trials = report.Section(
         "trials", "Trials", "All of them.", "<table><tr><td>1</td></tr></table>"

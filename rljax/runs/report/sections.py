@@ -208,12 +208,13 @@ def comparison(compared: Comparison) -> Section | None:
         for name, groups in compared.environments.items()
     }
     uneven = [
-        f"{name} at {end:,} environment steps"
+        f"on {name} at {end:,} environment steps"
         for name, end in ends.items()
         if any(group.budget != end for group in compared.environments[name])
     ]
-    about = f"By the {what} of each seed"
-    about += f"; on {', '.join(uneven)}, where the shortest of them ends." if uneven else "."
+    about = "Each seed counts by its last evaluation."
+    if uneven:
+        about += f" Where methods end apart, the shortest one's end counts: {', '.join(uneven)}."
     if len(ends) > 1:
         about += (
             " A return is normalised within its environment: 0 is the lowest and 1 the highest "
