@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import shlex
 import time
 from collections.abc import Sequence
@@ -54,9 +55,10 @@ class RunDirectory:
             raise RunError(f"run {self.path} has a damaged config.toml: {error}") from error
 
     def read_command(self) -> str:
-        """What was typed; empty for a run that was started from Python."""
+        """What was typed, wherever `rljax` was installed; empty for a run begun from Python."""
         try:
-            return (self.path / "command.txt").read_text().strip()
+            command = (self.path / "command.txt").read_text().strip()
+            return re.sub(r"^\S*/rljax(/__main__\.py)?(?= )", "rljax", command)
         except (OSError, UnicodeDecodeError):
             return ""
 

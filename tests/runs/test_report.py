@@ -276,6 +276,12 @@ def test_a_run_whose_checkpoints_are_damaged_is_reported_without_a_film(copy, tm
     assert "CartPole-v1 cannot be shown" in out.read_text()
 
 
+@pytest.mark.parametrize("where", ["/x/.venv/bin/rljax", "/x/rljax/__main__.py", "rljax"])
+def test_a_command_does_not_say_where_rljax_was_installed(where, tmp_path):
+    run = write_run(tmp_path / "a", learning(2, 1), command=f"{where} train /my/ppo.toml")
+    assert run.read_command() == "rljax train /my/ppo.toml"
+
+
 def test_methods_of_other_lengths_are_compared_where_the_shortest_ends(tmp_path):
     long = write_run(tmp_path / "a", learning(8, 2))
     short = write_run(tmp_path / "b", learning(3, 2), agent="a2c")
