@@ -1,6 +1,7 @@
 """The report in a real browser: right numbers, nothing from elsewhere, nothing that scripts in."""
 
 import base64
+import html
 import json
 import re
 import shutil
@@ -280,6 +281,13 @@ def test_a_run_whose_checkpoints_are_damaged_is_reported_without_a_film(copy, tm
 def test_a_command_does_not_say_where_rljax_was_installed(where, tmp_path):
     run = write_run(tmp_path / "a", learning(2, 1), command=f"{where} train /my/ppo.toml")
     assert run.read_command() == "rljax train /my/ppo.toml"
+
+
+def test_a_run_begun_from_python_is_trained_again_from_its_config(tmp_path):
+    run = write_run(tmp_path / "my run", learning(2, 1), command="")
+    report.write(comparison.compare([run]), tmp_path / "r.html")
+    said = html.unescape((tmp_path / "r.html").read_text())
+    assert f"<pre>rljax train '{run.path}'/config.toml</pre>" in said
 
 
 def test_methods_of_other_lengths_are_compared_where_the_shortest_ends(tmp_path):

@@ -1,6 +1,7 @@
 """What a report says about runs: one function for each section, each a `Section` or None."""
 
 import base64
+import shlex
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -447,7 +448,9 @@ def reproduction(compared: Comparison) -> Section:
         inner = ""
         for run in group.runs:
             place = run.directory.path
-            command = run.directory.read_command() or f"rljax train {place}/config.toml"
+            command = (
+                run.directory.read_command() or f"rljax train {shlex.quote(str(place))}/config.toml"
+            )
             own = tuple(seed for seed in group.seeds if seed.run is run)
             seeds = f"{'seed' if len(own) == 1 else 'seeds'} {_seeds(own)}"
             inner += f'<p class="run">{text(place)}, {seeds}</p><pre>{text(command)}</pre>'
