@@ -5,7 +5,7 @@ A action dimensions, S states, P population members, D devices.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 from flax import struct
@@ -156,6 +156,15 @@ class Environment(Protocol):
         self, key: Key, state: EnvState, action: Action
     ) -> tuple[EnvState, Obs, jax.Array, jax.Array, jax.Array]:
         """State, obs, reward, terminated, truncated. No automatic reset. Consumes the key."""
+        ...
+
+
+@runtime_checkable
+class HasGoal(Protocol):
+    """What an environment has besides, if its episodes can succeed: then evaluations count them."""
+
+    def success(self, state: EnvState) -> jax.Array:
+        """Whether an episode that ends in `state` has reached its goal, bool []."""
         ...
 
 

@@ -30,6 +30,7 @@ for command in (
     looking.play,
     looking.plot,
     benching.bench,
+    looking.report,
     asking.list_,
     asking.doctor,
 ):
