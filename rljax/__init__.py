@@ -13,6 +13,7 @@ _PUBLIC = {
     "networks": "rljax.networks",
     "ops": "rljax.ops",
     "updates": "rljax.updates",
+    "Logger": "rljax.runs.loggers:Logger",
     "a2c": "rljax.agents.a2c:a2c",
     "double_q_learning": "rljax.agents.tabular:double_q_learning",
     "dqn": "rljax.agents.dqn:dqn",
@@ -34,6 +35,7 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "Logger",
     "a2c",
     "agents",
     "devices",
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
     from rljax.envs import make
     from rljax.evaluation import evaluate
     from rljax.runs.experiment import load
+    from rljax.runs.loggers import Logger
     from rljax.training import iterate, train
     from rljax.transforms import pmap, vmap
 

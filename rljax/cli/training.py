@@ -74,7 +74,8 @@ def train(
         if resumes:
             outcome = experiment.resume(run_dir or "", None, hooks, say, resolved)
         else:
-            outcome = experiment.start(resolved, run_dir, sys.argv, hooks, resume_ is not None)
+            may_exist = resume_ is not None
+            outcome = experiment.start(resolved, run_dir, sys.argv, hooks, may_exist, say)
     _finish(outcome)
 
 
