@@ -34,6 +34,8 @@ def wandb(path):
             at += 32768 - at % 32768
             continue
         _, size, kind = struct.unpack("<IHB", data[at : at + 7])
+        if at + 7 + size > len(data):
+            return
         parts.append(data[at + 7 : at + 7 + size])
         at += 7 + size
         if kind in (1, 4):  # the whole of a record, or its last part

@@ -101,6 +101,7 @@ def resume(words: Sequence[str]) -> None:
 @contextmanager
 def _watched() -> Iterator[Callable]:
     """The hooks that show and draw a training run; the display closes when the context does."""
+    from rljax.runs import metrics
     from rljax.runs.hooks import drawing
     from rljax.runs.terminal import Display
 
@@ -108,7 +109,7 @@ def _watched() -> Iterator[Callable]:
 
         def hooks(agent, run):
             say(_plan(agent, run))
-            display = stack.enter_context(Display(agent))
+            display = stack.enter_context(Display(agent, rows=metrics.read(run.metrics)))
             return [display, *([drawing(run)] if run.load_config().logging.plot else [])]
 
         yield hooks

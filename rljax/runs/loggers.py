@@ -20,7 +20,6 @@ import numpy as np
 from rljax.config import LOGGERS
 from rljax.errors import RunError, UsageError, check_extra, nearest
 from rljax.runs.directory import write_atomically
-from rljax.runs.plots import interquartile_mean
 from rljax.training import Row
 from rljax.types import State
 
@@ -143,12 +142,14 @@ def scalars(row: Row) -> dict[str, float]:
     Of a population it is the interquartile mean of the members, and of evaluations the range, too:
     `evaluation/return_mean`, `evaluation/return_mean/min` and `evaluation/return_mean/max`.
     """
+    from scipy.stats import trim_mean
+
     found: dict[str, float] = {}
     for name, value in row.items():
         values = _members(value)
         values = values[~np.isnan(values)]
         if values.size:
-            found[name] = float(interquartile_mean(values))
+            found[name] = float(trim_mean(values, 0.25))
             if np.ndim(value) and name.startswith("evaluation/"):
                 found |= {f"{name}/min": float(values.min()), f"{name}/max": float(values.max())}
     return found
@@ -257,10 +258,12 @@ def _wandb(folder: Path, config: Mapping[str, Any]) -> Telling:
         if row["env_steps"] >= begun_at:
             run.log(scalars(row), step=row["env_steps"])
 
-    failed = True
+    failed = False
     try:
         yield tell
-        failed = False
+    except (Exception, KeyboardInterrupt):
+        failed = True
+        raise
     finally:
         run.finish(exit_code=int(failed))
 
@@ -293,10 +296,12 @@ def _mlflow(folder: Path, config: Mapping[str, Any]) -> Telling:
             metrics = [Metric(name, value, now, step) for name, value in scalars(row).items()]
             client.log_batch(run_id, metrics)
 
-    status = "FAILED"
+    status = "FINISHED"
     try:
         yield tell
-        status = "FINISHED"
+    except (Exception, KeyboardInterrupt):
+        status = "FAILED"
+        raise
     finally:
         client.set_terminated(run_id, status)
 
