@@ -15,6 +15,7 @@ _PUBLIC = {
     "updates": "rljax.updates",
     "Logger": "rljax.runs.loggers:Logger",
     "a2c": "rljax.agents.a2c:a2c",
+    "check_env": "rljax.envs.check:check_env",
     "double_q_learning": "rljax.agents.tabular:double_q_learning",
     "dqn": "rljax.agents.dqn:dqn",
     "evaluate": "rljax.evaluation:evaluate",
@@ -38,6 +39,7 @@ __all__ = [
     "Logger",
     "a2c",
     "agents",
+    "check_env",
     "devices",
     "double_q_learning",
     "dqn",
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
         sarsa,
     )
     from rljax.envs import make
+    from rljax.envs.check import check_env
     from rljax.evaluation import evaluate
     from rljax.runs.experiment import load
     from rljax.runs.loggers import Logger

@@ -31,6 +31,7 @@ for command in (
     looking.plot,
     asking.list_,
     asking.doctor,
+    asking.check_env,
 ):
     cli.add_command(command)
 

@@ -190,7 +190,7 @@ def _train(
     run: RunDirectory,
     begin: Key | State,
     more: Callable[[Agent, RunDirectory], Sequence[Hook]],
-    report: Callable[[str], None],
+    report: Callable[[str], None] = lambda sentence: None,
 ) -> Outcome:
     interrupts = Interrupts()
     begun_at = agent.env_steps(iterations(begin))

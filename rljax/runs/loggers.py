@@ -34,14 +34,8 @@ SECONDS_BETWEEN_ATTEMPTS = 60.0
 class Logger:
     """A hook that tells one tool every row; close it, or use it as a context.
 
-    >>> import tempfile, rljax
-    >>> from rljax.envs.probes import Recall
-    >>> agent = rljax.reinforce(Recall(), num_envs=4, rollout_length=6, total_env_steps=48)
-    >>> folder = tempfile.mkdtemp()
-    >>> with rljax.Logger("csv", folder) as log:
-    ...     state, history = rljax.train(agent, jax.random.key(0), hooks=[log])
-    >>> open(folder + "/metrics.csv").read()[:19]
-    'env_steps,iteration'
+        with rljax.Logger("tensorboard", "runs/mine") as log:
+            state, history = rljax.train(agent, key, hooks=[log])
 
     A tool that fails does not stop training. It is reported once; its rows wait, are told again a
     minute later, and a last time at the end.
