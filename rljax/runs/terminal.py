@@ -118,7 +118,7 @@ class Display:
         for label, line in zip(labels, lines, strict=False):
             figure.add_row(label, line)
         completed = self._latest["env_steps"]
-        figure.add_row("", ProgressBar(total=self._total, completed=completed, width=width))
+        figure.add_row("", ProgressBar(self._total, completed, width, complete_style="cyan"))
         return figure
 
     def _line(self, row: Row) -> None:

@@ -120,6 +120,13 @@ class LeavesSpace(Sound):
         return super().step(key, state, action)  # here: outside
 
 
+class BeginsBelow(Sound):
+    observation_space = spaces.Box(-0.25, 3.0, (1,))
+
+    def step(self, key, state, action):
+        return super().step(key, state, action)  # here: below
+
+
 class LeavesDiscrete(Sound):
     observation_space = spaces.Discrete(9)
 
@@ -172,6 +179,7 @@ ERRORS = [
     (NoKey, "signature", r"reset: .*; write def reset\(self, key\)"),
     (ListOfRewards, "reward", r"reward has shape \[1\], and should be one number"),
     (LeavesSpace, "outside", r"obs\[0\] was [23](\.\d+)?, outside Box\(1,\) float32 in \[-1, 2\]"),
+    (BeginsBelow, "below", r"obs\[0\] was -0\.\d+, outside Box"),
     (LeavesDiscrete, "discrete", r"obs was 9, outside Discrete\(9\): give the space wider bounds"),
     (Explodes, "nan", "reward becomes NaN or infinite"),
     (OneAtATime, "vmap", "step vmapped, raises NotImplementedError"),
