@@ -183,6 +183,9 @@ def test_the_config_is_shown_where_a_tool_has_a_place_for_it(tmp_path):
     assert {r.run.project for r in records if r.run.run_id} == {"rljax"}
     (file,) = (tmp_path / "tensorboard").iterdir()
     assert b"hparams.lr" in file.read_bytes() and b"evaluation/return_mean" in file.read_bytes()
+    hidden = {tag for tag in events.tensorboard(tmp_path / "tensorboard") if tag[0] == "_"}
+    parts = ("experiment", "session_start_info", "session_end_info")
+    assert hidden == {f"_hparams_/{part}" for part in parts}
 
 
 def test_what_fails_is_marked_so(tmp_path):
