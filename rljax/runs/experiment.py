@@ -222,8 +222,12 @@ def _open_loggers(
     if not processes.is_first():
         return []
     rows = metrics.read(run.metrics)
+
+    def warn(sentence: str) -> None:
+        report(f"warning: {sentence}")
+
     return [
-        stack.enter_context(loggers.Logger(name, run.path, config.values(), rows, report))
+        stack.enter_context(loggers.Logger(name, run.path, config.values(), rows, warn))
         for name in dict.fromkeys(config.logging.to)
     ]
 

@@ -90,7 +90,7 @@ class Logger:
         self._attempt()
         if self._waiting:
             self._report(
-                f"warning: logger {self._name} lacks the last {len(self._waiting)} rows; "
+                f"logger {self._name} lacks the last {len(self._waiting)} rows; "
                 "those of a run directory are all in its metrics.jsonl"
             )
         try:
@@ -115,7 +115,7 @@ class Logger:
     def _fail(self, error: Exception) -> None:
         if not self._failed:
             self._report(
-                f"warning: logger {self._name} failed ({_reason(error)}); training goes on, and "
+                f"logger {self._name} failed ({_reason(error)}); training goes on, and "
                 "what it misses is tried again"
             )
         self._failed = True
