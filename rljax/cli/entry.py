@@ -33,6 +33,7 @@ for command in (
     looking.report,
     asking.list_,
     asking.doctor,
+    asking.check_env,
 ):
     cli.add_command(command)
 
