@@ -97,10 +97,10 @@ def test_members_that_do_not_divide_by_the_devices_are_filled_up(tiny):
 def test_as_many_members_as_memory_and_cache_have_room_for(config_, monkeypatch):
     agent = config_.agent()
     shapes = jax.eval_shape(agent.init, jax.random.key(0))
-    learner, state = memory.size_in_bytes(shapes.learner), memory.size_in_bytes(shapes)
+    state = memory.size_in_bytes(shapes)
     monkeypatch.setattr(memory, "free_memory", lambda device=None: None)
-    assert training.members_at_once(agent, 1) == training.CACHE // learner
-    assert training.members_at_once(agent, 4) == 4 * (training.CACHE // learner)
+    assert training.members_at_once(agent, 1) == training.CACHE // state
+    assert training.members_at_once(agent, 4) == 4 * (training.CACHE // state)
     monkeypatch.setattr(memory, "free_memory", lambda device=None: 20 * state)
     assert training.members_at_once(agent, 1) == 10
     assert training.members_at_once(agent, 2) == 10
