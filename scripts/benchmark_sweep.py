@@ -93,7 +93,7 @@ def sweep(folder: Path, trials: int, seeds: int) -> tuple[float, list[dict]]:
     command = ["-m", "rljax", "sweep", str(CONFIG), "--space", str(space), "--run-dir", str(out)]
     cold = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
     began = time.perf_counter()
-    subprocess.run([sys.executable, *command], env=cold, check=True)
+    subprocess.run([sys.executable, *command], env=cold, check=True, stdout=sys.stderr)
     seconds = time.perf_counter() - began
     return seconds, [json.loads(x) for x in (out / "trials.jsonl").read_text().splitlines()]
 
