@@ -21,16 +21,17 @@ def sweep(space: Path | None, run_dir: Path | None, driver: str, words: Sequence
     Any key of the space's [sweep] is a flag: --method, --trials, --seeds, --batch, --devices ...
     So is any key of the config, by its dotted path: --total-env-steps, --structure.num-envs ...
     """
+    config, flags = parse("CONFIG", words)
     keep_compiled_programs()
     use_all_cores()
     from rljax import config as configs
     from rljax import sweeps
     from rljax.sweeps import settings
 
-    config, flags = parse("CONFIG", words)
     own = {name: configs.parse(flags.pop(name)) for name in settings.names() if name in flags}
+    resolved = configs.load(config, flags)
     result = sweeps.run(
-        configs.load(config, flags),
+        resolved,
         space or settings.beside(config),
         run_dir=run_dir,
         driver=driver,

@@ -78,6 +78,7 @@ def run(
     path = Path(run_dir) if run_dir else directory.default_path(sweep)
     drive = driving(driver, sweep, path)
     found = directory.create(path, sweep, command or sys.argv)
+    report(results.plan(sweep, path))
     return _run(found, sweep, drive, report)
 
 
@@ -104,8 +105,6 @@ def resolve(
         if isinstance(config, Config):
             raise UsageError("a config that is not a file has no space beside it: give one")
         space = settings.beside(config)
-        if not space.exists():
-            raise UsageError(f"there is no {space} beside the config: write it, or give --space")
     where, tables = "search space", space
     if not isinstance(space, Mapping):
         where, tables = str(space), settings.read(space)
@@ -150,8 +149,8 @@ def _build(sweep: Sweep, structure: Mapping[str, Any]) -> Agent:
 
 def _run(found: SweepDirectory, sweep: Sweep, drive: Drive, report: Report) -> Result:
     search = methods.get(sweep.settings.method).search(sweep)
-    progress = results.Progress(sweep, report)
     outcomes = found.outcomes()
+    progress = results.Progress(sweep, len(outcomes), report)
 
     def done(finished: list[Outcome]) -> None:
         found.commit(sweep, finished)

@@ -122,7 +122,7 @@ def test_points_of_a_grid_include_both_ends_exactly():
 
 
 def test_a_config_has_its_space_beside_it(tiny, tmp_path):
-    assert settings.beside("configs/ppo/cartpole.toml").name == "cartpole.sweep.toml"
+    assert settings.beside(tiny).name == "tiny.sweep.toml"
     assert list(sweeps.resolve(tiny).space) == ["hparams.lr", "hparams.gamma"]
     lonely = tmp_path / "lonely.toml"
     lonely.write_text(tiny.read_text())

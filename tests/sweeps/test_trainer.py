@@ -5,11 +5,11 @@ import jax
 import numpy as np
 import pytest
 
-from rljax import sweeps
+from rljax import config, sweeps
 from rljax.evaluation import Evaluation
 from rljax.replay import memory
 from rljax.runs import experiment
-from rljax.sweeps import running, training
+from rljax.sweeps import running, settings, training
 from rljax.sweeps.trials import Batch, Trial
 from rljax.training import Fault
 
@@ -18,7 +18,8 @@ GOOD = {"hparams.lr": 1e-2, "hparams.gamma": 0.99}
 
 @pytest.fixture(scope="module")
 def trainer(tiny):
-    return training.Trainer(running.placed(sweeps.resolve(tiny)))
+    config_ = config.load(tiny, {"seed": "3"})
+    return training.Trainer(running.placed(sweeps.resolve(config_, settings.beside(tiny))))
 
 
 def clockless(rows):
@@ -32,9 +33,8 @@ def test_a_trial_is_the_runs_of_its_seeds(trainer, config_, tmp_path):
     assert np.isclose(outcome.value, np.mean(outcome.seeds))
     assert outcome.interval[0] <= outcome.value <= outcome.interval[1]
     assert outcome.evaluation["seeds"][1]["iqm"] == outcome.seeds[1]
-    config = config_.varied(GOOD, "test")
-    config = replace(config, top=replace(config.top, seed=1))
-    alone = experiment.start(config, tmp_path / "alone").run
+    second = replace(config_.varied(GOOD, "test"), top=replace(config_.top, seed=4))
+    alone = experiment.start(second, tmp_path / "alone").run
     rows = [json.loads(line) for line in alone.metrics.read_text().splitlines()]
     for mine, its in zip(outcome.rows, rows, strict=True):
         for name in ("losses/entropy", "losses/value_loss", "charts/episodic_return"):
