@@ -31,7 +31,7 @@ class Result:
 
     directory: SweepDirectory
     sweep: Sweep
-    outcomes: Sequence[Outcome]  # by number
+    outcomes: Sequence[Outcome]  # by number; rows of metrics are in `directory.trial(number)`
     importances: Mapping[str, float] | None  # of each key, summing to 1; None if they are not known
 
     @property
@@ -121,7 +121,7 @@ def placed(sweep: Sweep, is_local: bool = True) -> Sweep:
     """
     chosen = sweep.settings
     there = jax.local_device_count()
-    if chosen.devices > there:
+    if is_local and chosen.devices > there:
         raise UsageError(f"{chosen.devices} devices are asked for, but there are {there}")
     devices = chosen.devices or (there if is_local else 1)
     sweep = replace(sweep, settings=replace(chosen, devices=devices))
@@ -154,7 +154,7 @@ def _run(found: SweepDirectory, sweep: Sweep, drive: Drive, report: Report) -> R
 
     def done(finished: list[Outcome]) -> None:
         found.commit(sweep, finished)
-        outcomes.update({outcome.trial.number: outcome for outcome in finished})
+        outcomes.update(found.outcomes())
         progress(outcomes)
 
     while trials := search.ask():

@@ -26,7 +26,7 @@ def asked(monkeypatch, finished):
         return finished
 
     monkeypatch.setattr(sweeps, "run", run)
-    monkeypatch.setattr("rljax.cli.sweeping.use_all_cores", lambda: None)
+    monkeypatch.setattr("rljax.cli.sweeping._prepare", lambda driver: None)
     monkeypatch.chdir(ROOT)
     return asked
 
