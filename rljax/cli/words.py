@@ -63,6 +63,19 @@ def keep_compiled_programs() -> None:
         jax.config.update("jax_compilation_cache_dir", str(caches / "rljax"))
 
 
+def use_all_cores() -> None:
+    """Let the CPU be as many devices as it has cores, unless the environment says how many.
+
+    Members of a population have nothing to say to each other, and one device keeps one core busy.
+    """
+    import jax
+
+    if "JAX_NUM_CPU_DEVICES" not in os.environ:
+        is_told = hasattr(os, "sched_getaffinity")  # which cores a job may use; on Linux alone
+        cores = len(os.sched_getaffinity(0)) if is_told else os.cpu_count() or 1
+        jax.config.update("jax_num_cpu_devices", cores)
+
+
 def is_one_of_several() -> bool:
     """Whether other processes take part in this run; does not import JAX to find out."""
     jax = sys.modules.get("jax")
