@@ -20,6 +20,7 @@ Hook = Callable[[State, Row], Row | None]
 MOST_ENV_STEPS_PER_CHUNK = 1_000_000
 NEVER = ("nonfinite/obs", "nonfinite/reward", devices.REPLICAS_DIFFER)  # anything but 0 is an end
 EPISODE_MEANS = ("charts/episodic_return", "charts/episodic_length")
+LATEST = "population/"  # names of which a row has the latest value; NaN is one that is not due
 
 
 def train(
@@ -44,8 +45,9 @@ def train(
     Returns the last state, and the history: one array [rows] or [rows, P] for each name, NaN where
     a row has no value.
 
-    Raises NonFiniteError when a number becomes NaN or infinite, and ReplicasDiffer when devices
-    disagree about what was learnt, before any hook sees it.
+    Raises NonFiniteError when a number becomes NaN or infinite (of all members, where the agent's
+    may fail), and ReplicasDiffer when devices disagree about what was learnt, before any hook
+    sees it.
     """
     rows: list[Row] = []
     state = beginning = begin(agent, start)
@@ -129,7 +131,10 @@ def chunk(agent: Agent, length: int):
 
 
 def summarize(agent: Agent, metrics: dict[str, np.ndarray], done: int, seconds: float) -> Row:
-    """One row from the metrics [k, ...] of a chunk: means, weighted by episodes where of those."""
+    """One row from the metrics [k, ...] of a chunk: means, weighted by episodes where of those.
+
+    What happens once in a while to a population is not a mean, but the latest of its kind.
+    """
     episodes = metrics["charts/episodes"]
     members = episodes[0].size
     row: Row = {
@@ -145,16 +150,19 @@ def summarize(agent: Agent, metrics: dict[str, np.ndarray], done: int, seconds: 
             row[name] = plain(
                 np.divide(totals, ended, out=np.full_like(totals, np.nan), where=ended > 0)
             )
+        elif name.startswith(LATEST):
+            given = np.flatnonzero(~np.isnan(values.reshape(len(values), -1)).all(1))
+            row[name] = plain(values[given[-1] if given.size else -1])
         elif name not in row and name not in NEVER:
             row[name] = plain(values.mean(0))
     return row
 
 
 def plain(values: np.ndarray) -> Any:
-    """Python numbers or nested lists of them, with None for what is not a number."""
+    """Python numbers or nested lists of them, with None for what is not finite."""
     if values.ndim:
         return [plain(v) for v in values]
-    return None if np.isnan(values) else float(values)
+    return float(values) if np.isfinite(values) else None
 
 
 def columns(rows: Sequence[Row]) -> dict[str, np.ndarray]:
@@ -176,16 +184,20 @@ def check_sound(agent: Agent, state: State, metrics: dict[str, np.ndarray], done
         if name in EPISODE_MEANS:
             values = np.where(metrics["charts/episodes"] > 0, values, 0.0)
         bad = values > 0 if name in NEVER else ~np.isfinite(values)
-        where = np.flatnonzero(bad.reshape(len(values), -1).any(1))
+        every = agent.members_may_fail and name != devices.REPLICAS_DIFFER
+        where = np.flatnonzero((np.all if every else np.any)(bad.reshape(len(values), -1), axis=1))
         return int(where[0]) if where.size else None
 
     # What an environment gave comes first in an iteration, then the gradient, then what follows.
-    order = sorted(metrics, key=lambda n: (n not in NEVER, n != "losses/grad_norm"))
+    names = [name for name in metrics if not name.startswith(LATEST)]
+    order = sorted(names, key=lambda n: (n not in NEVER, n != "losses/grad_norm"))
     found = [(i, name) for name in order if (i := first(name, metrics[name])) is not None]
+    survives = np.any if agent.members_may_fail else np.all
+    finite = devices.fetch(_are_finite(state.learner, agent.population_axes))
     leaves = [
         jax.tree_util.keystr(path, simple=True, separator="/")
-        for path, leaf in jax.tree_util.tree_leaves_with_path(_finite(state.learner))
-        if not leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(finite)
+        if not survives(leaf)
     ]
     if not found and not leaves:
         return
@@ -211,15 +223,18 @@ def check_sound(agent: Agent, state: State, metrics: dict[str, np.ndarray], done
     )
 
 
-@jax.jit
-def _are_finite(tree):
-    return jax.tree.map(
-        lambda x: jnp.all(jnp.isfinite(x)) if jnp.issubdtype(x.dtype, jnp.floating) else True, tree
-    )
+def are_finite(tree: Any, axes: int = 0) -> Any:
+    """Whether each leaf is finite: bool, with the leading `axes` of the leaf."""
+
+    def one(x: jax.Array) -> jax.Array:
+        floating = jnp.issubdtype(x.dtype, jnp.floating)
+        finite = jnp.isfinite(x) if floating else jnp.ones(x.shape, bool)
+        return jnp.all(finite, axis=tuple(range(axes, x.ndim)))
+
+    return jax.tree.map(one, tree)
 
 
-def _finite(tree):
-    return devices.fetch(_are_finite(tree))
+_are_finite = jax.jit(are_finite, static_argnums=1)
 
 
 class Interrupts:

@@ -110,6 +110,8 @@ def _spread_members(agent: Agent, grid: np.ndarray) -> Agent:
     def init(keys: Key, hparams: Hparams | None = None) -> State:
         members = keys.shape[0]
         check_divides("the number of members", members, "the number of devices", grid.size)
+        if hparams is None:
+            return per_device(agent.init)(keys)
         return per_device(agent.init)(keys, _one_each(agent.hparams, hparams, members))
 
     def placement(states: State) -> State:

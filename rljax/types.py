@@ -173,6 +173,7 @@ class Agent(NamedTuple):
     num_iterations: int
     warmup_env_steps: int = 0  # taken by `init`
     population_axes: int = 0  # how many axes of members lead its states
+    members_may_fail: bool = False  # train on while any member is finite, not only while all are
     placement: Callable[[State], State] | None = None
     """States, or their shapes, to the sharding of each leaf; None for those of one device."""
 
