@@ -10,7 +10,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ class Config:
     evaluation: Evaluation
     checkpoint: Checkpoint
     logging: Logging
-    sources: dict[str, str] = field(compare=False)  # dotted key to default, file or command line
+    sources: dict[str, str] = field(compare=False)  # dotted key to where its value is from
 
     def values(self) -> dict[str, Any]:
         """Every value by its dotted key, `None` where an agent decides for itself."""
@@ -116,6 +116,20 @@ class Config:
             (document[section] if section else document)[name] = item  # type: ignore[index]
         return tomlkit.dumps(document)
 
+    def varied(self, values: Mapping[str, Any], source: str) -> "Config":
+        """The config with other structure and hyperparameters (dotted key to value of its type)."""
+
+        def section(name: str) -> dict[str, Any]:
+            own = {k.split(".")[1]: v for k, v in values.items() if k.startswith(f"{name}.")}
+            return {**getattr(self, name), **own}
+
+        return replace(
+            self,
+            structure=section("structure"),
+            hparams=section("hparams"),
+            sources={**self.sources, **dict.fromkeys(values, source)},
+        )
+
     def agent(self) -> Any:
         """The agent it describes: one, whatever `num_seeds` is. Imports JAX."""
         make_agent = agents.factory(self.top.agent)
@@ -133,14 +147,19 @@ def load(path: str | Path, flags: Mapping[str, str] | None = None) -> Config:
     Raises UsageError, in one sentence, for a file that is missing or not TOML, a key or name that
     nobody knows (with the nearest one that is), and a value of the wrong kind.
     """
+    tables = read(path)
+    return resolve(_flatten(tables, str(path)), flags or {}, str(path))
+
+
+def read(path: str | Path, what: str = "config") -> dict[str, Any]:
+    """The tables of a TOML file; UsageError, which calls it `what`, if they cannot be read."""
     try:
         with open(path, "rb") as file:
-            tables = tomllib.load(file)
+            return tomllib.load(file)
     except FileNotFoundError:
-        raise UsageError(f"config {path} does not exist") from None
+        raise UsageError(f"{what} {path} does not exist") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(f"config {path} cannot be read as TOML: {error}") from None
-    return resolve(_flatten(tables, str(path)), flags or {}, str(path))
+        raise UsageError(f"{what} {path} cannot be read as TOML: {error}") from None
 
 
 def resolve(file: Mapping[str, Any], flags: Mapping[str, str], path: str = "config") -> Config:
@@ -154,8 +173,8 @@ def resolve(file: Mapping[str, Any], flags: Mapping[str, str], path: str = "conf
         schema |= {f"{section}.{f.name}": (f.type, f.default) for f in fields(kind)}
     for key, (_, where) in given.items():
         if key.partition(".")[0] not in AGENT_SECTIONS:
-            _check_key(key, [*schema, *(f"{s}." for s in AGENT_SECTIONS)], where)
-    values = _typed(schema, given)
+            check_key(key, [*schema, *(f"{s}." for s in AGENT_SECTIONS)], where)
+    values = typed(schema, given)
     if not values["env"]:
         raise UsageError(f'{path} names no environment: write env = "CartPole-v1", say')
     envs.check_name(values["env"])
@@ -164,8 +183,8 @@ def resolve(file: Mapping[str, Any], flags: Mapping[str, str], path: str = "conf
 
     schema |= agent_schema(values["agent"])
     for key, (_, where) in given.items():
-        _check_key(key, schema, where)
-    values = _typed(schema, given)
+        check_key(key, schema, where)
+    values = typed(schema, given)
 
     def table(section: str) -> dict[str, Any]:
         return {k.split(".")[1]: v for k, v in values.items() if k.startswith(section + ".")}
@@ -225,7 +244,11 @@ def _flatten(tables: Mapping[str, Any], path: str) -> dict[str, Any]:
     return flat
 
 
-def _check_key(key: str, known: Sequence[str] | Mapping[str, Any], where: str) -> None:
+def check_key(key: str, known: Sequence[str] | Mapping[str, Any], where: str) -> None:
+    """Refuse a dotted key that is not among the known ones, with the nearest that is.
+
+    `where` is the flag that gave it, or the file in which it stands.
+    """
     if key in known:
         return
     if where.startswith("--"):
@@ -236,16 +259,21 @@ def _check_key(key: str, known: Sequence[str] | Mapping[str, Any], where: str) -
     raise UsageError(f"{where}: key {key!r} is not known{nearest(key, siblings or list(known))}")
 
 
-def _typed(
+def typed(
     schema: Mapping[str, tuple[Any, Any]], given: Mapping[str, tuple[Any, str]]
 ) -> dict[str, Any]:
+    """Every key of a schema (key to type and default): as given (key to value and where), or not.
+
+    Raises UsageError for a value of another type.
+    """
     return {
-        key: _convert(key, *given[key], kind) if key in given else default
+        key: convert(key, *given[key], kind) if key in given else default
         for key, (kind, default) in schema.items()
     }
 
 
-def _convert(key: str, value: Any, where: str, kind: Any) -> Any:
+def convert(key: str, value: Any, where: str, kind: Any) -> Any:
+    """A value as TOML has it, as the type an agent wants; UsageError if it is of another."""
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     for option in options:
         number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -3,8 +3,10 @@
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +14,18 @@ import numpy as np
 
 from rljax import devices
 from rljax.errors import NonFiniteError, ReplicasDiffer, check_positive
-from rljax.types import Agent, Key, State
+from rljax.types import Agent, Key, Metrics, State
 
 Row = dict[str, Any]  # one point of the curves: numbers, or lists [P] of a population
 Hook = Callable[[State, Row], Row | None]
 
 MOST_ENV_STEPS_PER_CHUNK = 1_000_000
 NEVER = ("nonfinite/obs", "nonfinite/reward", devices.REPLICAS_DIFFER)  # anything but 0 is an end
+CAUSES = {
+    "nonfinite/obs": "an observation from the environment",
+    "nonfinite/reward": "a reward from the environment",
+    "losses/grad_norm": "a gradient",
+}
 EPISODE_MEANS = ("charts/episodic_return", "charts/episodic_length")
 LATEST = "population/"  # names of which a row has the latest value; NaN is one that is not due
 
@@ -45,7 +52,7 @@ def train(
     Returns the last state, and the history: one array [rows] or [rows, P] for each name, NaN where
     a row has no value.
 
-    Raises NonFiniteError when a number becomes NaN or infinite (of all members, where the agent's
+    Raises NonFiniteError when a number becomes NaN or infinite (of every member, where the agent's
     may fail), and ReplicasDiffer when devices disagree about what was learnt, before any hook
     sees it.
     """
@@ -82,29 +89,82 @@ def default_chunk(agent: Agent) -> int:
     return min(most, max(1, agent.num_iterations // 200))
 
 
+@dataclass(frozen=True)
+class Fault:
+    """What made a run, or a member of a population, unsound."""
+
+    iteration: int  # the one in which it was found, counted from 1
+    env_steps: int  # behind the state at its end
+    what: str  # "a gradient", or the name of a metric or a leaf
+    leaves: tuple[str, ...]  # of the learner that are not finite
+
+    def __str__(self) -> str:
+        in_state = f"; in the state: {', '.join(self.leaves[:3])}" if self.leaves else ""
+        return (
+            f"{self.what} is not finite in iteration {self.iteration} "
+            f"(env steps {self.env_steps}){in_state}"
+        )
+
+
+OnFault = Callable[[dict[int, Fault]], None]
+
+
+def stop(faults: dict[int, Fault]) -> None:
+    """Raise NonFiniteError for the earliest of the faults."""
+    raise NonFiniteError(str(min(faults.values(), key=lambda fault: fault.iteration)))
+
+
+class Chunk(NamedTuple):
+    """A compiled program, for all states of one shape and place."""
+
+    run: Callable[[State, int], tuple[State, Metrics]]  # up to `length` iterations
+    length: int
+
+
 def iterate(
-    agent: Agent, state: State, chunk_iterations: int | None = None
+    agent: Agent,
+    state: State,
+    chunk_iterations: int | None = None,
+    on_fault: OnFault = stop,
 ) -> Iterator[tuple[State, Row]]:
     """Train chunk by chunk: `for state, row in iterate(agent, state): ...`.
 
     The state passed in and every state yielded is given up to the next chunk (its memory is
     reused), so copy what must outlive the loop body.
+
+    `on_fault` is called after every chunk that cannot be trusted, with the fault of each member
+    (0 where there is no population) that has one; by default it raises. What it does not raise, it
+    accepts: members have nothing to do with each other, so the others go on as they would have.
     """
+    return advance(agent, compile_chunk(agent, state, chunk_iterations), state, on_fault)
+
+
+def compile_chunk(agent: Agent, state: State, chunk_iterations: int | None = None) -> Chunk:
+    """The program that `advance` runs over and over, for states that look and lie like `state`."""
     length = default_chunk(agent) if chunk_iterations is None else chunk_iterations
     check_positive(chunk_iterations=length)
     # Where the state lies is where it stays: the compiled program takes no other.
     shardings = (jax.tree.map(lambda x: x.sharding, state), None)
     program = jax.jit(chunk(agent, length), donate_argnums=0, out_shardings=shardings)
-    run = program.lower(state, 0).compile()
+    return Chunk(program.lower(state, 0).compile(), length)
+
+
+def advance(
+    agent: Agent, compiled: Chunk, state: State, on_fault: OnFault = stop
+) -> Iterator[tuple[State, Row]]:
+    """`iterate` with a program that is compiled already."""
+    length = compiled.length
     done = int(np.max(devices.fetch(state.iteration)))
     while done < agent.num_iterations:
         # Chunks end at multiples of their length, wherever a resumed run begins.
         count = min(length - done % length, agent.num_iterations - done)
         began = time.perf_counter()
-        state, metrics = run(state, count)
-        metrics = {name: values[:count] for name, values in devices.fetch(metrics).items()}
+        state, reported = compiled.run(state, count)
+        metrics = {name: values[:count] for name, values in devices.fetch(reported).items()}
         seconds = time.perf_counter() - began
-        check_sound(agent, state, metrics, done)
+        faults = find_faults(agent, state, metrics, done)
+        if faults and not (agent.members_may_fail and len(faults) < state.iteration.size):
+            on_fault(faults)
         done += count
         yield state, summarize(agent, metrics, done, seconds)
 
@@ -159,10 +219,10 @@ def summarize(agent: Agent, metrics: dict[str, np.ndarray], done: int, seconds: 
 
 
 def plain(values: np.ndarray) -> Any:
-    """Python numbers or nested lists of them, with None for what is not finite."""
+    """Python numbers or nested lists of them, with None for what is not a number."""
     if values.ndim:
         return [plain(v) for v in values]
-    return float(values) if np.isfinite(values) else None
+    return None if np.isnan(values) else float(values)
 
 
 def columns(rows: Sequence[Row]) -> dict[str, np.ndarray]:
@@ -177,64 +237,62 @@ def columns(rows: Sequence[Row]) -> dict[str, np.ndarray]:
     }
 
 
-def check_sound(agent: Agent, state: State, metrics: dict[str, np.ndarray], done: int) -> None:
-    """Raise an error that names what went wrong first, and when, if a chunk cannot be trusted."""
+def find_faults(
+    agent: Agent, state: State, metrics: dict[str, np.ndarray], done: int
+) -> dict[int, Fault]:
+    """What went wrong first, and when, for each member whose chunk cannot be trusted.
 
-    def first(name: str, values: np.ndarray) -> int | None:
-        if name in EPISODE_MEANS:
-            values = np.where(metrics["charts/episodes"] > 0, values, 0.0)
-        bad = values > 0 if name in NEVER else ~np.isfinite(values)
-        every = agent.members_may_fail and name != devices.REPLICAS_DIFFER
-        where = np.flatnonzero((np.all if every else np.any)(bad.reshape(len(values), -1), axis=1))
-        return int(where[0]) if where.size else None
-
+    Raises ReplicasDiffer when devices disagree about what was learnt.
+    """
     # What an environment gave comes first in an iteration, then the gradient, then what follows.
     names = [name for name in metrics if not name.startswith(LATEST)]
     order = sorted(names, key=lambda n: (n not in NEVER, n != "losses/grad_norm"))
-    found = [(i, name) for name in order if (i := first(name, metrics[name])) is not None]
-    survives = np.any if agent.members_may_fail else np.all
-    finite = devices.fetch(_are_finite(state.learner, agent.population_axes))
-    leaves = [
-        jax.tree_util.keystr(path, simple=True, separator="/")
-        for path, leaf in jax.tree_util.tree_leaves_with_path(finite)
-        if not survives(leaf)
-    ]
-    if not found and not leaves:
-        return
-    iteration, name = (
-        min(found, key=lambda f: f[0]) if found else (len(metrics["charts/episodes"]) - 1, "")
-    )
-    what = {
-        "nonfinite/obs": "an observation from the environment",
-        "nonfinite/reward": "a reward from the environment",
-        "losses/grad_norm": "a gradient",
-    }.get(name, name)
-    if name == devices.REPLICAS_DIFFER:
+    rows = len(metrics["charts/episodes"])
+
+    def bad(name: str) -> np.ndarray:
+        """Whether a metric is at fault, bool [rows, members]."""
+        values = metrics[name]
+        if name in EPISODE_MEANS:
+            values = np.where(metrics["charts/episodes"] > 0, values, 0.0)
+        return (values > 0 if name in NEVER else ~np.isfinite(values)).reshape(rows, -1)
+
+    if devices.REPLICAS_DIFFER in metrics and (differ := bad(devices.REPLICAS_DIFFER)).any():
         raise ReplicasDiffer(
-            f"in iteration {done + iteration + 1} the learner stopped being the same on every "
-            "device: an update of your own has to combine what it learns, with "
+            f"in iteration {done + int(differ.any(1).argmax()) + 1} the learner stopped being the "
+            "same on every device: an update of your own has to combine what it learns, with "
             "rljax.devices.mean or rljax.devices.total"
         )
-    in_state = f"; in the state: {', '.join(leaves[:3])}" if leaves else ""
-    at = done + iteration + 1
-    raise NonFiniteError(
-        f"{what or leaves[0]} is not finite in iteration {at} "
-        f"(env steps {agent.env_steps(at)}){in_state}"
-    )
+    found = np.stack([bad(name) for name in order])  # [names, rows, members]
+    finite = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.ravel(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(
+            devices.fetch(are_finite(state.learner, agent.population_axes))
+        )
+    }
+    unsound = found.any((0, 1)) | ~np.stack(list(finite.values())).all(0)
+
+    def fault(member: int) -> Fault:
+        leaves = tuple(name for name, is_finite in finite.items() if not is_finite[member])
+        when = found[:, :, member].any(0)
+        row = int(when.argmax()) if when.any() else rows - 1
+        what = order[int(found[:, row, member].argmax())] if when.any() else leaves[0]
+        at = done + row + 1
+        return Fault(at, agent.env_steps(at), CAUSES.get(what, what), leaves)
+
+    return {member: fault(member) for member in np.flatnonzero(unsound).tolist()}
 
 
-def are_finite(tree: Any, axes: int = 0) -> Any:
-    """Whether each leaf is finite: bool, with the leading `axes` of the leaf."""
+@partial(jax.jit, static_argnums=1)
+def are_finite(tree: Any, population_axes: int) -> Any:
+    """Whether each leaf is finite, bool [] or of the shape of the members."""
 
     def one(x: jax.Array) -> jax.Array:
-        floating = jnp.issubdtype(x.dtype, jnp.floating)
-        finite = jnp.isfinite(x) if floating else jnp.ones(x.shape, bool)
-        return jnp.all(finite, axis=tuple(range(axes, x.ndim)))
+        inner = tuple(range(population_axes, x.ndim))
+        if jnp.issubdtype(x.dtype, jnp.floating):
+            return jnp.all(jnp.isfinite(x), axis=inner)
+        return jnp.ones(x.shape[:population_axes], bool)
 
     return jax.tree.map(one, tree)
-
-
-_are_finite = jax.jit(are_finite, static_argnums=1)
 
 
 class Interrupts:

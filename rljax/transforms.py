@@ -100,24 +100,30 @@ def pmap(
     return _spread_environments(agent, grid, param_rule)
 
 
-def _spread_members(agent: Agent, grid: np.ndarray) -> Agent:
-    mesh = _mesh(grid, axes.MEMBERS)
-    split = Spec(axes.MEMBERS)
+def over_members(
+    function: Callable[..., Any], devices: int | Sequence[jax.Device] | np.ndarray | None = None
+) -> Callable[..., Any]:
+    """A function of trees that lead with members, as one in which each device does its share.
 
-    def per_device(function):
-        return jax.shard_map(function, mesh=mesh, in_specs=split, out_specs=split, check_vma=False)
+    What it gives back leads with them, too. By default all devices take part.
+    """
+    mesh, split = _mesh(_grid(devices), axes.MEMBERS), Spec(axes.MEMBERS)
+    return jax.shard_map(function, mesh=mesh, in_specs=split, out_specs=split, check_vma=False)
+
+
+def _spread_members(agent: Agent, grid: np.ndarray) -> Agent:
+    split = NamedSharding(_mesh(grid, axes.MEMBERS), Spec(axes.MEMBERS))
 
     def init(keys: Key, hparams: Hparams | None = None) -> State:
         members = keys.shape[0]
         check_divides("the number of members", members, "the number of devices", grid.size)
-        if hparams is None:
-            return per_device(agent.init)(keys)
-        return per_device(agent.init)(keys, _one_each(agent.hparams, hparams, members))
+        given = () if hparams is None else (_one_each(agent.hparams, hparams, members),)
+        return over_members(agent.init, grid)(keys, *given)
 
     def placement(states: State) -> State:
-        return jax.tree.map(lambda x: NamedSharding(mesh, split), states)
+        return jax.tree.map(lambda x: split, states)
 
-    return agent._replace(init=init, step=per_device(agent.step), placement=placement)
+    return agent._replace(init=init, step=over_members(agent.step, grid), placement=placement)
 
 
 def _spread_environments(agent: Agent, grid: np.ndarray, rule: ParamRule | None) -> Agent:

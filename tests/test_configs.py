@@ -4,9 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from rljax import agents, config
+from rljax import agents, config, sweeps
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").rglob("*.toml"))
+FILES = sorted((Path(__file__).parent.parent / "configs").rglob("*.toml"))
+SPACES = [path for path in FILES if path.name.endswith(".sweep.toml")]
+CONFIGS = [path for path in FILES if path not in SPACES]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: f"{p.parent.name}/{p.stem}")
@@ -29,6 +31,12 @@ def test_every_config_parses_and_runs_two_iterations(path):
     losses = {name: x for name, x in metrics.items() if name.startswith("losses/")}
     assert losses and all(np.isfinite(x).all() for x in losses.values())
     assert full.agent().num_iterations > 2
+
+
+@pytest.mark.parametrize("path", SPACES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_every_search_space_fits_the_config_beside_it(path):
+    sweep = sweeps.resolve(path.with_name(path.name.replace(".sweep", "")))
+    assert sweep.space and sweep.settings.trials > 1
 
 
 def test_there_is_a_config_for_every_environment_of_the_results_and_every_agent():

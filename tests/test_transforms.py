@@ -64,7 +64,7 @@ def test_hyperparameters_for_another_number_of_members_are_refused(agent, shape)
 
 def test_more_members_than_fit_into_memory_are_refused(agent, monkeypatch):
     size = memory.size_in_bytes(jax.eval_shape(agent.init, jax.random.key(0)))
-    monkeypatch.setattr(memory, "_free_memory", lambda device: 2 * size)
+    monkeypatch.setattr(memory, "free_memory", lambda device: 2 * size)
     jax.eval_shape(rljax.vmap(agent).init, keys(2))
     with pytest.raises(UsageError, match="members = 3 does not fit.*members at most 2"):
         jax.eval_shape(rljax.vmap(agent).init, keys(3))

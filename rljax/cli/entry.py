@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import click
 
 from rljax import __version__
-from rljax.cli import asking, looking, training
+from rljax.cli import asking, looking, sweeping, training
 from rljax.cli.words import is_one_of_several
 from rljax.errors import NonFiniteError, ReplicasDiffer, RunError, UsageError, nearest
 
@@ -26,6 +26,7 @@ def cli() -> None:
 for command in (
     training.train,
     training.resume,
+    sweeping.sweep,
     looking.evaluate,
     looking.play,
     looking.plot,

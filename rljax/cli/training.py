@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from rljax.cli import sweeping
 from rljax.cli.words import (
     ANY_FLAGS,
     is_one_of_several,
@@ -81,15 +82,19 @@ def train(
 @click.command(context_settings=ANY_FLAGS)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="RUN [--KEY VALUE]...")
 def resume(words: Sequence[str]) -> None:
-    """Go on with RUN, bit for bit as if it had never stopped.
+    """Go on with RUN, bit for bit as if it had never stopped; or with a sweep.
 
-    --total-env-steps and the keys of evaluation, checkpoint and logging may be changed.
+    --total-env-steps and the keys of evaluation, checkpoint and logging may be changed; of a sweep,
+    --driver.
     """
     from rljax.runs.directory import find
 
     run, flags = parse("RUN", words)
-    find(run)
     keep_compiled_programs()
+    if sweeping.is_sweep(run):
+        sweeping.resume(run, flags)
+        return
+    find(run)
     from rljax.runs import experiment
 
     with _watched() as hooks:

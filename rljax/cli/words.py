@@ -60,6 +60,17 @@ def keep_compiled_programs() -> None:
         jax.config.update("jax_compilation_cache_dir", str(caches / "rljax"))
 
 
+def use_all_cores() -> None:
+    """Let the CPU be as many devices as it has cores, unless the environment says how many.
+
+    Members of a population have nothing to say to each other, and one device keeps one core busy.
+    """
+    import jax
+
+    if "JAX_NUM_CPU_DEVICES" not in os.environ:
+        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+
+
 def is_one_of_several() -> bool:
     """Whether other processes take part in this run; does not import JAX to find out."""
     jax = sys.modules.get("jax")

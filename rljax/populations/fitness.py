@@ -34,7 +34,7 @@ def fitness(
 
     def measure(states: State, key: Key) -> jax.Array:
         returns = jax.vmap(play, (0, None))(states, key).returns.mean(-1)
-        parts = are_finite((states.learner, states.worker.obs), axes=1)
+        parts = are_finite((states.learner, states.worker.obs), 1)
         sound = jax.tree.reduce(jnp.logical_and, parts) & jnp.isfinite(returns)
         return jnp.where(sound, returns, jnp.nan)
 

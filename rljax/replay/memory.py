@@ -21,10 +21,8 @@ def check_memory(what: str, count: int, size: int, unit: str = "rows") -> None:
 
     Where nobody knows how much is free, anything passes.
     """
-    device = jax.config.jax_default_device or jax.local_devices()[0]  # type: ignore[attr-defined]
-    if isinstance(device, str):
-        device = jax.local_devices(backend=device)[0]
-    free = _free_memory(device)
+    device = _default_device()
+    free = free_memory(device)
     if free is not None and size > free:
         raise UsageError(
             f"{what} = {count} does not fit: {count} {unit} x {size / count:.1f} bytes = "
@@ -33,7 +31,9 @@ def check_memory(what: str, count: int, size: int, unit: str = "rows") -> None:
         )
 
 
-def _free_memory(device: jax.Device) -> int | None:
+def free_memory(device: jax.Device | None = None) -> int | None:
+    """Bytes that a device (by default, the default one) has free; None where nobody knows."""
+    device = device or _default_device()
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         return stats["bytes_limit"] - stats["bytes_in_use"]
@@ -49,3 +49,8 @@ def _free_memory(device: jax.Device) -> int | None:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):
         return None
+
+
+def _default_device() -> jax.Device:
+    device = jax.config.jax_default_device or jax.local_devices()[0]  # type: ignore[attr-defined]
+    return jax.local_devices(backend=device)[0] if isinstance(device, str) else device

@@ -9,12 +9,12 @@ import numpy as np
 
 from rljax import devices
 from rljax.config import Config
-from rljax.evaluation import episodes
+from rljax.evaluation import Evaluation, episodes
 from rljax.runs import directory, metrics, plots, processes
 from rljax.runs.checkpoints import Checkpoints
 from rljax.runs.directory import RunDirectory
 from rljax.training import Hook, Interrupts, Row
-from rljax.types import Agent, State
+from rljax.types import Agent, Key, State
 
 EVALUATION_STREAM = 0xE7A1  # keeps the keys of evaluation apart from those of training
 SECONDS_BETWEEN_DRAWINGS = 15.0
@@ -42,23 +42,33 @@ def evaluating(config: Config, agent: Agent, run: RunDirectory, begun_at: int) -
     """Add an evaluation to the rows where one is due; the run's last is also kept as a file."""
     due = every(config.evaluation.interval_env_steps, agent, begun_at)
     play = episodes(agent, config.evaluation.episodes, config.evaluation.deterministic)
-    stream = jax.random.fold_in(jax.random.key(config.top.seed), EVALUATION_STREAM)
+    key = evaluation_key(config.top.seed)
 
     def hook(state: State, row: Row) -> Row | None:
         if not due(row):
             return None
-        result = devices.fetch(play(state, jax.random.fold_in(stream, row["iteration"])))
-        summary = result.summary()
+        result = devices.fetch(play(state, jax.random.fold_in(key, row["iteration"])))
         if row["iteration"] >= agent.num_iterations and processes.is_first():
-            directory.write_atomically(run.evaluation, json.dumps(summary) + "\n")
-        seeds = summary.get("seeds")
-        return {
-            "evaluation/return_mean": [s["mean"] for s in seeds] if seeds else summary["mean"],
-            "evaluation/return_iqm": [s["iqm"] for s in seeds] if seeds else summary["iqm"],
-            "evaluation/length_mean": np.mean(np.asarray(result.lengths), axis=-1).tolist(),
-        }
+            directory.write_atomically(run.evaluation, json.dumps(result.summary()) + "\n")
+        return evaluation_row(result)
 
     return hook
+
+
+def evaluation_key(seed: jax.typing.ArrayLike) -> Key:
+    """The key of a seed's evaluations, apart from that of its training; [] both."""
+    return jax.random.fold_in(jax.random.key(seed), EVALUATION_STREAM)
+
+
+def evaluation_row(result: Evaluation) -> Row:
+    """What a row of metrics says of an evaluation: a number, or a list [P] of a population's."""
+    summary = result.summary()
+    seeds = summary.get("seeds")
+    return {
+        "evaluation/return_mean": [s["mean"] for s in seeds] if seeds else summary["mean"],
+        "evaluation/return_iqm": [s["iqm"] for s in seeds] if seeds else summary["iqm"],
+        "evaluation/length_mean": np.mean(np.asarray(result.lengths), axis=-1).tolist(),
+    }
 
 
 def recording(run: RunDirectory) -> Hook:

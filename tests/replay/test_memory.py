@@ -18,7 +18,7 @@ def test_size_counts_every_array_and_shape():
 
 
 def test_what_is_larger_than_free_memory_is_refused_with_the_arithmetic(monkeypatch):
-    monkeypatch.setattr(memory, "_free_memory", lambda device: 3 * 2**30)
+    monkeypatch.setattr(memory, "free_memory", lambda device: 3 * 2**30)
     check_memory("buffer_size", 1024, 3 * 2**30)
     message = (
         r"^buffer_size = 4096 does not fit: 4096 rows x 1048576.0 bytes = 4.00 GiB, "
@@ -26,13 +26,13 @@ def test_what_is_larger_than_free_memory_is_refused_with_the_arithmetic(monkeypa
     )
     with pytest.raises(UsageError, match=message):
         check_memory("buffer_size", 4096, 4 * 2**30)
-    monkeypatch.setattr(memory, "_free_memory", lambda device: None)
+    monkeypatch.setattr(memory, "free_memory", lambda device: None)
     check_memory("buffer_size", 1, 2**60)
 
 
 def test_the_default_device_is_asked(monkeypatch):
     asked = []
-    monkeypatch.setattr(memory, "_free_memory", asked.append)
+    monkeypatch.setattr(memory, "free_memory", asked.append)
     device = jax.devices("cpu")[-1]
     for default in (None, device, "cpu"):
         with jax.default_device(default):
@@ -42,20 +42,20 @@ def test_the_default_device_is_asked(monkeypatch):
 
 def test_free_memory_is_the_device_s_own_or_the_machine_s(monkeypatch):
     device = jax.devices("cpu")[0]
-    free = memory._free_memory(device)
+    free = memory.free_memory(device)
     assert 2**20 < free < 2**50
 
     def unreadable(*args):
         raise OSError
 
     monkeypatch.setattr(builtins, "open", unreadable)
-    assert free / 2 < memory._free_memory(device) < free * 2
+    assert free / 2 < memory.free_memory(device) < free * 2
     monkeypatch.setattr(os, "sysconf", unreadable)
-    assert memory._free_memory(device) is None
+    assert memory.free_memory(device) is None
 
     stats = {"bytes_limit": 100, "bytes_in_use": 30}
     card = SimpleNamespace(platform="gpu", memory_stats=lambda: stats)
-    assert memory._free_memory(card) == 70
+    assert memory.free_memory(card) == 70
     card.memory_stats = lambda: None
-    assert memory._free_memory(card) is None
+    assert memory.free_memory(card) is None
     assert np.isfinite(free)

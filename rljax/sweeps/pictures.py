@@ -1,0 +1,161 @@
+"""Pictures of a sweep: parallel coordinates, and the objective over each key."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rljax.runs.plots import COLOURS, save
+from rljax.sweeps.directory import SweepDirectory
+from rljax.sweeps.settings import Sweep
+from rljax.sweeps.space import Choice, Distribution, Range
+from rljax.sweeps.trials import Outcome, ranked
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+GREY = "#9a9a9a"
+MAP = "viridis"
+
+
+def draw(found: SweepDirectory, sweep: Sweep, outcomes: Sequence[Outcome]) -> None:
+    """Write both pictures into the sweep's directory; at least one trial must have a value."""
+    save(draw_parallel(sweep, outcomes), found.parallel)
+    save(draw_responses(sweep, outcomes), found.responses)
+
+
+def draw_parallel(sweep: Sweep, outcomes: Sequence[Outcome]) -> "Figure":
+    """A line for each trial, through its place on every key's axis to its value.
+
+    Good trials are drawn last and in light colours; those that diverged are grey and end before
+    the value.
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
+    keys = list(sweep.space)
+    good = ranked(outcomes)[::-1]
+    values = np.array([o.value for o in good], float)
+    norm = Normalize(values.min(), values.max())
+    figure = Figure(figsize=(2.2 + 1.7 * (len(keys) + 1), 4.4), dpi=140, layout="constrained")
+    axes = figure.subplots()
+    colours = ScalarMappable(norm, MAP)
+    for o in outcomes:
+        if o.value is None:
+            axes.plot(_places(sweep, o), color=GREY, linewidth=0.8, linestyle=":")
+    for o, value in zip(good, values, strict=True):
+        end = float(norm(value)) if values.min() < values.max() else 0.5
+        axes.plot([*_places(sweep, o), end], color=colours.to_rgba(value), linewidth=1.3)
+    for x, key in enumerate(keys):
+        _scale(axes, x, sweep.space[key])
+    axes.set_xticks(range(len(keys) + 1), [*map(_name, keys), "value"])
+    for x in range(len(keys) + 1):
+        axes.axvline(x, color="#333333", linewidth=0.8, zorder=0)
+    axes.set(ylim=(-0.06, 1.06), xlim=(-0.35, len(keys) + 0.15), yticks=[])
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.set_title(_title(sweep, outcomes), fontsize=9, loc="left")
+    figure.colorbar(colours, ax=axes, label=sweep.settings.objective, pad=0.01)
+    return figure
+
+
+def draw_responses(sweep: Sweep, outcomes: Sequence[Outcome]) -> "Figure":
+    """A panel for each key: the value of every trial over it, with its interval over seeds.
+
+    Trials that diverged are crosses at the lower edge.
+    """
+    from matplotlib.figure import Figure
+
+    keys = list(sweep.space)
+    columns = min(3, len(keys))
+    rows = -(-len(keys) // columns)
+    size = (1.2 + 3.3 * columns, 0.7 + 2.9 * rows)
+    figure = Figure(figsize=size, dpi=140, layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    good = ranked(outcomes)
+    values = np.array([o.value for o in good], float)
+    ends = np.array([o.interval or (o.value, o.value) for o in good])
+    reach = np.stack([values - ends[:, 0], ends[:, 1] - values]).clip(min=0)
+    lost = [o for o in outcomes if o.value is None]
+    for axes, key in zip(panels, keys, strict=False):
+        distribution = sweep.space[key]
+        x = [_position(distribution, o.trial.params[key]) for o in good]
+        axes.errorbar(
+            x, values, reach, fmt="o", color=COLOURS[0], markersize=4, elinewidth=0.8, alpha=0.8
+        )
+        axes.plot(x[:1], values[:1], "o", color=COLOURS[1], markersize=7, zorder=3)
+        if isinstance(distribution, Range):
+            axes.set_xscale(distribution.scale)
+        if lost:
+            x = [_position(distribution, o.trial.params[key]) for o in lost]
+            bottom = axes.get_xaxis_transform()
+            axes.plot(x, np.zeros(len(x)), "x", color=GREY, transform=bottom, clip_on=False)
+        if isinstance(distribution, Choice):
+            axes.set_xticks(range(len(distribution.values)), map(_text, distribution.values))
+        axes.set_xlabel(_name(key))
+        axes.grid(alpha=0.25, linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[len(keys) :]:
+        axes.set_visible(False)
+    for axes in panels[::columns]:
+        axes.set_ylabel(sweep.settings.objective)
+    figure.suptitle(_title(sweep, outcomes), fontsize=9, x=0.01, ha="left")
+    return figure
+
+
+def _title(sweep: Sweep, outcomes: Sequence[Outcome]) -> str:
+    top, seeds = sweep.config.top, sweep.settings.seeds
+    each = "1 seed" if seeds == 1 else f"IQM of {seeds} seeds"
+    episodes = outcomes[0].episodes
+    failed = sum(o.value is None for o in outcomes)
+    diverged = f", {failed} diverged (grey)" if failed else ""
+    return (
+        f"{top.agent} on {top.env}: {len(outcomes)} trials{diverged}, {each}, "
+        f"{episodes} episodes each"
+    )
+
+
+def _name(key: str) -> str:
+    return key.partition(".")[2]
+
+
+def _text(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _position(distribution: Distribution, value: object) -> float:
+    """Where a value stands on an axis: of a choice, which of them it is."""
+    if isinstance(distribution, Choice):
+        return float(distribution.values.index(value))
+    assert isinstance(value, float)
+    return value
+
+
+def _places(sweep: Sweep, outcome: Outcome) -> list[float]:
+    """Where a trial crosses the axis of each key, from 0 to 1."""
+    return [_place(d, outcome.trial.params[key]) for key, d in sweep.space.items()]
+
+
+def _place(distribution: Distribution, value: object) -> float:
+    position = _position(distribution, value)
+    if isinstance(distribution, Choice):
+        return position / (len(distribution.values) - 1) if len(distribution.values) > 1 else 0.5
+    low, high = distribution.low, distribution.high
+    if distribution.scale == "log":
+        low, high, position = math.log(low), math.log(high), math.log(position)
+    return (position - low) / (high - low)
+
+
+def _scale(axes: "Axes", x: float, distribution: Distribution) -> None:
+    """Write an axis's ends, or all of its choices, beside it."""
+    shown = (
+        distribution.values
+        if isinstance(distribution, Choice)
+        else (distribution.low, distribution.high)
+    )
+    for value in shown:
+        y = _place(distribution, value)
+        axes.text(x - 0.04, y, _text(value), fontsize=7, ha="right", va="center", color="#333333")

@@ -1,0 +1,117 @@
+"""What a sweep has found: a table on the terminal, files, importances."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rljax.errors import UsageError
+from rljax.runs.directory import write_atomically
+from rljax.sweeps import pictures
+from rljax.sweeps.directory import SweepDirectory
+from rljax.sweeps.settings import Sweep
+from rljax.sweeps.trials import Outcome, ranked
+
+MOST_SHOWN = 5
+FEWEST_FOR_IMPORTANCES = 4  # trials: with fewer, the best part of them is one
+
+
+class Progress:
+    """Says after every batch how far the sweep is."""
+
+    def __init__(self, sweep: Sweep, report: Callable[[str], None]) -> None:
+        self._sweep, self._report = sweep, report
+
+    def __call__(self, outcomes: Mapping[int, Outcome]) -> None:
+        """Report on the trials finished so far."""
+        best = ranked(outcomes.values())
+        leader = f"best {best[0].value:.2f} (trial {best[0].trial.number})" if best else "none good"
+        failed = len(outcomes) - len(best)
+        diverged = f", {failed} diverged" if failed else ""
+        self._report(f"{len(outcomes)}/{self._sweep.settings.trials} trials{diverged}: {leader}")
+
+
+def write(
+    found: SweepDirectory,
+    sweep: Sweep,
+    outcomes: Sequence[Outcome],
+    report: Callable[[str], None],
+) -> dict[str, float] | None:
+    """Write trials.csv, best.toml, importances.json and the pictures; return the importances."""
+    found.write_results(sweep)
+    if ranked(outcomes):
+        pictures.draw(found, sweep, outcomes)
+    try:
+        shares = importances(sweep, outcomes)
+    except UsageError as error:
+        report(str(error))
+        return None
+    if shares is not None:
+        write_atomically(found.importances, json.dumps(shares, indent=2) + "\n")
+    return shares
+
+
+def importances(sweep: Sweep, outcomes: Sequence[Outcome]) -> dict[str, float] | None:
+    """The share of each key in how good a trial is, summing to 1; None with too few trials.
+
+    PED-ANOVA (Watanabe et al. 2023, https://arxiv.org/abs/2304.10255), by Optuna. Raises UsageError
+    if Optuna is not installed.
+    """
+    from rljax.sweeps import bayes
+
+    optuna = bayes.optuna("the importance of hyperparameters")
+    good = ranked(outcomes)
+    varied = [key for key in sweep.space if len({repr(o.trial.params[key]) for o in good}) > 1]
+    if len(good) < FEWEST_FOR_IMPORTANCES or len({o.value for o in good}) < 2 or not varied:
+        return None
+    kinds = {key: bayes.as_optuna(sweep.space[key]) for key in varied}
+    study = optuna.create_study(direction="maximize")
+    for outcome in good:
+        params = {k: bayes.to_optuna(sweep.space[k], outcome.trial.params[k]) for k in varied}
+        study.add_trial(
+            optuna.trial.create_trial(params=params, distributions=kinds, value=outcome.value)
+        )
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    found: dict[str, Any] = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return {key: float(found.get(key, 0.0)) for key in sweep.space}
+
+
+def table(sweep: Sweep, outcomes: Sequence[Outcome]) -> Any:
+    """The best trials, with intervals over seeds, as a table for a terminal."""
+    from rich.table import Table
+
+    settings = sweep.settings
+    episodes = outcomes[0].episodes if outcomes else 0
+    seeds = "1 seed" if settings.seeds == 1 else f"IQM of {settings.seeds} seeds, 95% interval"
+    shown = Table(
+        caption=f"{settings.objective}: {seeds}, {episodes} episodes each",
+        caption_justify="left",
+        width=max(80, 24 + 12 * len(sweep.space)),
+        box=None,
+        padding=(0, 1),
+    )
+    for name in ("trial", "value", "interval", *(key.partition(".")[2] for key in sweep.space)):
+        shown.add_column(name, justify="right")
+    for o in ranked(outcomes)[:MOST_SHOWN]:
+        between = f"{o.interval[0]:.2f} to {o.interval[1]:.2f}" if o.interval else "-"
+        params = [_short(o.trial.params[key]) for key in sweep.space]
+        shown.add_row(str(o.trial.number), f"{o.value:.2f}", between, *params)
+    return shown
+
+
+def remarks(
+    sweep: Sweep, outcomes: Sequence[Outcome], shares: Mapping[str, float] | None
+) -> list[str]:
+    """What the table does not say: trials that diverged, and the importance of each key."""
+    failed = [o for o in outcomes if o.failure is not None]
+    lines = [f"trial {o.trial.number}: {o.failure}" for o in failed[:MOST_SHOWN]]
+    if len(failed) > MOST_SHOWN:
+        lines.append(f"and {len(failed) - MOST_SHOWN} more diverged, see trials.csv")
+    if shares is not None:
+        order = sorted(shares, key=lambda key: -shares[key])
+        named = ", ".join(f"{key.partition('.')[2]} {shares[key]:.0%}" for key in order)
+        lines.append(f"importance (PED-ANOVA): {named}")
+    return lines
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

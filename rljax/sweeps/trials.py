@@ -1,0 +1,67 @@
+"""Trials, batches of them, and what became of them; plain data."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rljax.sweeps.space import structure_of
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting of the keys that vary, trained with every seed of the sweep."""
+
+    number: int
+    params: Mapping[str, Any]  # dotted key to value
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Trials of one structure, which train together in a program with room for `size` of them."""
+
+    trials: tuple[Trial, ...]
+    size: int
+
+    @property
+    def structure(self) -> dict[str, Any]:
+        """What they have in common and is compiled: dotted key to value."""
+        return structure_of(self.trials[0].params)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a trial."""
+
+    trial: Trial
+    seeds: tuple[float | None, ...]  # the objective of each, None where it diverged
+    value: float | None = None  # the interquartile mean over seeds, None if one of them diverged
+    interval: tuple[float, float] | None = None  # 95% bootstrap interval of it, with several seeds
+    episodes: int = 0  # that each seed was evaluated with
+    env_steps: int = 0  # that each seed trained
+    failure: str | None = None  # why there is no value
+    rows: Sequence[dict[str, Any]] = ()  # its metrics, as those of a run
+    evaluation: dict[str, Any] | None = None  # as `rljax eval --json` prints it
+
+
+def batches(trials: Sequence[Trial], most: int) -> list[Batch]:
+    """Trials by structure, and those of one structure in batches of equal size, at most `most`.
+
+    The last batch of a structure may have fewer trials, and runs in the program of the others.
+    """
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(repr(structure_of(trial.params)), []).append(trial)
+    found = []
+    for group in groups.values():
+        number = -(-len(group) // most)
+        size = -(-len(group) // number)
+        found += [
+            Batch(tuple(group[start : start + size]), size) for start in range(0, len(group), size)
+        ]
+    return found
+
+
+def ranked(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """Those that have a value, best first; of equal ones the earlier trial."""
+    done = [outcome for outcome in outcomes if outcome.value is not None]
+    return sorted(done, key=lambda o: (-(o.value or 0.0), o.trial.number))
