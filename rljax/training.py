@@ -219,10 +219,10 @@ def summarize(agent: Agent, metrics: dict[str, np.ndarray], done: int, seconds: 
 
 
 def plain(values: np.ndarray) -> Any:
-    """Python numbers or nested lists of them, with None for what is not a number."""
+    """Python numbers or nested lists of them, with None for what is not finite."""
     if values.ndim:
         return [plain(v) for v in values]
-    return None if np.isnan(values) else float(values)
+    return float(values) if np.isfinite(values) else None
 
 
 def columns(rows: Sequence[Row]) -> dict[str, np.ndarray]:

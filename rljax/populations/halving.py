@@ -1,6 +1,7 @@
 """Successive halving (Jamieson and Talwalkar 2016, https://arxiv.org/abs/1502.07943)."""
 
 import math
+import signal
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from rljax.errors import UsageError, check_positive
 from rljax.populations.fitness import fitness, selection_key, worst_first
-from rljax.training import Hook, train
+from rljax.training import Hook, Interrupts, train
 from rljax.transforms import vmap
 from rljax.types import Agent, Hparams, Key, State
 
@@ -68,7 +69,8 @@ def halving(
         deterministic: whether these are played with likeliest actions, or sampled ones.
         hooks: as for `rljax.train`.
 
-    Yields the `Rung` at the end of every stage; the last stage ends with the run.
+    Yields the `Rung` at the end of every stage; the last stage ends with the run. An interrupt is
+    raised after the running chunk.
 
     Raises UsageError for counts that do not fit, before anything is compiled.
     """
@@ -91,9 +93,11 @@ def _climb(agent, start, hparams, stages, num_episodes, deterministic, hooks) ->
         else:
             best = rung.best(stage.num_members)
             members, states = rung.members[best], survivors(rung.states, best)
-        states, _ = train(population._replace(num_iterations=stage.iterations), states, hooks=hooks)
-        if int(states.iteration[0]) < stage.iterations:
-            return  # Interrupted: the last rung is what there is.
+        until = population._replace(num_iterations=stage.iterations)
+        interrupts = Interrupts()
+        states, _ = train(until, states, hooks=hooks, interrupts=interrupts)
+        if interrupts.received is not None:
+            signal.raise_signal(interrupts.received)
         found = np.asarray(measure(states, selection_key(states)))
         env_steps = agent.env_steps(stage.iterations)
         rung = Rung(stages[0].num_members, env_steps, members, found, states)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rljax import devices
 from rljax.errors import UsageError, check_positive
@@ -162,6 +163,21 @@ def explore(
             within.perturb(value, factor),
         )
     return replace(hparams, **changed)
+
+
+def lineage(parents: np.ndarray, member: int) -> np.ndarray:
+    """Where the ancestors of a member were: its place [rows] in the population at every row.
+
+    Args:
+        parents: [rows, P] the metric `population/parent` of a history, NaN where none was chosen.
+        member: whose ancestors, by its place in the last row.
+    """
+    places = np.empty(len(parents), int)
+    for row in reversed(range(len(parents))):
+        places[row] = member
+        if not np.isnan(parents[row, member]):
+            member = int(parents[row, member])
+    return places
 
 
 def copied(states: State, parents: jax.Array) -> State:

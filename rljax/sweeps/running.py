@@ -75,8 +75,8 @@ def run(
     """
     check_driver(driver)
     sweep = placed(resolve(config, space, **given), is_local=driver == "local")
-    drive = driving(driver, sweep)
     path = Path(run_dir) if run_dir else directory.default_path(sweep)
+    drive = driving(driver, sweep, path)
     found = directory.create(path, sweep, command or sys.argv)
     return _run(found, sweep, drive, report)
 
@@ -90,7 +90,7 @@ def resume(path: str | Path, driver: str = "local", report: Report = lambda s: N
     check_driver(driver)
     found = directory.find(path)
     sweep = found.load()
-    drive = driving(driver, sweep)
+    drive = driving(driver, sweep, found.path)
     done = len(found.outcomes())
     report(f"resuming {path}: {done} of {sweep.settings.trials} trials are done")
     return _run(found, sweep, drive, report)
@@ -185,13 +185,22 @@ def check_driver(name: str) -> None:
         raise UsageError(f"driver {name!r} is not known{nearest(name, DRIVERS)}")
 
 
-def driving(name: str, sweep: Sweep) -> Drive:
-    """The driver of a name, for a sweep. Raises UsageError if what it needs is not installed."""
+def driving(name: str, sweep: Sweep, path: Path) -> Drive:
+    """The driver of a name, for a sweep in a directory.
+
+    Raises UsageError if what it needs is not installed, or the method has no use for it.
+    """
+    method = methods.get(sweep.settings.method)
     if name == "ray":
+        if method.is_one_batch:
+            raise UsageError(
+                f"all trials of the method {sweep.settings.method!r} train in one program, "
+                'so there is nothing to share out: leave out driver "ray"'
+            )
         from rljax.sweeps import ray_tune
 
         return ray_tune.driver(sweep)
-    train = methods.get(sweep.settings.method).train(sweep)
+    train = method.train(sweep, path / directory.KEPT)
 
     def drive(waiting: Sequence[Batch], done: Done) -> None:
         """One after another in this process; those of one structure share compiled programs."""
