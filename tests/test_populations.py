@@ -112,26 +112,20 @@ def explored_by_hand(hparams: dict, key) -> dict:
 # Population-based training.
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_parents_are_those_of_truncation_selection_by_hand(seed):
-    random = np.random.default_rng(seed)
-    size = int(random.integers(2, 12))
-    found = random.integers(0, 6, size).astype(np.float32)  # with ties
-    found[random.random(size) < 0.05 * (seed % 8)] = np.nan
-    fraction, key = random.uniform(0.05, 0.5), jax.random.key(seed)
-    parents = np.asarray(choose_parents(jnp.array(found), fraction, key))
-    expected = parents_by_hand(found.tolist(), max(1, int(fraction * size)), key)
-    np.testing.assert_array_equal(parents, expected)
-
-
-def test_one_that_failed_is_replaced_and_never_copied_however_many_there_are():
-    for failed in range(5):
-        found = jnp.arange(5.0).at[:failed].set(jnp.nan)
-        for seed in range(20):
-            parents = np.asarray(choose_parents(found, 0.4, jax.random.key(seed)))
-            assert not any(parents[i] < failed for i in range(5))
-    nobody = choose_parents(jnp.full(5, jnp.nan), 0.4, jax.random.key(0))
-    assert nobody.tolist() == [0, 1, 2, 3, 4]
+@pytest.mark.parametrize("fraction, count", [(0.05, 1), (0.25, 2), (0.5, 4)])
+def test_parents_are_those_of_truncation_selection_by_hand(fraction, count):
+    choose = jit(choose_parents, static_argnums=1)
+    random = np.random.default_rng(0)
+    for failed in range(9):
+        for seed in range(10):
+            found = random.integers(0, 6, 8).astype(np.float32)  # with ties
+            found[random.permutation(8)[:failed]] = np.nan
+            parents = np.asarray(choose(found, fraction, key := jax.random.key(seed)))
+            np.testing.assert_array_equal(parents, parents_by_hand(found.tolist(), count, key))
+            copied_from = parents[parents != np.arange(8)]
+            assert np.isfinite(found[copied_from]).all()
+            is_replaced = np.isnan(found) & (parents != np.arange(8))
+            assert is_replaced.sum() == (failed if failed < 8 else 0)
 
 
 def test_exploring_perturbs_or_draws_afresh_within_bounds():
@@ -390,24 +384,23 @@ def test_one_that_failed_does_not_go_on():
     "members, eta, first, expected",
     [
         (9, 3, None, [(9, 1), (3, 3), (1, 9)]),
-        (10, 3, None, [(10, 1), (4, 1), (2, 3), (1, 9)]),
         (8, 2, 3 * N * T, [(8, 3), (4, 6), (2, 9)]),
         (4, 2, 9 * N * T, [(4, 9)]),
         (1, 3, None, [(1, 9)]),
     ],
 )
 def test_schedules_are_geometric_and_end_with_the_run(members, eta, first, expected):
-    if [end for _, end in expected] != sorted({end for _, end in expected}):
-        with pytest.raises(UsageError, match="10 members, .* need 4 stages .* 9 iterations"):
-            schedule(agent, members, eta, first)
-    else:
-        assert [tuple(stage) for stage in schedule(agent, members, eta, first)] == expected
+    assert [tuple(stage) for stage in schedule(agent, members, eta, first)] == expected
 
 
 @pytest.mark.parametrize(
     "wrong, message",
-    [({"eta": 1}, "eta must be at least 2"), ({"first_env_steps": 0}, "first_env_steps must")],
+    [
+        ({"eta": 1}, "eta must be at least 2"),
+        ({"first_env_steps": 0}, "first_env_steps must"),
+        ({"keys": jax.random.split(KEYS[0], 10)}, "10 members, .* 4 stages, .* 9 iterations"),
+    ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_compiled(wrong, message):
     with pytest.raises(UsageError, match=message):
-        rljax.halving(agent, KEYS, **wrong)
+        rljax.halving(agent, wrong.pop("keys", KEYS), **wrong)
