@@ -246,7 +246,8 @@ def test_fitness_is_nan_where_anything_of_a_member_is_not_finite():
         states.learner.update_state,
     )
     states = replace(states, learner=replace(states.learner, update_state=moments))
-    found = fitness(agent, EPISODES, True)(states, jax.random.key(0))
+    found, env_steps = fitness(agent, EPISODES, True)(states, jax.random.key(0))
+    assert env_steps.tolist() == [EPISODES] * P  # an episode is a step long
     assert np.isnan(found).tolist() == [False, False, False, True, False, False]
 
 

@@ -23,20 +23,21 @@ def selection_key(states: State) -> Key:
 
 def fitness(
     agent: Agent, num_episodes: int, deterministic: bool
-) -> Callable[[State, Key], jax.Array]:
-    """The function from the states of members of `agent` and a key to returns [P].
+) -> Callable[[State, Key], tuple[jax.Array, jax.Array]]:
+    """The function from the states of members of `agent` and a key to returns and steps, [P] each.
 
-    Returns are means of `num_episodes` full episodes. All members meet the same beginnings and the
-    same chances, so that luck decides less between them. NaN for a member that is not finite, or
-    whose return is not.
+    Returns are means of `num_episodes` full episodes, steps those of the environment that they
+    took. All members meet the same beginnings and the same chances, so that luck decides less
+    between them. The return is NaN for a member that is not finite, or whose return is not.
     """
     play = episodes(agent, num_episodes, deterministic)
 
-    def measure(states: State, key: Key) -> jax.Array:
-        returns = jax.vmap(play, (0, None))(states, key).returns.mean(-1)
+    def measure(states: State, key: Key) -> tuple[jax.Array, jax.Array]:
+        result = jax.vmap(play, (0, None))(states, key)
+        returns = result.returns.mean(-1)
         parts = are_finite((states.learner, states.worker.obs), 1)
         sound = jax.tree.reduce(jnp.logical_and, parts) & jnp.isfinite(returns)
-        return jnp.where(sound, returns, jnp.nan)
+        return jnp.where(sound, returns, jnp.nan), result.lengths.sum(-1)
 
     return measure
 

@@ -98,7 +98,7 @@ def _climb(agent, start, hparams, stages, num_episodes, deterministic, hooks) ->
         states, _ = train(until, states, hooks=hooks, interrupts=interrupts)
         if interrupts.received is not None:
             signal.raise_signal(interrupts.received)
-        found = np.asarray(measure(states, selection_key(states)))
+        found = np.asarray(measure(states, selection_key(states))[0])
         env_steps = agent.env_steps(stage.iterations)
         rung = Rung(stages[0].num_members, env_steps, members, found, states)
         yield rung

@@ -95,33 +95,33 @@ def pbt(
         drawn = {name: bounds[name].draw(k) for name, k in zip(bounds, keys, strict=True)}
         return replace(agent.hparams, **drawn)
 
-    def select(states: State) -> tuple[jax.Array, jax.Array, Hparams]:
-        """Fitness, parents (oneself for those who stay) and next hyperparameters of all, [P]."""
+    def select(states: State) -> tuple[Metrics, jax.Array, Hparams]:
+        """What to report, parents (oneself for those who stay) and next hyperparameters, [P]."""
         key_play, key_parents, key_explore = jax.random.split(selection_key(states), 3)
-        found = devices.members(measure(states, key_play))
+        found, env_steps = devices.members(measure(states, key_play))
         parents = choose_parents(found, fraction, key_parents)
         hparams = devices.members(states.hparams)
         inherited = jax.tree.map(lambda x: x[parents], hparams)
         mutated = explore(inherited, bounds, perturb, resample_probability, key_explore)
         is_new = parents != jnp.arange(len(parents))
         hparams = jax.tree.map(lambda new, old: jnp.where(is_new, new, old), mutated, hparams)
-        return found, parents, hparams
+        report = {"fitness": found, "parent": parents, "evaluation_env_steps": env_steps}
+        return {name: x.astype(jnp.float32) for name, x in report.items()}, parents, hparams
 
-    def rest(states: State) -> tuple[jax.Array, jax.Array, Hparams]:
+    def rest(states: State) -> tuple[Metrics, jax.Array, Hparams]:
         hparams = devices.members(states.hparams)
         size = len(jax.tree.leaves(hparams)[0])
-        return jnp.full(size, jnp.nan), jnp.arange(size), hparams
+        report = dict.fromkeys(
+            ("fitness", "parent", "evaluation_env_steps"), jnp.full(size, jnp.nan)
+        )
+        return report, jnp.arange(size), hparams
 
     def step(states: State) -> tuple[State, Metrics]:
         states, metrics = members.step(states)
         due = states.iteration[0] % interval == 0  # Members advance in lock-step.
-        found, parents, hparams = jax.lax.cond(due, select, rest, states)
+        report, parents, hparams = jax.lax.cond(due, select, rest, states)
         states = replace(copied(states, parents), hparams=devices.own_members(hparams))
-        report = {
-            "fitness": found,
-            "parent": jnp.where(due, parents.astype(jnp.float32), jnp.nan),
-            **{name: getattr(hparams, name) for name in bounds},
-        }
+        report |= {name: getattr(hparams, name) for name in bounds}
         report = {LATEST + name: value for name, value in report.items()}
         return states, {**metrics, **devices.own_members(report)}
 
