@@ -22,6 +22,7 @@ from scipy.stats import bootstrap, trim_mean
 
 import rljax
 from rljax.evaluation import episodes
+from rljax.training import plain
 
 ENV = "Breakout-MinAtar"
 BOUNDS = {
@@ -84,7 +85,7 @@ def compare(repeats: int, env_steps: int, seed: int) -> list[dict]:
                 "pbt": agent.env_steps(agent.num_iterations) + spent,
                 "random": agent.env_steps(longer),
             },
-            "history": {k: v.tolist() for k, v in history.items() if k.startswith("population/")},
+            "history": {k: plain(v) for k, v in history.items() if k.startswith("population/")},
         }
         for name, states in members.items():
             chosen = np.asarray(select(states, keys[-2]).returns.mean(-1))
