@@ -54,16 +54,24 @@ def own(key: Key) -> Key:
     return key if count() == 1 else jax.random.fold_in(key, jax.lax.axis_index(ENVIRONMENTS))
 
 
+def shares_of_members() -> int:
+    """How many devices share the members of the population being traced; 1 outside of `pmap`."""
+    try:
+        return jax.lax.axis_size(MEMBERS)
+    except NameError:
+        return 1
+
+
 def members(tree: Any) -> Any:
     """The members of all devices, in order, from this device's: leaves [P / D, ...] to [P, ...]."""
-    if _shares_of_members() == 1:
+    if shares_of_members() == 1:
         return tree
     return jax.tree.map(lambda x: jax.lax.all_gather(x, MEMBERS, tiled=True), tree)
 
 
 def own_members(tree: Any) -> Any:
     """This device's members out of all: leaves [P, ...] to [P / D, ...]."""
-    shares = _shares_of_members()
+    shares = shares_of_members()
     if shares == 1:
         return tree
     here = jax.lax.axis_index(MEMBERS)
@@ -72,7 +80,7 @@ def own_members(tree: Any) -> Any:
 
 def copy_member(tree: Any, source: jax.Array, target: jax.Array) -> Any:
     """Leaves [P / D, ...] with member `target` a copy of `source`, of all P; written in place."""
-    shares = _shares_of_members()
+    shares = shares_of_members()
 
     def one(x: jax.Array) -> jax.Array:
         size = len(x)
@@ -83,14 +91,6 @@ def copy_member(tree: Any, source: jax.Array, target: jax.Array) -> Any:
         return x.at[jnp.where(mine, target % size, size)].set(copied, mode="drop")
 
     return jax.tree.map(one, tree)
-
-
-def _shares_of_members() -> int:
-    """How many devices share the members of the population being traced; 1 outside of `pmap`."""
-    try:
-        return jax.lax.axis_size(MEMBERS)
-    except NameError:
-        return 1
 
 
 def share(what: str, size: int) -> int:

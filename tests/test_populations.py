@@ -1,13 +1,16 @@
 """Populations that select: who is copied, who is replaced, and that nothing else changes."""
 
 import math
+import runpy
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 from states import arrays, different_leaves, jit
 
 import rljax
@@ -17,10 +20,11 @@ from rljax.evaluation import episodes
 from rljax.populations import Range
 from rljax.populations.fitness import fitness, selection_key
 from rljax.populations.halving import Rung, schedule
-from rljax.populations.pbt import choose_parents, copied, explore
+from rljax.populations.pbt import choose_parents, copied, explore, lineage
 from rljax.runs.checkpoints import Checkpoints
 from rljax.training import summarize
 
+ROOT = Path(__file__).parent.parent
 P, N, T, EPISODES = 6, 4, 8, 5
 BOUNDS = {"lr": (1e-4, 1e-1, "log"), "gamma": (0.5, 0.9)}
 RANGES = {name: Range(*bounds) for name, bounds in BOUNDS.items()}
@@ -329,6 +333,22 @@ def test_what_does_not_fit_is_refused(wrong, message):
 def test_a_population_of_one_is_refused():
     with pytest.raises(UsageError, match="nobody to learn from"):
         jax.eval_shape(population.init, KEYS[:1])
+
+
+def test_the_script_that_people_copy_runs(tmp_path, monkeypatch, capsys):
+    sizes = ["--members", "4", "--env-steps", "2048", "--out", str(tmp_path / "schedule.png")]
+    monkeypatch.setattr("sys.argv", ["population.py", *sizes])
+    runpy.run_path(str(ROOT / "scripts/population.py"), run_name="__main__")
+    assert "of 4: mean return" in capsys.readouterr().out
+    assert Image.open(tmp_path / "schedule.png").size[0] > 500
+
+
+def test_lineage_goes_back_through_parents():
+    nothing = [np.nan] * 3
+    parents = np.array([[0, 1, 1], nothing, [2, 1, 2], [0, 0, 2]])
+    assert lineage(parents, 1).tolist() == [2, 2, 0, 1]
+    assert lineage(parents, 0).tolist() == [2, 2, 0, 0]
+    assert lineage(parents, 2).tolist() == [2, 2, 2, 2]
 
 
 # Successive halving.

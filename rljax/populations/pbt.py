@@ -86,7 +86,7 @@ def pbt(
             keys, keys_hparams = jax.vmap(jax.random.split, out_axes=1)(keys)
             hparams = jax.vmap(draw)(keys_hparams)
         states = members.init(keys, hparams)
-        if len(devices.members(states.iteration)) < 2:
+        if size(states) < 2:
             raise UsageError("a population of 1 has nobody to learn from: begin with more keys")
         return states
 
@@ -95,8 +95,11 @@ def pbt(
         drawn = {name: bounds[name].draw(k) for name, k in zip(bounds, keys, strict=True)}
         return replace(agent.hparams, **drawn)
 
-    def select(states: State) -> tuple[Metrics, jax.Array, Hparams]:
-        """What to report, parents (oneself for those who stay) and next hyperparameters, [P]."""
+    def size(states: State) -> int:
+        return len(states.iteration) * devices.shares_of_members()
+
+    def select(states: State) -> tuple[Metrics, Hparams, jax.Array]:
+        """What to report, next hyperparameters, and the parents [P] of all: oneself, to stay."""
         key_play, key_parents, key_explore = jax.random.split(selection_key(states), 3)
         found, env_steps = devices.members(measure(states, key_play))
         parents = choose_parents(found, fraction, key_parents)
@@ -106,24 +109,21 @@ def pbt(
         is_new = parents != jnp.arange(len(parents))
         hparams = jax.tree.map(lambda new, old: jnp.where(is_new, new, old), mutated, hparams)
         report = {"fitness": found, "parent": parents, "evaluation_env_steps": env_steps}
-        return {name: x.astype(jnp.float32) for name, x in report.items()}, parents, hparams
+        report = {name: x.astype(jnp.float32) for name, x in report.items()}
+        return *devices.own_members((report, hparams)), parents
 
-    def rest(states: State) -> tuple[Metrics, jax.Array, Hparams]:
-        hparams = devices.members(states.hparams)
-        size = len(jax.tree.leaves(hparams)[0])
-        report = dict.fromkeys(
-            ("fitness", "parent", "evaluation_env_steps"), jnp.full(size, jnp.nan)
-        )
-        return report, jnp.arange(size), hparams
+    def rest(states: State) -> tuple[Metrics, Hparams, jax.Array]:
+        nothing = jnp.full(states.iteration.shape, jnp.nan)
+        report = dict.fromkeys(("fitness", "parent", "evaluation_env_steps"), nothing)
+        return report, states.hparams, jnp.arange(size(states))
 
     def step(states: State) -> tuple[State, Metrics]:
         states, metrics = members.step(states)
         due = states.iteration[0] % interval == 0  # Members advance in lock-step.
-        report, parents, hparams = jax.lax.cond(due, select, rest, states)
-        states = replace(copied(states, parents), hparams=devices.own_members(hparams))
+        report, hparams, parents = jax.lax.cond(due, select, rest, states)
+        states = replace(copied(states, parents), hparams=hparams)
         report |= {name: getattr(hparams, name) for name in bounds}
-        report = {LATEST + name: value for name, value in report.items()}
-        return states, {**metrics, **devices.own_members(report)}
+        return states, metrics | {LATEST + name: value for name, value in report.items()}
 
     return members._replace(init=init, step=step, members_may_fail=True)
 
