@@ -83,17 +83,17 @@ def pbt(
 
     def init(keys: Key, hparams: Hparams | None = None) -> State:
         if hparams is None:
-            keys, keys_hparams = jax.vmap(jax.random.split, out_axes=1)(keys)
-            hparams = jax.vmap(draw)(keys_hparams)
+            keys, hparams = jax.vmap(draw)(keys)
         states = members.init(keys, hparams)
         if size(states) < 2:
             raise UsageError("a population of 1 has nobody to learn from: begin with more keys")
         return states
 
-    def draw(key: Key) -> Hparams:
-        keys = jax.random.split(key, len(bounds))
+    def draw(key: Key) -> tuple[Key, Hparams]:
+        """The key to begin with, and hyperparameters."""
+        key, *keys = jax.random.split(key, 1 + len(bounds))
         drawn = {name: bounds[name].draw(k) for name, k in zip(bounds, keys, strict=True)}
-        return replace(agent.hparams, **drawn)
+        return key, replace(agent.hparams, **drawn)
 
     def size(states: State) -> int:
         return len(states.iteration) * devices.shares_of_members()
