@@ -361,8 +361,9 @@ def test_lineage_goes_back_through_parents():
 # Successive halving.
 
 
-def halved(start=KEYS, **options):
-    return list(rljax.halving(agent, start, HPARAMS, eta=2, num_episodes=EPISODES, **options))
+def halved(start=KEYS):
+    how = {"eta": 4, "first_env_steps": 3 * N * T, "num_episodes": EPISODES}
+    return list(rljax.halving(agent, start, HPARAMS, **how))
 
 
 HPARAMS = replace(agent.hparams, lr=np.geomspace(1e-4, 1e-1, P))
@@ -374,31 +375,30 @@ def rungs():
 
 
 def test_each_cut_keeps_the_best(rungs):
-    assert [len(rung.members) for rung in rungs] == [6, 3, 2, 1]
-    assert [rung.env_steps // (N * T) for rung in rungs] == [2, 3, 5, 9]
-    for rung, following in zip(rungs, rungs[1:], strict=False):
-        order = sorted(zip(rung.fitness.tolist(), rung.members.tolist(), strict=True))
-        best = [number for _, number in order[-len(following.members) :]]
-        assert following.members.tolist() == sorted(best)
+    first, last = rungs
+    assert first.members.tolist() == list(range(P)) and len(last.members) == 2  # 6 / 4, rounded up
+    assert [rung.env_steps // (N * T) for rung in rungs] == [3, 9]
+    order = sorted(range(P), key=lambda i: first.fitness[i])
+    assert last.members.tolist() == sorted(order[-2:])
 
 
 def test_survivors_end_as_if_they_had_trained_alone(rungs):
-    (winner,) = rungs[-1].members.tolist()
-    hparams = replace(agent.hparams, lr=float(HPARAMS.lr[winner]))
-    alone, _ = rljax.train(agent, jit(agent.init)(KEYS[winner], hparams))
-    assert alone.iteration == agent.num_iterations
-    assert_close(member(rungs[-1].states, 0), alone)
-    expected = episodes(agent, EPISODES)(alone, selection_key(rungs[-1].states)).returns.mean()
-    np.testing.assert_allclose(rungs[-1].fitness, [expected], 1e-4)
+    last = rungs[-1]
+    key = selection_key(last.states)
+    number = int(last.members[0])
+    hparams = replace(agent.hparams, lr=float(HPARAMS.lr[number]))
+    alone, _ = rljax.train(agent, jit(agent.init)(KEYS[number], hparams))
+    assert_close(member(last.states, 0), alone)
+    expected = episodes(agent, EPISODES)(alone, key).returns.mean()
+    np.testing.assert_allclose(last.fitness[0], expected, 1e-4)
 
 
 def test_halving_taken_up_from_a_rung_goes_on_bit_for_bit(rungs):
-    again = halved(rungs[1])
-    assert [rung.env_steps for rung in again] == [rung.env_steps for rung in rungs[2:]]
-    for found, expected in zip(again, rungs[2:], strict=True):
-        np.testing.assert_array_equal(found.members, expected.members)
-        np.testing.assert_array_equal(found.fitness, expected.fitness)
-        assert not different_leaves(found.states, expected.states)
+    (again,), expected = halved(rungs[0]), rungs[1]
+    assert again.env_steps == expected.env_steps
+    np.testing.assert_array_equal(again.members, expected.members)
+    np.testing.assert_array_equal(again.fitness, expected.fitness)
+    assert not different_leaves(again.states, expected.states)
     assert halved(rungs[-1]) == []
 
 
