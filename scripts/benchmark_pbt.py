@@ -2,12 +2,12 @@
 
     python scripts/benchmark_pbt.py --out pbt.json
 
-The task is fixed: PPO on Breakout-MinAtar, 8 members of 200,000 steps, four hyperparameters within
-the wide bounds below, which stay as they are in random search: no step size is annealed. In each
-repeat both methods begin with the same keys and the same random hyperparameters, and random search
-trains for as many steps longer as population-based training has spent on evaluating its members.
-Both then choose their best member by 64 episodes, and the figure is its mean return in 256 others,
-so that having been chosen does not count.
+The task is fixed: PPO on Pendulum-v1, 8 members of 100,000 steps, four hyperparameters of which not
+even the order of magnitude is known. In random search they stay as they are: no step size is
+annealed. In each repeat both methods begin with the same keys and the same random hyperparameters,
+and random search trains for as many steps longer as population-based training has spent on
+evaluating its members. Both then choose their best member by 64 episodes, and the figure is its
+mean return in 256 others, so that having been chosen does not count.
 """
 
 import argparse
@@ -24,15 +24,15 @@ import rljax
 from rljax.evaluation import episodes
 from rljax.training import plain
 
-ENV = "Breakout-MinAtar"
+ENV = "Pendulum-v1"
 BOUNDS = {
-    "lr": (1e-5, 1e-1, "log"),
-    "gamma": (0.8, 0.999),
-    "gae_lambda": (0.8, 1.0),
-    "entropy_coef": (1e-4, 1e-1, "log"),
+    "lr": (1e-6, 1.0, "log"),
+    "gamma": (0.5, 0.999),
+    "gae_lambda": (0.5, 1.0),
+    "entropy_coef": (1e-4, 1.0, "log"),
 }
-MEMBERS, ENV_STEPS = 8, 200_000
-INTERVAL_ENV_STEPS, EPISODES = 16_384, 8  # from one selection to the next, and in each of them
+MEMBERS, ENV_STEPS = 8, 100_000
+INTERVAL_ENV_STEPS, EPISODES = 8_192, 8  # from one selection to the next, and in each of them
 
 
 def training(population):
@@ -56,12 +56,8 @@ def compare(repeats: int, env_steps: int, seed: int) -> list[dict]:
     """Play all repeats; a row for each."""
     agent = rljax.ppo(
         rljax.make(ENV),
-        num_envs=64,
-        rollout_length=32,
-        num_epochs=2,
-        num_minibatches=4,
-        network="mlp",
-        activation="relu",
+        num_envs=16,
+        rollout_length=64,
         anneal_lr=False,
         total_env_steps=env_steps,
     )
@@ -94,8 +90,8 @@ def compare(repeats: int, env_steps: int, seed: int) -> list[dict]:
             row[f"{name}_members"] = chosen.tolist()
             row[f"{name}_best"] = {h: float(getattr(states.hparams, h)[best]) for h in BOUNDS}
         print(
-            f"repeat {repeat}  pbt {row['pbt']:.2f}  random search {row['random']:.2f}  "
-            f"difference {row['pbt'] - row['random']:.2f}  env steps of a member "
+            f"repeat {repeat}  pbt {row['pbt']:.1f}  random search {row['random']:.1f}  "
+            f"difference {row['pbt'] - row['random']:.1f}  env steps of a member "
             f"{row['env_steps']['pbt']:,.0f} and {row['env_steps']['random']:,}",
             flush=True,
         )
@@ -135,9 +131,9 @@ def main() -> None:
     found = summary(rows)
     low, high = found["interval_95"]
     print(
-        f"pbt {found['pbt']:.2f}  random search {found['random']:.2f}  "
-        f"difference {found['difference']:.2f} (95% interval {low:.2f} to {high:.2f}), "
-        f"IQM {found['difference_iqm']:.2f}, ahead in {found['repeats_ahead']} of {len(rows)}"
+        f"pbt {found['pbt']:.1f}  random search {found['random']:.1f}  "
+        f"difference {found['difference']:.1f} (95% interval {low:.1f} to {high:.1f}), "
+        f"IQM {found['difference_iqm']:.1f}, ahead in {found['repeats_ahead']} of {len(rows)}"
     )
     if flags.out:
         flags.out.write_text(json.dumps({**found, "rows": rows}) + "\n")

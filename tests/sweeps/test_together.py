@@ -104,7 +104,12 @@ def test_a_killed_one_is_taken_up_where_it_was(
         with pytest.raises(Killed):
             sweeps.run(small, SPACE, run_dir=path, **GIVEN[method])
     again = []
-    monkeypatch.setattr(metrics, "append", lambda file, row: (append(file, row), again.append(row)))
+
+    def taken_up(file, row):
+        append(file, row)
+        again.append(row)
+
+    monkeypatch.setattr(metrics, "append", taken_up)
     resumed = sweeps.resume(path)
     assert resumed.directory.table.read_text() == whole.directory.table.read_text()
     assert again[0]["iteration"] > 5  # it did not begin anew
