@@ -2,7 +2,7 @@
 
     python scripts/benchmark_pbt.py --out pbt.json
 
-The task is fixed: PPO on Pendulum-v1, 8 members of 100,000 steps, four hyperparameters of which not
+The task is fixed: PPO on Pendulum-v1, 8 members of 200,000 steps, four hyperparameters of which not
 even the order of magnitude is known. In random search they stay as they are: no step size is
 annealed. In each repeat both methods begin with the same keys and the same random hyperparameters,
 and random search trains for as many steps longer as population-based training has spent on
@@ -31,7 +31,7 @@ BOUNDS = {
     "gae_lambda": (0.5, 1.0),
     "entropy_coef": (1e-4, 1.0, "log"),
 }
-MEMBERS, ENV_STEPS = 8, 100_000
+MEMBERS, ENV_STEPS = 8, 200_000
 INTERVAL_ENV_STEPS, EPISODES = 8_192, 8  # from one selection to the next, and in each of them
 
 
@@ -72,7 +72,7 @@ def compare(repeats: int, env_steps: int, seed: int) -> list[dict]:
         start = evolving.init(keys[:MEMBERS])
         ended, metrics = evolve(start, agent.num_iterations)
         history = {k: np.asarray(v[: agent.num_iterations]) for k, v in metrics.items()}
-        spent = np.nansum(history["population/evaluation_env_steps"]) / MEMBERS
+        spent = float(np.nansum(history["population/evaluation_env_steps"])) / MEMBERS
         longer = agent.num_iterations + math.ceil(spent / agent.env_steps_per_iteration)
         members = {"pbt": ended, "random": search(start, longer)[0]}
         row: dict = {
