@@ -32,6 +32,7 @@ _PUBLIC = {
     "rainbow": "rljax.agents.rainbow:rainbow",
     "reinforce": "rljax.agents.reinforce:reinforce",
     "sarsa": "rljax.agents.tabular:sarsa",
+    "sweeps": "rljax.sweeps",
     "train": "rljax.training:train",
     "vmap": "rljax.transforms:vmap",
 }
@@ -61,13 +62,14 @@ __all__ = [
     "rainbow",
     "reinforce",
     "sarsa",
+    "sweeps",
     "train",
     "updates",
     "vmap",
 ]
 
 if TYPE_CHECKING:
-    from rljax import agents, devices, envs, networks, ops, populations, updates
+    from rljax import agents, devices, envs, networks, ops, populations, sweeps, updates
     from rljax.agents.a2c import a2c
     from rljax.agents.dqn import dqn
     from rljax.agents.ppo import ppo

@@ -62,6 +62,17 @@ def test_train_leaves_a_run_that_describes_itself(run):
     assert metrics.read(run / "metrics.jsonl")[-1]["env_steps"] == 640
 
 
+def test_a_cpu_is_as_many_devices_as_it_has_cores_unless_it_is_said():
+    program = "from rljax.cli import words; words.use_all_cores(); import jax; print(jax.devices())"
+    for given in ({}, {"JAX_NUM_CPU_DEVICES": "3"}):
+        environment = {k: v for k, v in os.environ.items() if k != "JAX_NUM_CPU_DEVICES"} | given
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+        )
+        there = int(given.get("JAX_NUM_CPU_DEVICES", len(os.sched_getaffinity(0))))
+        assert done.stdout.count("id=") == there
+
+
 def test_eval_prints_one_json_object(run, capsys):
     assert main(["eval", str(run), "--episodes", "4", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)

@@ -121,6 +121,24 @@ def test_a_gradient_that_explodes_is_named(cartpole):
         rljax.train(agent, jax.random.key(0))
 
 
+def test_members_that_are_unsound_are_told_apart_and_the_others_keep_their_bits(agent):
+    population, keys = rljax.vmap(agent), jax.random.split(jax.random.key(0), 3)
+    sound, unsound = np.full(3, 1e-3), np.array([1e-3, 1e38, 1e-3])
+    found = []
+
+    def train(lr, **given):
+        begin = population.init(keys, rljax.ppo.Hparams(lr=lr))
+        *_, (state, _) = training.iterate(population, begin, 10, **given)
+        return jax.tree.map(lambda x: x[jnp.array([0, 2])], state.learner)
+
+    with pytest.raises(NonFiniteError, match="a gradient is not finite in iteration 1 .*params/"):
+        train(unsound)
+    beside = train(unsound, on_fault=found.append)
+    assert _bytes(beside) == _bytes(train(sound))
+    assert [list(faults) for faults in found] == [[1]]
+    assert (found[0][1].iteration, found[0][1].env_steps) == (1, 32)
+
+
 def test_an_interrupt_keeps_the_work(agent):
     def interrupt(state, row):
         if row["iteration"] == 2:

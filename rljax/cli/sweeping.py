@@ -21,16 +21,17 @@ def sweep(space: Path | None, run_dir: Path | None, driver: str, words: Sequence
     Any key of the space's [sweep] is a flag: --method, --trials, --seeds, --batch, --devices ...
     So is any key of the config, by its dotted path: --total-env-steps, --structure.num-envs ...
     """
+    config, flags = parse("CONFIG", words)
     keep_compiled_programs()
-    use_all_cores()
+    _prepare(driver)
     from rljax import config as configs
     from rljax import sweeps
     from rljax.sweeps import settings
 
-    config, flags = parse("CONFIG", words)
     own = {name: configs.parse(flags.pop(name)) for name in settings.names() if name in flags}
+    resolved = configs.load(config, flags)
     result = sweeps.run(
-        configs.load(config, flags),
+        resolved,
         space or settings.beside(config),
         run_dir=run_dir,
         driver=driver,
@@ -51,10 +52,11 @@ def resume(path: str, flags: Mapping[str, str]) -> None:
     for name in flags:
         if name != "driver":
             raise UsageError(f"a resumed sweep cannot change {name}: start a new sweep")
-    use_all_cores()
+    driver = flags.get("driver", "local")
+    _prepare(driver)
     from rljax import sweeps
 
-    show(sweeps.resume(path, flags.get("driver", "local"), say))
+    show(sweeps.resume(path, driver, say))
 
 
 def show(result) -> None:
@@ -67,3 +69,12 @@ def show(result) -> None:
     for line in results.remarks(result.sweep, result.outcomes, result.importances):
         click.echo(line)
     click.echo(f"{result.directory.path}")
+
+
+def _prepare(driver: str) -> None:
+    """Before JAX looks for devices: take all cores, or leave the GPUs to the workers of Ray."""
+    import jax
+
+    use_all_cores()
+    if driver == "ray":
+        jax.config.update("jax_platforms", "cpu")

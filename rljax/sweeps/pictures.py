@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GREY = "#9a9a9a"
+PAPER = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.8}
 MAP = "viridis"
 
 
@@ -194,4 +195,4 @@ def _scale(axes: "Axes", x: float, distribution: Distribution) -> None:
     )
     for value in shown:
         y = _place(distribution, value)
-        axes.text(x - 0.04, y, _text(value), fontsize=7, ha="right", va="center", color="#333333")
+        axes.text(x - 0.03, y, _text(value), ha="right", va="center", bbox=PAPER, fontsize=7)

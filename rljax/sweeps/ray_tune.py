@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,14 +14,18 @@ from rljax.sweeps.settings import Sweep
 from rljax.sweeps.trials import Batch, Outcome
 
 
-def driver(sweep: Sweep) -> Callable[[Sequence[Batch], Callable[[list[Outcome]], None]], None]:
+def driver(
+    sweep: Sweep, storage: Path
+) -> Callable[[Sequence[Batch], Callable[[list[Outcome]], None]], None]:
     """Trains batches on a Ray cluster: the one that RAY_ADDRESS names, or this machine.
 
     Each batch is one trial of Ray Tune in a process of its own, on one GPU where the cluster has
-    any, else on as many CPU cores as the sweep has devices. Raises UsageError if Ray is missing.
+    any, else on as many CPU cores as the sweep has devices. Ray keeps notes of its own in
+    `storage`, which several machines have to share. Raises UsageError if Ray is missing.
     """
-    # Batches are committed to the sweep's own directory; Ray need not log them once more.
+    # The sweep has a directory and a terminal display of its own.
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     try:
         import ray
         from ray import tune
@@ -49,7 +54,7 @@ def driver(sweep: Sweep) -> Callable[[Sequence[Batch], Callable[[list[Outcome]],
         found = tune.Tuner(
             tune.with_resources(tune.with_parameters(train, sweep=sweep, waiting=waiting), room),
             param_space={"batch": tune.grid_search(list(range(len(waiting))))},
-            run_config=tune.RunConfig(callbacks=[Commit()], verbose=0),
+            run_config=tune.RunConfig(storage_path=str(storage), callbacks=[Commit()], verbose=0),
         ).fit()
         if found.errors:
             reason = str(found.errors[0]).strip().splitlines()[-1]

@@ -1,7 +1,9 @@
 """What a sweep has found: a table on the terminal, files, importances."""
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rljax.errors import UsageError
@@ -15,19 +17,36 @@ MOST_SHOWN = 5
 FEWEST_FOR_IMPORTANCES = 4  # trials: with fewer, the best part of them is one
 
 
+def plan(sweep: Sweep, path: Path) -> str:
+    """What a sweep is about to do."""
+    top, settings = sweep.config.top, sweep.settings
+    return (
+        f"{settings.trials} trials x {settings.seeds} seeds of {top.agent} on {top.env}, "
+        f"{top.total_env_steps:,} environment steps each, up to {settings.batch} trials at once "
+        f"on {settings.devices} device{'s' * (settings.devices > 1)}, in {path}"
+    )
+
+
 class Progress:
     """Says after every batch how far the sweep is."""
 
-    def __init__(self, sweep: Sweep, report: Callable[[str], None]) -> None:
+    def __init__(self, sweep: Sweep, known: int, report: Callable[[str], None]) -> None:
         self._sweep, self._report = sweep, report
+        self._known, self._began = known, time.perf_counter()
 
     def __call__(self, outcomes: Mapping[int, Outcome]) -> None:
         """Report on the trials finished so far."""
+        settings = self._sweep.settings
+        assert settings.trials is not None
         best = ranked(outcomes.values())
         leader = f"best {best[0].value:.2f} (trial {best[0].trial.number})" if best else "none good"
         failed = len(outcomes) - len(best)
         diverged = f", {failed} diverged" if failed else ""
-        self._report(f"{len(outcomes)}/{self._sweep.settings.trials} trials{diverged}: {leader}")
+        left = settings.trials - len(outcomes)
+        seconds = (time.perf_counter() - self._began) / (len(outcomes) - self._known) * left
+        self._report(
+            f"{len(outcomes)}/{settings.trials} trials{diverged}: {leader}, {seconds:.0f} s left"
+        )
 
 
 def write(

@@ -31,7 +31,7 @@ class Result:
 
     directory: SweepDirectory
     sweep: Sweep
-    outcomes: Sequence[Outcome]  # by number
+    outcomes: Sequence[Outcome]  # by number; rows of metrics are in `directory.trial(number)`
     importances: Mapping[str, float] | None  # of each key, summing to 1; None if they are not known
 
     @property
@@ -78,6 +78,7 @@ def run(
     path = Path(run_dir) if run_dir else directory.default_path(sweep)
     drive = driving(driver, sweep, path)
     found = directory.create(path, sweep, command or sys.argv)
+    report(results.plan(sweep, path))
     return _run(found, sweep, drive, report)
 
 
@@ -104,8 +105,6 @@ def resolve(
         if isinstance(config, Config):
             raise UsageError("a config that is not a file has no space beside it: give one")
         space = settings.beside(config)
-        if not space.exists():
-            raise UsageError(f"there is no {space} beside the config: write it, or give --space")
     where, tables = "search space", space
     if not isinstance(space, Mapping):
         where, tables = str(space), settings.read(space)
@@ -122,7 +121,7 @@ def placed(sweep: Sweep, is_local: bool = True) -> Sweep:
     """
     chosen = sweep.settings
     there = jax.local_device_count()
-    if chosen.devices > there:
+    if is_local and chosen.devices > there:
         raise UsageError(f"{chosen.devices} devices are asked for, but there are {there}")
     devices = chosen.devices or (there if is_local else 1)
     sweep = replace(sweep, settings=replace(chosen, devices=devices))
@@ -150,12 +149,12 @@ def _build(sweep: Sweep, structure: Mapping[str, Any]) -> Agent:
 
 def _run(found: SweepDirectory, sweep: Sweep, drive: Drive, report: Report) -> Result:
     search = methods.get(sweep.settings.method).search(sweep)
-    progress = results.Progress(sweep, report)
     outcomes = found.outcomes()
+    progress = results.Progress(sweep, len(outcomes), report)
 
     def done(finished: list[Outcome]) -> None:
         found.commit(sweep, finished)
-        outcomes.update({outcome.trial.number: outcome for outcome in finished})
+        outcomes.update(found.outcomes())
         progress(outcomes)
 
     while trials := search.ask():
@@ -199,7 +198,7 @@ def driving(name: str, sweep: Sweep, path: Path) -> Drive:
             )
         from rljax.sweeps import ray_tune
 
-        return ray_tune.driver(sweep)
+        return ray_tune.driver(sweep, path.absolute() / "ray")
     train = method.train(sweep, path / directory.KEPT)
 
     def drive(waiting: Sequence[Batch], done: Done) -> None:

@@ -81,8 +81,14 @@ def names() -> list[str]:
 
 
 def beside(config: str | Path) -> Path:
-    """Where the space of a config is looked for: `cartpole.sweep.toml` for `cartpole.toml`."""
-    return Path(config).with_suffix(".sweep.toml")
+    """The space beside a config: `cartpole.sweep.toml` for `cartpole.toml`.
+
+    Raises UsageError if there is none.
+    """
+    path = Path(config).with_suffix(".sweep.toml")
+    if not path.exists():
+        raise UsageError(f"there is no {path} beside the config: write it, or give --space")
+    return path
 
 
 def read(path: str | Path) -> dict[str, Any]:

@@ -1,0 +1,112 @@
+import json
+
+import pytest
+
+from rljax import sweeps
+from rljax.errors import UsageError
+from rljax.sweeps import methods, running
+from rljax.sweeps.trials import Outcome, Trial, batches, ranked
+
+LR = {"lr": {"low": 1e-4, "high": 1e-1, "scale": "log"}}
+
+
+def trials_of(sweep):
+    return methods.get(sweep.settings.method).search(sweep).ask()
+
+
+def told(sweep, value, rounds):
+    """The trials that a Bayesian search asks for, told the values of a function."""
+    search = methods.get("bayes").search(sweep)
+    asked = []
+    for _ in range(rounds):
+        trials = search.ask()
+        asked += trials
+        search.tell([Outcome(trial, (), value(trial)) for trial in trials])
+    return asked, search
+
+
+def test_a_random_trial_depends_on_the_seed_and_its_number_alone(config_):
+    space = {"hparams": LR, "structure": {"num_epochs": {"values": [1, 2, 4]}}}
+    few = trials_of(sweeps.resolve(config_, space, trials=4))
+    many = trials_of(sweeps.resolve(config_, space, trials=9, batch=2))
+    other = config_.__class__(**{**vars(config_), "top": type(config_.top)("CartPole-v1", seed=1)})
+    assert many[:4] == few and len({t.params["hparams.lr"] for t in many}) == 9
+    assert trials_of(sweeps.resolve(other, space, trials=4))[0] != few[0]
+
+
+def test_a_grid_is_every_combination_once(config_):
+    space = {
+        "hparams": {"lr": {"low": 1, "high": 2, "num": 3}},
+        "structure": {"hidden": {"values": [[4], [8]]}},
+    }
+    sweep = sweeps.resolve(config_, space, method="grid")
+    found = [tuple(trial.params.values()) for trial in trials_of(sweep)]
+    assert found == [(lr, (h,)) for lr in (1.0, 1.5, 2.0) for h in (4, 8)]
+    assert sweep.settings.trials == 6
+    with pytest.raises(UsageError, match="trials = 5, but the grid has 6 points: leave trials out"):
+        sweeps.resolve(config_, space, method="grid", trials=5)
+
+
+def test_trials_of_one_structure_come_in_batches_of_equal_size():
+    trials = [Trial(i, {"structure.x": i % 2, "hparams.y": i}) for i in range(17)]
+    found = batches(trials, 4)
+    assert [len(b.trials) for b in found] == [3, 3, 3, 4, 4]
+    assert [b.size for b in found] == [3, 3, 3, 4, 4]
+    assert {b.structure["structure.x"] for b in found[:3]} == {0}
+    assert sorted(t.number for b in found for t in b.trials) == list(range(17))
+    last = batches(trials[:1] * 5, 2)
+    assert [len(b.trials) for b in last] == [2, 2, 1] and {b.size for b in last} == {2}
+
+
+def test_the_best_come_first_and_the_diverged_not_at_all():
+    values = [1.0, None, 3.0, 3.0]
+    outcomes = [Outcome(Trial(i, {}), (), value) for i, value in enumerate(values)]
+    assert [o.trial.number for o in ranked(outcomes)] == [2, 3, 0]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
+def test_a_sampler_asked_and_told_again_is_where_it_was(config_, sampler):
+    pytest.importorskip("optuna")
+    if sampler == "cmaes":
+        pytest.importorskip("cmaes")
+    space = {"hparams": {**LR, "gamma": {"low": 0.9, "high": 0.999}}}
+    sweep = sweeps.resolve(config_, space, method="bayes", sampler=sampler, trials=22, batch=4)
+    asked, search = told(sweep, lambda trial: -trial.params["hparams.lr"], rounds=5)
+    again, search_again = told(sweep, lambda trial: -trial.params["hparams.lr"], rounds=5)
+    last = search.ask()
+    assert asked == again and search_again.ask() == last
+    assert [t.number for t in asked + last] == list(range(22)) and not told(
+        sweep, lambda trial: 0.0, rounds=6
+    )[1].ask()
+    assert all(1e-4 <= t.params["hparams.lr"] <= 1e-1 for t in asked)
+    assert json.loads(json.dumps([t.params for t in asked])) == [t.params for t in asked]
+
+
+def test_a_bayesian_search_learns_from_values_and_from_what_diverged(config_):
+    pytest.importorskip("optuna")
+    space = {"hparams": LR, "structure": {"hidden": {"values": [[4], [8]]}}}
+    sweep = sweeps.resolve(config_, space, method="bayes", trials=64, batch=4)
+
+    def value(trial):
+        lr, hidden = trial.params["hparams.lr"], trial.params["structure.hidden"]
+        return None if hidden == (4,) else -abs(lr - 1e-3)
+
+    late = told(sweep, value, rounds=16)[0][-24:]
+    assert sum(t.params["structure.hidden"] == (8,) for t in late) >= 18
+    assert sum(3e-4 < t.params["hparams.lr"] < 3e-3 for t in late) >= 12
+
+
+def test_a_search_that_learns_is_asked_in_rounds_and_others_at_once(config_):
+    pytest.importorskip("optuna")
+    sweep = sweeps.resolve(config_, {"hparams": LR}, trials=32, seeds=1)
+    assert running.placed(sweep).settings.batch == 32
+    bayes = sweeps.resolve(config_, {"hparams": LR}, trials=32, seeds=1, method="bayes")
+    assert running.placed(bayes).settings.batch == 4
+
+
+def test_every_structure_is_built_before_anything_is_compiled(config_):
+    structure = {"num_minibatches": {"values": [2, 5]}}
+    for given in ({"method": "grid"}, {"method": "bayes", "trials": 4}):
+        sweep = sweeps.resolve(config_, {"structure": structure}, **given)
+        with pytest.raises(UsageError, match="^structure.num_minibatches = 5: .* does not divide"):
+            running.placed(sweep)
