@@ -20,9 +20,12 @@ _PUBLIC = {
     "dqn": "rljax.agents.dqn:dqn",
     "evaluate": "rljax.evaluation:evaluate",
     "expected_sarsa": "rljax.agents.tabular:expected_sarsa",
+    "halving": "rljax.populations.halving:halving",
     "iterate": "rljax.training:iterate",
     "load": "rljax.runs.experiment:load",
     "make": "rljax.envs:make",
+    "pbt": "rljax.populations.pbt:pbt",
+    "populations": "rljax.populations",
     "ppo": "rljax.agents.ppo:ppo",
     "pmap": "rljax.transforms:pmap",
     "pqn": "rljax.agents.pqn:pqn",
@@ -47,12 +50,15 @@ __all__ = [
     "envs",
     "evaluate",
     "expected_sarsa",
+    "halving",
     "iterate",
     "load",
     "make",
     "networks",
     "ops",
+    "pbt",
     "pmap",
+    "populations",
     "ppo",
     "pqn",
     "q_lambda",
@@ -67,7 +73,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from rljax import agents, devices, envs, networks, ops, sweeps, updates
+    from rljax import agents, devices, envs, networks, ops, populations, sweeps, updates
     from rljax.agents.a2c import a2c
     from rljax.agents.dqn import dqn
     from rljax.agents.ppo import ppo
@@ -84,6 +90,8 @@ if TYPE_CHECKING:
     from rljax.envs import make
     from rljax.envs.check import check_env
     from rljax.evaluation import evaluate
+    from rljax.populations.halving import halving
+    from rljax.populations.pbt import pbt
     from rljax.runs.experiment import load
     from rljax.runs.loggers import Logger
     from rljax.training import iterate, train

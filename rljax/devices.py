@@ -15,7 +15,7 @@ from rljax.errors import UsageError, check_divides
 from rljax.types import Key
 
 ENVIRONMENTS = "environments"  # the axis over which updates are combined
-MEMBERS = "members"  # that of a population's members, which have nothing to combine
+MEMBERS = "members"  # that of a population's members, who learn alone
 MODEL = "model"  # that of parameters too large for one device
 REPLICAS_DIFFER = "replicas/differ"  # the metric that says whether they do
 
@@ -52,6 +52,45 @@ def least(tree: Any) -> Any:
 def own(key: Key) -> Key:
     """The key of this device, for what should differ between them; consumes the key."""
     return key if count() == 1 else jax.random.fold_in(key, jax.lax.axis_index(ENVIRONMENTS))
+
+
+def shares_of_members() -> int:
+    """How many devices share the members of the population being traced; 1 outside of `pmap`."""
+    try:
+        return jax.lax.axis_size(MEMBERS)
+    except NameError:
+        return 1
+
+
+def members(tree: Any) -> Any:
+    """The members of all devices, in order, from this device's: leaves [P / D, ...] to [P, ...]."""
+    if shares_of_members() == 1:
+        return tree
+    return jax.tree.map(lambda x: jax.lax.all_gather(x, MEMBERS, tiled=True), tree)
+
+
+def own_members(tree: Any) -> Any:
+    """This device's members out of all: leaves [P, ...] to [P / D, ...]."""
+    shares = shares_of_members()
+    if shares == 1:
+        return tree
+    here = jax.lax.axis_index(MEMBERS)
+    return jax.tree.map(lambda x: x.reshape(shares, -1, *x.shape[1:])[here], tree)
+
+
+def copy_member(tree: Any, source: jax.Array, target: jax.Array) -> Any:
+    """Leaves [P / D, ...] with member `target` a copy of `source`, of all P; written in place."""
+    shares = shares_of_members()
+
+    def one(x: jax.Array) -> jax.Array:
+        size = len(x)
+        if shares == 1:
+            return x.at[target].set(x[source])
+        copied = jax.lax.all_gather(x[source % size], MEMBERS)[source // size]
+        mine = jax.lax.axis_index(MEMBERS) == target // size
+        return x.at[jnp.where(mine, target % size, size)].set(copied, mode="drop")
+
+    return jax.tree.map(one, tree)
 
 
 def share(what: str, size: int) -> int:

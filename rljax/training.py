@@ -29,6 +29,7 @@ CAUSES = {
     "losses/grad_norm": "a gradient",
 }
 EPISODE_MEANS = ("charts/episodic_return", "charts/episodic_length")
+LATEST = "population/"  # names of which a row has the latest value; NaN is one that is not due
 
 
 def train(
@@ -53,8 +54,9 @@ def train(
     Returns the last state, and the history: one array [rows] or [rows, P] for each name, NaN where
     a row has no value.
 
-    Raises NonFiniteError when a number becomes NaN or infinite, and ReplicasDiffer when devices
-    disagree about what was learnt, before any hook sees it.
+    Raises NonFiniteError when a number becomes NaN or infinite (of every member, where the agent's
+    may fail), and ReplicasDiffer when devices disagree about what was learnt, before any hook
+    sees it.
     """
     rows: list[Row] = []
     state = beginning = begin(agent, start)
@@ -168,7 +170,8 @@ def advance(
             state, reported = compiled.run(state, count)
             metrics = {name: values[:count] for name, values in devices.fetch(reported).items()}
             seconds = time.perf_counter() - began
-            if faults := find_faults(agent, state, metrics, done):
+            faults = find_faults(agent, state, metrics, done)
+            if faults and not (agent.members_may_fail and len(faults) < state.iteration.size):
                 on_fault(faults)
             done += count
             row = summarize(agent, metrics, done, seconds)
@@ -218,7 +221,10 @@ def compile_program(program: jax.stages.Lowered) -> jax.stages.Compiled:
 
 
 def summarize(agent: Agent, metrics: dict[str, np.ndarray], done: int, seconds: float) -> Row:
-    """One row from the metrics [k, ...] of a chunk: means, weighted by episodes where of those."""
+    """One row from the metrics [k, ...] of a chunk: means, weighted by episodes where of those.
+
+    What happens once in a while to a population is not a mean, but the latest of its kind.
+    """
     episodes = metrics["charts/episodes"]
     members = episodes[0].size
     row: Row = {
@@ -234,16 +240,19 @@ def summarize(agent: Agent, metrics: dict[str, np.ndarray], done: int, seconds: 
             row[name] = plain(
                 np.divide(totals, ended, out=np.full_like(totals, np.nan), where=ended > 0)
             )
+        elif name.startswith(LATEST):
+            given = np.flatnonzero(~np.isnan(values.reshape(len(values), -1)).all(1))
+            row[name] = plain(values[given[-1] if given.size else -1])
         elif name not in row and name not in NEVER:
             row[name] = plain(values.mean(0))
     return row
 
 
 def plain(values: np.ndarray) -> Any:
-    """Python numbers or nested lists of them, with None for what is not a number."""
+    """Python numbers or nested lists of them, with None for what is not finite."""
     if values.ndim:
         return [plain(v) for v in values]
-    return None if np.isnan(values) else float(values)
+    return float(values) if np.isfinite(values) else None
 
 
 def columns(rows: Sequence[Row]) -> dict[str, np.ndarray]:
@@ -266,7 +275,8 @@ def find_faults(
     Raises ReplicasDiffer when devices disagree about what was learnt.
     """
     # What an environment gave comes first in an iteration, then the gradient, then what follows.
-    order = sorted(metrics, key=lambda n: (n not in NEVER, n != "losses/grad_norm"))
+    names = [name for name in metrics if not name.startswith(LATEST)]
+    order = sorted(names, key=lambda n: (n not in NEVER, n != "losses/grad_norm"))
     rows = len(metrics["charts/episodes"])
 
     def bad(name: str) -> np.ndarray:
@@ -286,7 +296,7 @@ def find_faults(
     finite = {
         jax.tree_util.keystr(path, simple=True, separator="/"): np.ravel(leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(
-            devices.fetch(_are_finite(state.learner, agent.population_axes))
+            devices.fetch(are_finite(state.learner, agent.population_axes))
         )
     }
     unsound = found.any((0, 1)) | ~np.stack(list(finite.values())).all(0)
@@ -303,7 +313,7 @@ def find_faults(
 
 
 @partial(jax.jit, static_argnums=1)
-def _are_finite(tree, population_axes: int):
+def are_finite(tree: Any, population_axes: int) -> Any:
     """Whether each leaf is finite, bool [] or of the shape of the members."""
 
     def one(x: jax.Array) -> jax.Array:

@@ -117,7 +117,8 @@ def _spread_members(agent: Agent, grid: np.ndarray) -> Agent:
     def init(keys: Key, hparams: Hparams | None = None) -> State:
         members = keys.shape[0]
         check_divides("the number of members", members, "the number of devices", grid.size)
-        return over_members(agent.init, grid)(keys, _one_each(agent.hparams, hparams, members))
+        given = () if hparams is None else (_one_each(agent.hparams, hparams, members),)
+        return over_members(agent.init, grid)(keys, *given)
 
     def placement(states: State) -> State:
         return jax.tree.map(lambda x: split, states)

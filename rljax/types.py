@@ -187,6 +187,8 @@ class Agent(NamedTuple):
     """Taken by `init`."""
     population_axes: int = 0
     """How many axes of members lead its states."""
+    members_may_fail: bool = False
+    """Train on while any member is finite, not only while all are."""
     placement: Callable[[State], State] | None = None
     """States, or their shapes, to the sharding of each leaf; None for those of one device."""
 

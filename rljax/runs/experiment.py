@@ -157,7 +157,11 @@ def keys(config: Config) -> Key:
 
 def template(config: Config, agent: Agent) -> State:
     """Structure, shapes, dtypes and placement of the run's state, without computing it."""
-    shapes = jax.eval_shape(agent.init, keys(config))
+    return described(agent, jax.eval_shape(agent.init, keys(config)))
+
+
+def described(agent: Agent, shapes: State) -> State:
+    """Shapes of an agent's state, with where each leaf lies: what restoring one needs."""
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     placement = agent.placement or (lambda state: jax.tree.map(lambda x: here, state))
     return jax.tree.map(

@@ -18,6 +18,9 @@ from rljax.sweeps import settings
 from rljax.sweeps.settings import Sweep
 from rljax.sweeps.trials import Outcome, Trial, ranked
 
+KEPT = "population"
+"""Where a method whose trials train in one long batch keeps their state."""
+
 
 @dataclass(frozen=True)
 class SweepDirectory:
@@ -95,7 +98,7 @@ class SweepDirectory:
         outcomes = self.outcomes()
         write_atomically(self.path / "trials.csv", _csv(sweep, outcomes.values()))
         if best := ranked(outcomes.values()):
-            write_atomically(self.best, sweep.config.varied(best[0].trial.params, "sweep").toml())
+            write_atomically(self.best, sweep.config.varied(best[0].params, "sweep").toml())
 
     def _write_trial(self, sweep: Sweep, outcome: Outcome) -> None:
         run = self.trial(outcome.trial.number)
@@ -170,5 +173,5 @@ def _csv(sweep: Sweep, outcomes: Iterable[Outcome]) -> str:
     for o in outcomes:
         low, high = o.interval or (None, None)
         numbers = [o.value, low, high, *o.seeds, o.episodes, o.env_steps, o.failure]
-        writer.writerow([o.trial.number, *(o.trial.params[key] for key in sweep.space), *numbers])
+        writer.writerow([o.trial.number, *(o.params[key] for key in sweep.space), *numbers])
     return text.getvalue()

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from rljax.sweeps.trials import Batch, Outcome, Trial
@@ -13,6 +14,8 @@ METHODS = {
     "random": "rljax.sweeps.search:random",
     "grid": "rljax.sweeps.search:grid",
     "bayes": "rljax.sweeps.bayes:bayes",
+    "halving": "rljax.sweeps.together:halving",
+    "pbt": "rljax.sweeps.together:pbt",
 }
 """Name to `Method`."""
 
@@ -43,11 +46,14 @@ class Method(NamedTuple):
     complete: Callable[["Sweep"], "Sweep"]
     """With its own defaults filled in; UsageError for settings and a space it cannot use."""
     search: Callable[["Sweep"], Search]
-    train: Callable[["Sweep"], Train]
+    train: Callable[["Sweep", Path | None], Train]
+    """Given a directory, keeps there what a long batch must not lose."""
     rounds: int = 1
     """In how many rounds, at least, trials should be asked for: so often the search can learn."""
     is_one_batch: bool = False
-    """Whether all trials of a structure have to train together."""
+    """Whether all trials have to train together."""
+    seeds: int = 4
+    """Trainings of each trial, by default."""
 
 
 def get(name: str) -> Method:

@@ -11,6 +11,7 @@ from rljax.sweeps.directory import SweepDirectory
 from rljax.sweeps.settings import Sweep
 from rljax.sweeps.space import Choice, Distribution, Range
 from rljax.sweeps.trials import Outcome, ranked
+from rljax.training import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,7 +84,7 @@ def draw_responses(sweep: Sweep, outcomes: Sequence[Outcome]) -> "Figure":
     lost = [o for o in outcomes if o.value is None]
     for axes, key in zip(panels, keys, strict=False):
         distribution = sweep.space[key]
-        x = [_position(distribution, o.trial.params[key]) for o in good]
+        x = [_position(distribution, o.params[key]) for o in good]
         axes.errorbar(
             x, values, reach, fmt="o", color=COLOURS[0], markersize=4, elinewidth=0.8, alpha=0.8
         )
@@ -91,7 +92,7 @@ def draw_responses(sweep: Sweep, outcomes: Sequence[Outcome]) -> "Figure":
         if isinstance(distribution, Range):
             axes.set_xscale(distribution.scale)
         if lost:
-            x = [_position(distribution, o.trial.params[key]) for o in lost]
+            x = [_position(distribution, o.params[key]) for o in lost]
             bottom = axes.get_xaxis_transform()
             axes.plot(x, np.zeros(len(x)), "x", color=GREY, transform=bottom, clip_on=False)
         if isinstance(distribution, Choice):
@@ -104,6 +105,41 @@ def draw_responses(sweep: Sweep, outcomes: Sequence[Outcome]) -> "Figure":
     for axes in panels[::columns]:
         axes.set_ylabel(sweep.settings.objective)
     figure.suptitle(_title(sweep, outcomes), fontsize=9, x=0.01, ha="left")
+    return figure
+
+
+def draw_schedule(sweep: Sweep, rows: Sequence[Row], best: Outcome) -> "Figure":
+    """The hyperparameters of a population over environment steps: its members, and how the best
+    of them came to be."""
+    from matplotlib.figure import Figure
+
+    from rljax.populations.pbt import lineage
+
+    keys = list(sweep.space)
+    figure = Figure(figsize=(6.4, 0.6 + 2.1 * len(keys)), dpi=140, layout="constrained")
+    panels = figure.subplots(len(keys), 1, squeeze=False, sharex=True).ravel()
+    steps = np.array([row["env_steps"] for row in rows])
+    parents = np.array([row["population/parent"] for row in rows], float)
+    places = lineage(parents, best.trial.number)
+    for axes, key in zip(panels, keys, strict=True):
+        distribution = sweep.space[key]
+        values = np.array([row[f"population/{_name(key)}"] for row in rows], float)
+        axes.plot(steps, values, color=GREY, linewidth=0.6, alpha=0.6, drawstyle="steps-post")
+        line = values[np.arange(len(rows)), places]
+        axes.plot(steps, line, color=COLOURS[0], linewidth=1.8, drawstyle="steps-post")
+        if isinstance(distribution, Range):
+            axes.set_yscale(distribution.scale)
+        axes.set_ylabel(_name(key))
+        axes.grid(alpha=0.25, linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[-1].set_xlabel("environment steps of a member")
+    panels[-1].xaxis.set_major_formatter("{x:,.0f}")
+    figure.suptitle(
+        f"{len(parents[0])} members, and the line that led to the best of them",
+        fontsize=9,
+        x=0.01,
+        ha="left",
+    )
     return figure
 
 
@@ -137,7 +173,7 @@ def _position(distribution: Distribution, value: object) -> float:
 
 def _places(sweep: Sweep, outcome: Outcome) -> list[float]:
     """Where a trial crosses the axis of each key, from 0 to 1."""
-    return [_place(d, outcome.trial.params[key]) for key, d in sweep.space.items()]
+    return [_place(d, outcome.params[key]) for key, d in sweep.space.items()]
 
 
 def _place(distribution: Distribution, value: object) -> float:

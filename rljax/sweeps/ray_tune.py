@@ -67,5 +67,5 @@ def train(config: dict[str, int], sweep: Sweep, waiting: Sequence[Batch]) -> Non
     """The trainable: a batch by its place among those that wait."""
     from ray import tune
 
-    outcomes = methods.get(sweep.settings.method).train(sweep)(waiting[config["batch"]])
+    outcomes = methods.get(sweep.settings.method).train(sweep, None)(waiting[config["batch"]])
     tune.report({"outcomes": outcomes})

@@ -79,13 +79,13 @@ def importances(sweep: Sweep, outcomes: Sequence[Outcome]) -> dict[str, float] |
 
     optuna = bayes.optuna("the importance of hyperparameters")
     good = ranked(outcomes)
-    varied = [key for key in sweep.space if len({repr(o.trial.params[key]) for o in good}) > 1]
+    varied = [key for key in sweep.space if len({repr(o.params[key]) for o in good}) > 1]
     if len(good) < FEWEST_FOR_IMPORTANCES or len({o.value for o in good}) < 2 or not varied:
         return None
     kinds = {key: bayes.as_optuna(sweep.space[key]) for key in varied}
     study = optuna.create_study(direction="maximize")
     for outcome in good:
-        params = {k: bayes.to_optuna(sweep.space[k], outcome.trial.params[k]) for k in varied}
+        params = {k: bayes.to_optuna(sweep.space[k], outcome.params[k]) for k in varied}
         study.add_trial(
             optuna.trial.create_trial(params=params, distributions=kinds, value=outcome.value)
         )
@@ -112,7 +112,7 @@ def table(sweep: Sweep, outcomes: Sequence[Outcome]) -> Any:
         shown.add_column(name, justify="right")
     for o in ranked(outcomes)[:MOST_SHOWN]:
         between = f"{o.interval[0]:.2f} to {o.interval[1]:.2f}" if o.interval else "-"
-        params = [_short(o.trial.params[key]) for key in sweep.space]
+        params = [_short(o.params[key]) for key in sweep.space]
         shown.add_row(str(o.trial.number), f"{o.value:.2f}", between, *params)
     return shown
 

@@ -187,13 +187,19 @@ def check_driver(name: str) -> None:
 def driving(name: str, sweep: Sweep, path: Path) -> Drive:
     """The driver of a name, for a sweep in a directory.
 
-    Raises UsageError if what it needs is not installed.
+    Raises UsageError if what it needs is not installed, or the method has no use for it.
     """
+    method = methods.get(sweep.settings.method)
     if name == "ray":
+        if method.is_one_batch:
+            raise UsageError(
+                f"all trials of the method {sweep.settings.method!r} train in one program, "
+                'so there is nothing to share out: leave out driver "ray"'
+            )
         from rljax.sweeps import ray_tune
 
         return ray_tune.driver(sweep, path.absolute() / "ray")
-    train = methods.get(sweep.settings.method).train(sweep)
+    train = method.train(sweep, path / directory.KEPT)
 
     def drive(waiting: Sequence[Batch], done: Done) -> None:
         """One after another in this process; those of one structure share compiled programs."""

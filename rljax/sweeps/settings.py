@@ -25,7 +25,8 @@ class Settings:
     trials: int | None = None
     """How many; by default 32, or all points of a grid."""
     seeds: int = 4
-    """Trainings of each trial: from the config's seed, the one after it, and so on."""
+    """Trainings of each trial: from the config's seed, the one after it, and so on. With the
+    methods "pbt" and "halving" there is one of each."""
     objective: str = "evaluation/return_iqm"
     """What is maximised: of each seed, from full episodes at the end; the interquartile mean over
     seeds is the trial's value."""
@@ -35,6 +36,14 @@ class Settings:
     """Devices that share the members of a batch; 0 for all there are."""
     sampler: str = "tpe"
     """Optuna's sampler, for the method "bayes"."""
+    interval_env_steps: int = 0
+    """Environment steps from one selection to the next, for the method "pbt"; 0 for a twentieth of
+    the run."""
+    eta: int = 3
+    """One trial in so many goes on, for the method "halving"."""
+    first_env_steps: int = 0
+    """Environment steps before the first cut, for the method "halving"; 0 for as few as leave one
+    trial at the end."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +124,8 @@ def resolve(
         configs.check_key(key, known, where)
     entries |= {f"sweep.{name}": (value, f"--{name}") for name, value in (flags or {}).items()}
     values = configs.typed(known, entries)
+    if "sweep.seeds" not in entries and values["sweep.method"] in methods.METHODS:
+        values["sweep.seeds"] = methods.get(values["sweep.method"]).seeds
     settings = Settings(**{key.split(".")[1]: value for key, value in values.items()})
     _check_settings(settings)
     sweep = Sweep(config, settings, spaces.parse(tables, config, where))
@@ -130,7 +141,9 @@ def _check_settings(settings: Settings) -> None:
         value = getattr(settings, name)
         if value not in known:
             raise UsageError(f"{name} {value!r} is not known{nearest(value, known)}")
-    for name, least in (("trials", 1), ("seeds", 1), ("batch", 0), ("devices", 0)):
+    least_of = {"trials": 1, "seeds": 1, "batch": 0, "devices": 0, "eta": 2}
+    least_of |= {"interval_env_steps": 0, "first_env_steps": 0}
+    for name, least in least_of.items():
         value = getattr(settings, name)
         if value is not None and value < least:
             raise UsageError(f"{name} must be at least {least}, not {value}")

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -79,11 +80,8 @@ class Program:
     def begin(self, trials: Sequence[Trial]) -> tuple[State, jax.Array]:
         """States and seeds [P] of the members: all seeds of the first trial, then the second's."""
         filled = [trials[i // self.seeds % len(trials)] for i in range(self.members)]
-        numbers = [self.config.varied(trial.params, "sweep").hparams for trial in filled]
-        kind = agents.factory(self.config.top.agent).Hparams
-        hparams = kind(**{k: np.array([n[k] for n in numbers], np.float32) for k in numbers[0]})
         seeds = self.config.top.seed + jnp.arange(self.members) % self.seeds
-        return self.init(jax.vmap(jax.random.key)(seeds), hparams), seeds
+        return self.init(jax.vmap(jax.random.key)(seeds), hparams_of(self.config, filled)), seeds
 
     def chunk(self, state: State) -> Chunk:
         """Some iterations of all members; compiled when it is first asked for."""
@@ -95,11 +93,18 @@ class Program:
         return self._chunk
 
 
+def hparams_of(config: Config, trials: Sequence[Trial]) -> Any:
+    """Hyperparameters of trials of a config, leaves [P]."""
+    numbers = [config.varied(trial.params, "sweep").hparams for trial in trials]
+    kind = agents.factory(config.top.agent).Hparams
+    return kind(**{k: np.array([n[k] for n in numbers], np.float32) for k in numbers[0]})
+
+
 class Trainer:
     """Trains batches to their end; members that diverge do so without disturbing the others."""
 
-    def __init__(self, sweep: Sweep) -> None:
-        self._sweep = sweep
+    def __init__(self, sweep: Sweep, keep: Path | None = None) -> None:
+        self._sweep = sweep  # A batch trains in one go: there is nothing to keep.
         self._programs: dict[str, Program] = {}
 
     def __call__(self, batch: Batch) -> list[Outcome]:

@@ -41,6 +41,12 @@ class Outcome:
     failure: str | None = None  # why there is no value
     rows: Sequence[dict[str, Any]] = ()  # its metrics, as those of a run
     evaluation: dict[str, Any] | None = None  # as `rljax eval --json` prints it
+    became: Mapping[str, Any] | None = None  # its parameters at the end, where training moves them
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """Dotted key to value: what it had at the end."""
+        return self.trial.params if self.became is None else self.became
 
 
 def batches(trials: Sequence[Trial], most: int) -> list[Batch]:
@@ -62,6 +68,9 @@ def batches(trials: Sequence[Trial], most: int) -> list[Batch]:
 
 
 def ranked(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """Those that have a value, best first; of equal ones the earlier trial."""
+    """Those that have a value, best first; of equal ones the earlier trial.
+
+    Values after fewer environment steps, of trials that were given up, come behind.
+    """
     done = [outcome for outcome in outcomes if outcome.value is not None]
-    return sorted(done, key=lambda o: (-(o.value or 0.0), o.trial.number))
+    return sorted(done, key=lambda o: (-o.env_steps, -(o.value or 0.0), o.trial.number))
