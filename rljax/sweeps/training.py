@@ -15,7 +15,7 @@ from rljax.config import Config
 from rljax.evaluation import Evaluation, episodes
 from rljax.replay import memory, size_in_bytes
 from rljax.runs.hooks import evaluation_key, evaluation_row, every
-from rljax.runs.plots import interquartile_mean, interval
+from rljax.statistics import interquartile_mean, interval
 from rljax.sweeps.settings import Sweep
 from rljax.sweeps.trials import Batch, Outcome, Trial
 from rljax.training import Chunk, Fault, Row, advance, compile_chunk
@@ -182,14 +182,14 @@ def outcome(
             failure=f"seed {seed} diverged at env step {end.env_steps}: {end.what} is not finite",
             rows=[row for row in mine if row["iteration"] < first],
         )
-    values = np.array([scores], float)
-    low, high = interval(values) if len(scores) > 1 else (None, None)
+    values = np.array(scores, float)[:, None]
+    bounds = interval(interquartile_mean, values) if len(scores) > 1 else None
     pick = members if len(scores) > 1 else members.start
     return replace(
         done,
-        value=float(interquartile_mean(values)[0]),
-        interval=None if low is None or high is None else (float(low[0]), float(high[0])),
-        evaluation=Evaluation(*(x[pick] for x in result)).summary(),
+        value=float(interquartile_mean(values)),
+        interval=bounds and (float(bounds[0]), float(bounds[1])),
+        evaluation=jax.tree.map(lambda x: x[pick], result).summary(),
     )
 
 
