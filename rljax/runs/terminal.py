@@ -12,7 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 
-from rljax.runs.plots import EVALUATED, TRAINING, interquartile_mean, interval
+from rljax.runs.metrics import EVALUATED, TRAINING
+from rljax.statistics import interquartile_mean, interval
 from rljax.training import Row
 from rljax.types import Agent, State
 
@@ -65,13 +66,13 @@ class Display:
     def _note_evaluation(self, row: Row) -> None:
         if row.get(EVALUATED) is None:
             return
-        values = np.ravel(row[EVALUATED]).astype(float)
+        values = np.reshape(np.asarray(row[EVALUATED], float), (-1, 1))  # [seeds, 1 environment]
         middle = float(interquartile_mean(values))
         self._steps.append(row["env_steps"])
         self._returns.append(middle)
         self._evaluation = {"evaluation": f"{middle:.4g}"}
         if values.size > 1:
-            low, high = interval(values)
+            low, high = interval(interquartile_mean, values)
             self._evaluation["evaluation"] += f" ({low:.4g} to {high:.4g})"
             self._evaluation["seeds"] = f"{values.size} (IQM, 95% interval)"
 
