@@ -20,6 +20,7 @@ import numpy as np
 from rljax.config import LOGGERS
 from rljax.errors import RunError, UsageError, check_extra, nearest
 from rljax.runs.directory import write_atomically
+from rljax.statistics import interquartile_mean
 from rljax.training import Row
 from rljax.types import State
 
@@ -136,14 +137,12 @@ def scalars(row: Row) -> dict[str, float]:
     Of a population it is the interquartile mean of the members, and of evaluations the range, too:
     `evaluation/return_mean`, `evaluation/return_mean/min` and `evaluation/return_mean/max`.
     """
-    from scipy.stats import trim_mean
-
     found: dict[str, float] = {}
     for name, value in row.items():
         values = _members(value)
         values = values[~np.isnan(values)]
         if values.size:
-            found[name] = float(trim_mean(values, 0.25))
+            found[name] = float(interquartile_mean(values[:, None]))
             if np.ndim(value) and name.startswith("evaluation/"):
                 found |= {f"{name}/min": float(values.min()), f"{name}/max": float(values.max())}
     return found

@@ -66,7 +66,7 @@ class Display:
     def _note_evaluation(self, row: Row) -> None:
         if row.get(EVALUATED) is None:
             return
-        values = np.reshape(row[EVALUATED], (-1, 1)).astype(float)
+        values = np.reshape(np.asarray(row[EVALUATED], float), (-1, 1))  # [seeds, 1 environment]
         middle = float(interquartile_mean(values))
         self._steps.append(row["env_steps"])
         self._returns.append(middle)

@@ -206,7 +206,12 @@ def test_a_mistake_is_named_with_its_line_and_the_fix(kind, mark, said):
 
 class SameStart(Sound):
     def reset(self, key):  # here: same
-        return super().reset(jax.random.key(0))
+        state, obs = super().reset(jax.random.key(0))
+        return {**state, "key": key}, obs
+
+    def step(self, key, state, action):
+        following, *rest = super().step(key, state, action)
+        return {**following, "key": state["key"]}, *rest
 
 
 class Endless(Sound):
@@ -219,6 +224,12 @@ class LimitIsDeath(Sound):
     def step(self, key, state, action):
         *rest, _, _ = super().step(key, state, action)
         return *rest, rest[0]["time"] >= 25, False  # here: limit
+
+
+class LimitIsLimit(LimitIsDeath):
+    def step(self, key, state, action):
+        *rest, over, _ = super().step(key, state, action)
+        return *rest, False, over
 
 
 class NumbersForEnds(Sound):
@@ -258,7 +269,9 @@ PROBES = [kind for kind in vars(probes).values() if hasattr(kind, "step")]
 NAMES = ["CartPole-v1", "Catch-bsuite", "CliffWalking"]
 
 
-@pytest.mark.parametrize("env", [Sound, *PROBES, *NAMES], ids=lambda x: getattr(x, "__name__", x))
+@pytest.mark.parametrize(
+    "env", [Sound, LimitIsLimit, *PROBES, *NAMES], ids=lambda x: getattr(x, "__name__", x)
+)
 def test_environments_that_are_right_pass(env):
     found = rljax.check_env(env() if callable(env) else rljax.make(env))
     always_the_same = env in (probes.ConstantReward, probes.DelayedReward, "CliffWalking")
