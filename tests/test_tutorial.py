@@ -12,39 +12,70 @@ from rljax.cli import main
 
 README = pages.ROOT / "README.md"
 TUTORIAL = pages.ROOT / "docs/tutorial.md"
+NOTEBOOK = pages.ROOT / "docs/notebook.md"
 IN_PROCESSES_OF_THEIR_OWN = pages.commands(README, "More than one device")  # test_readme_devices
+SHORTER = {
+    "total_env_steps=100_000": "total_env_steps=3_000",
+    "total_env_steps=40_000": "total_env_steps=1_024",
+    "configs/ppo/cartpole.toml": "configs/ppo/cartpole.toml --total-env-steps 1024",
+}
 
 
-def follow(page, folder) -> dict:
-    """Do in `folder` what the page says, block by block; the names that its code defines."""
+def follow(page, folder, replacing=()) -> dict:
+    """Do in `folder` what the page says, block by block; the names that its code defines.
+
+    `replacing` has (before, after) of what is done differently, every one of which must occur.
+    """
     (folder / "configs").symlink_to(pages.ROOT / "configs")
     names: dict = {}
+    blocks = pages.blocks(page)
+    for before, after in replacing:
+        assert any(before in block.code for block in blocks), before
+        blocks = [block._replace(code=block.code.replace(before, after)) for block in blocks]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for block in pages.blocks(page):
+        for block in blocks:
             if block.language == "python":
                 pages.run(block, page, names)
-            for line in block.commands if block.language == "bash" else ():
-                if line not in IN_PROCESSES_OF_THEIR_OWN:
-                    program, *words = shlex.split(line)
-                    assert program == "rljax" and main(words) == 0, line
+                continue
+            for line in block.commands:
+                program, *words = shlex.split(line)
+                if program == "rljax" and "--distributed" not in words:
+                    assert main(words) == 0, line
     return names
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("tutorial")
+@pytest.fixture(scope="module", params=["short", pytest.param("full", marks=pytest.mark.slow)])
+def length(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def names(folder):
-    return follow(TUTORIAL, folder)
+def folder(length, tmp_path_factory):
+    return tmp_path_factory.mktemp(f"tutorial_{length}")
 
 
-def test_every_block_is_run(names):
-    languages = {block.language for block in pages.blocks(TUTORIAL)}
-    assert languages == {"python", "bash"}
-    assert set(pages.commands(TUTORIAL)) & set(IN_PROCESSES_OF_THEIR_OWN)
+@pytest.fixture(scope="module")
+def names(length, folder):
+    if length == "full":
+        return follow(TUTORIAL, folder)
+    before = jax.config.jax_disable_most_optimizations
+    jax.config.update("jax_disable_most_optimizations", True)  # Compiling is what takes time here.
+    try:
+        return follow(TUTORIAL, folder, SHORTER.items())
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
+
+
+def test_every_block_is_run():
+    """Here, or, where it takes processes of its own, as a line of the README that a test runs."""
+    assert {block.language for block in pages.blocks(TUTORIAL)} == {"python", "bash"}
+    elsewhere = [
+        line
+        for line in pages.commands(TUTORIAL)
+        if not line.startswith("rljax") or "--distributed" in line
+    ]
+    assert elsewhere and set(elsewhere) <= set(IN_PROCESSES_OF_THEIR_OWN)
 
 
 def test_the_tables_walk_as_it_says(names, folder):
@@ -56,14 +87,17 @@ def test_the_tables_walk_as_it_says(names, folder):
 
 
 def test_q_learning_from_its_parts_is_q_learning(names, folder):
-    agent, state = rljax.load(folder / "runs/q_learning")
-    mine, _ = rljax.train(names["mine"], jax.random.key(0))
-    np.testing.assert_array_equal(mine.learner.params, state.learner.params)
+    _, theirs = rljax.load(folder / "runs/q_learning")
+    np.testing.assert_array_equal(names["learnt"], theirs.learner.params)
 
 
-def test_the_population_shows_which_step_size_is_good(names):
-    returns = np.asarray(names["played"].returns).reshape(5, -1).mean(axis=1)
-    assert returns.argmax() in (2, 3) and returns[2] > 2 * returns[0]
+def test_deep_agents_learn_what_it_says(names, length):
+    values = np.asarray(names["played"].returns).reshape(5, -1)
+    assert values.shape == (5, 4 * 16) and np.isfinite(values).all()
+    if length == "full":
+        assert 300 < names["dqn_iqm"] <= 500
+        middle = values.mean(axis=1)
+        assert middle[2:4].min() > 400 and max(middle[0], middle[4]) < 300
 
 
 def test_pictures_come_out_as_shown(names, folder):
@@ -73,11 +107,10 @@ def test_pictures_come_out_as_shown(names, folder):
 
 
 def test_the_notebook_s_loop_goes_on_where_it_was_left(tmp_path):
-    page = pages.ROOT / "docs/notebook.md"
-    names = follow(page, tmp_path)
+    names = follow(NOTEBOOK, tmp_path)
     left = int(names["state"].iteration)
     assert [row["iteration"] for row in names["rows"]] == list(range(1, left + 1))
     assert left < names["agent"].num_iterations and "best" in names
-    loop = next(block for block in pages.blocks(page) if "rljax.iterate" in block.code)
-    pages.run(loop, page, names)  # the cell, run again
-    assert [row["iteration"] for row in names["rows"][left:]][:1] == [left + 1]
+    loop = next(block for block in pages.blocks(NOTEBOOK) if "rljax.iterate" in block.code)
+    pages.run(loop, NOTEBOOK, names)  # the cell, run again
+    assert names["rows"][left]["iteration"] == left + 1
