@@ -13,7 +13,9 @@ _PUBLIC = {
     "networks": "rljax.networks",
     "ops": "rljax.ops",
     "updates": "rljax.updates",
+    "Logger": "rljax.runs.loggers:Logger",
     "a2c": "rljax.agents.a2c:a2c",
+    "check_env": "rljax.envs.check:check_env",
     "double_q_learning": "rljax.agents.tabular:double_q_learning",
     "dqn": "rljax.agents.dqn:dqn",
     "evaluate": "rljax.evaluation:evaluate",
@@ -38,8 +40,10 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "Logger",
     "a2c",
     "agents",
+    "check_env",
     "devices",
     "double_q_learning",
     "dqn",
@@ -84,10 +88,12 @@ if TYPE_CHECKING:
         sarsa,
     )
     from rljax.envs import make
+    from rljax.envs.check import check_env
     from rljax.evaluation import evaluate
     from rljax.populations.halving import halving
     from rljax.populations.pbt import pbt
     from rljax.runs.experiment import load
+    from rljax.runs.loggers import Logger
     from rljax.training import iterate, train
     from rljax.transforms import pmap, vmap
 

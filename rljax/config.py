@@ -68,13 +68,16 @@ class Logging:
     """Environment steps from one row to the next; 0 for a two-hundredth of the run."""
     plot: bool = True
     """Whether to draw curve.png while training."""
+    to: tuple[str, ...] = ()
+    """Where rows go besides metrics.jsonl: "csv", "mlflow", "tensorboard", "wandb"."""
 
 
 SECTIONS = {"evaluation": Evaluation, "checkpoint": Checkpoint, "logging": Logging}
 AGENT_SECTIONS = ("structure", "hparams")
-PYTHON_ONLY = ("hparams", "total_env_steps", "first")
+PYTHON_ONLY = ("agent", "hparams", "total_env_steps", "first")
 """Arguments of an agent that stand elsewhere in a config, or that no text could name."""
 SPREADS = ("environments", "seeds")
+LOGGERS = ("csv", "mlflow", "tensorboard", "wandb")
 RESUMABLE = ("total_env_steps", "devices", "evaluation.", "checkpoint.", "logging.")
 """What a resumed run may change; anything else would make it another run."""
 
@@ -283,11 +286,14 @@ def convert(key: str, value: Any, where: str, kind: Any) -> Any:
             return float(value)
         if option in (bool, str) and isinstance(value, option):
             return value
-        is_list = typing.get_origin(option) is not None and isinstance(value, list)
-        if is_list and all(type(item) is int for item in value):
-            return tuple(value)
+        if typing.get_origin(option) is not None:
+            item_kind = typing.get_args(option)[0]
+            items = [value] if item_kind is str and isinstance(value, str) else value
+            if isinstance(items, list) and all(type(item) is item_kind for item in items):
+                return tuple(items)
     wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-    names = [wanted[o] for o in options if o in wanted] or ["a list of whole numbers"]
+    lists = {int: "a list of whole numbers", str: "a list of texts"}
+    names = [wanted[o] for o in options if o in wanted] or [lists[typing.get_args(kind)[0]]]
     raise UsageError(f"{where}: {key} must be {' or '.join(names)}, not {value!r}")
 
 
@@ -310,5 +316,8 @@ def _check_range(values: Mapping[str, Any]) -> None:
         raise UsageError(
             f"spread {values['spread']!r} is not known{nearest(values['spread'], SPREADS)}"
         )
+    for name in values["logging.to"]:
+        if name not in LOGGERS:
+            raise UsageError(f"logging.to: {name!r} is not known{nearest(name, LOGGERS)}")
     if values["spread"] == "seeds" and values["num_seeds"] == 1:
         raise UsageError('spread = "seeds" is for several seeds: set num_seeds, too')

@@ -1,6 +1,7 @@
 """Errors a person can act on: one sentence that says what, where, and what to write instead."""
 
 import difflib
+import importlib.util
 from collections.abc import Iterable
 
 
@@ -59,3 +60,10 @@ def check_at_most(what: str, count: int, by_what: str, most: int) -> None:
             f"{what} = {count} is more than {by_what} = {most}: "
             f"make {what} at most {most}, or {by_what} at least {count}"
         )
+
+
+def check_extra(what: str, extra: str, *modules: str) -> None:
+    """Refuse what needs modules that are not installed, naming the extra that brings them."""
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(f"{what} needs {' and '.join(missing)}: pip install 'rljax-core[{extra}]'")

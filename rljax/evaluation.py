@@ -11,7 +11,8 @@ import numpy as np
 from rljax import devices
 from rljax.envs import autoreset
 from rljax.errors import check_positive
-from rljax.types import Agent, Key, State
+from rljax.statistics import interquartile_mean
+from rljax.types import Agent, HasGoal, Key, State
 
 
 class Evaluation(NamedTuple):
@@ -20,36 +21,41 @@ class Evaluation(NamedTuple):
     returns: jax.Array  # [num_episodes] float32, undiscounted
     lengths: jax.Array  # [num_episodes] int32, steps
     finished: jax.Array  # [num_episodes] bool; False where `max_steps` cut an episode off
+    succeeded: jax.Array | None = None
+    """[num_episodes] bool, whether it ended at its goal; None where an environment has none."""
 
     def summary(self) -> dict:
         """mean, iqm, std, episodes, env_steps and returns, as plain Python numbers.
 
-        `iqm` is the mean of the middle half of all returns (Agarwal et al. 2021,
-        https://arxiv.org/abs/2108.13264). A population adds `seeds`: mean, iqm and std of each.
+        `iqm` is the mean of the middle half of all returns. Where the environment has a goal (see
+        `rljax.types.HasGoal`), `success_rate` is the fraction of episodes that reached it. A
+        population adds `seeds`: mean, iqm, std and success_rate of each.
         """
         returns = np.asarray(self.returns, np.float64)
+        succeeded = None if self.succeeded is None else np.asarray(self.succeeded)
         summary = {
-            **_statistics(returns),
+            **_statistics(returns, succeeded),
             "episodes": returns.size,
             "env_steps": int(np.sum(self.lengths)),
             "returns": returns.tolist(),
         }
         if returns.ndim > 1:
-            members = returns.reshape(-1, returns.shape[-1])
-            summary["seeds"] = [_statistics(member) for member in members]
+            members = np.ndindex(returns.shape[:-1])
+            summary["seeds"] = [
+                _statistics(returns[p], None if succeeded is None else succeeded[p])
+                for p in members
+            ]
         if not np.all(self.finished):
             summary["unfinished"] = int(np.sum(~np.asarray(self.finished)))
         return summary
 
 
-def _statistics(returns: np.ndarray) -> dict[str, float]:
-    from scipy.stats import trim_mean
-
-    flat = returns.ravel()
+def _statistics(returns: np.ndarray, succeeded: np.ndarray | None) -> dict[str, float]:
     return {
-        "mean": float(flat.mean()),
-        "iqm": float(trim_mean(flat, 0.25)),
-        "std": float(flat.std()),
+        "mean": float(returns.mean()),
+        "iqm": float(interquartile_mean(returns.reshape(-1, 1))),
+        "std": float(returns.std()),
+        **({} if succeeded is None else {"success_rate": float(succeeded.mean())}),
     }
 
 
@@ -82,6 +88,8 @@ def evaluate(
 def episodes(agent: Agent, num_episodes: int, deterministic: bool = True, max_steps: int = 27_000):
     """The compiled function `(state, key) -> Evaluation` behind `evaluate`, to call many times."""
 
+    goal = agent.env.success if isinstance(agent.env, HasGoal) else None
+
     def play(state: State, key: Key) -> Evaluation:
         # Of what is the same on every device, one of them is enough; experience plays no part.
         return run(devices.local(replace(state, worker=None)), key)  # type: ignore[arg-type]
@@ -92,6 +100,7 @@ def episodes(agent: Agent, num_episodes: int, deterministic: bool = True, max_st
         shape = (*members, num_episodes)
         reset = _batched(partial(autoreset.reset, agent.env), len(shape))
         step = _batched(partial(autoreset.step, agent.env), len(shape))
+        success = goal and _batched(goal, len(shape))
 
         def unfinished(loop):
             *_, evaluation, _ = loop
@@ -105,16 +114,19 @@ def episodes(agent: Agent, num_episodes: int, deterministic: bool = True, max_st
             env_state, obs, reward, terminated, truncated = step(
                 jax.random.split(key_env, shape), env_state, action
             )
+            ends = ~so_far.finished & (terminated | truncated)
             so_far = Evaluation(
                 returns=so_far.returns + jnp.where(so_far.finished, 0.0, reward),
                 lengths=so_far.lengths + ~so_far.finished,
-                finished=so_far.finished | terminated | truncated,
+                finished=so_far.finished | ends,
+                succeeded=success and (so_far.succeeded | ends & success(env_state)),
             )
             return env_state, obs, carry, so_far, key
 
         key, key_reset = jax.random.split(key)
+        none = jnp.zeros(shape, bool)
         nothing = Evaluation(
-            jnp.zeros(shape, jnp.float32), jnp.zeros(shape, jnp.int32), jnp.zeros(shape, bool)
+            jnp.zeros(shape, jnp.float32), jnp.zeros(shape, jnp.int32), none, success and none
         )
         start = (
             *reset(jax.random.split(key_reset, shape)),

@@ -5,7 +5,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 
-from rljax import devices
+from rljax import devices, loops
 from rljax.envs import autoreset
 from rljax.types import Environment, Extras, Key, Params, Policy, Transition, Worker
 
@@ -45,7 +45,6 @@ def rollout(
     num_envs = worker.episode_length.shape[0]
     key_act, key_env = jax.random.split(key)
     keys_act = jax.random.split(key_act, length)
-    # Drawn at once: inside the loop they would be most of the cost of a cheap environment.
     keys_env = jax.random.split(key_env, (length, num_envs))
     step_all = jax.vmap(lambda k, state, action: autoreset.autoreset(env, k, state, action))
 
@@ -82,7 +81,9 @@ def rollout(
         )
         return worker, transition
 
-    return jax.lax.scan(step, worker, (keys_act, keys_env))
+    # The replay stays where it is: a loop would take it along.
+    moved, batch = loops.scan(step, replace(worker, replay=()), (keys_act, keys_env))
+    return replace(moved, replay=worker.replay), batch
 
 
 def episode_metrics(batch: Transition) -> dict[str, jax.Array]:

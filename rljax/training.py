@@ -21,6 +21,8 @@ Hook = Callable[[State, Row], Row | None]
 
 MOST_ENV_STEPS_PER_CHUNK = 1_000_000
 NEVER = ("nonfinite/obs", "nonfinite/reward", devices.REPLICAS_DIFFER)  # anything but 0 is an end
+MOST_OPERATIONS_IN_ORDER = 4e7  # floating-point, in one pass over all instructions; as measured
+IN_ORDER: dict[str, str | bool] = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
 CAUSES = {
     "nonfinite/obs": "an observation from the environment",
     "nonfinite/reward": "a reward from the environment",
@@ -130,7 +132,9 @@ def iterate(
     """Train chunk by chunk: `for state, row in iterate(agent, state): ...`.
 
     The state passed in and every state yielded is given up to the next chunk (its memory is
-    reused), so copy what must outlive the loop body.
+    reused), so copy what must outlive the loop body. Ctrl-C, or the stop button of a notebook,
+    counts when the running chunk has been yielded: the last state is whole, to look at or go on
+    from. A second one does not wait.
 
     `on_fault` is called after every chunk that cannot be trusted, with the fault of each member
     (0 where there is no population) that has one; by default it raises. What it does not raise, it
@@ -146,7 +150,9 @@ def compile_chunk(agent: Agent, state: State, chunk_iterations: int | None = Non
     # Where the state lies is where it stays: the compiled program takes no other.
     shardings = (jax.tree.map(lambda x: x.sharding, state), None)
     program = jax.jit(chunk(agent, length), donate_argnums=0, out_shardings=shardings)
-    return Chunk(program.lower(state, 0).compile(), length)
+    lowered = program.lower(state, 0)
+    run = lowered.compile() if agent.placement else compile_program(lowered)
+    return Chunk(run, length)
 
 
 def advance(
@@ -159,14 +165,25 @@ def advance(
         # Chunks end at multiples of their length, wherever a resumed run begins.
         count = min(length - done % length, agent.num_iterations - done)
         began = time.perf_counter()
-        state, reported = compiled.run(state, count)
-        metrics = {name: values[:count] for name, values in devices.fetch(reported).items()}
-        seconds = time.perf_counter() - began
-        faults = find_faults(agent, state, metrics, done)
-        if faults and not (agent.members_may_fail and len(faults) < state.iteration.size):
-            on_fault(faults)
-        done += count
-        yield state, summarize(agent, metrics, done, seconds)
+        # Raised within the chunk, an interrupt would leave nobody with a state.
+        with Interrupts(_unheard()) as held:
+            state, reported = compiled.run(state, count)
+            metrics = {name: values[:count] for name, values in devices.fetch(reported).items()}
+            seconds = time.perf_counter() - began
+            faults = find_faults(agent, state, metrics, done)
+            if faults and not (agent.members_may_fail and len(faults) < state.iteration.size):
+                on_fault(faults)
+            done += count
+            row = summarize(agent, metrics, done, seconds)
+        yield state, row
+        if held.noted:
+            raise KeyboardInterrupt
+
+
+def _unheard() -> tuple[int, ...]:
+    """Ctrl-C, if nobody listens to it: it would be raised wherever the program happens to be."""
+    is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return (signal.SIGINT,) if is_default else ()
 
 
 def chunk(agent: Agent, length: int):
@@ -188,6 +205,19 @@ def chunk(agent: Agent, length: int):
         return jax.lax.fori_loop(0, count, iteration, (state, metrics))
 
     return run
+
+
+def compile_program(program: jax.stages.Lowered) -> jax.stages.Compiled:
+    """Compile a program for the CPU it is lowered for, or for anything else as JAX would.
+
+    XLA lets several threads of a CPU take the instructions of a program from a queue. Where each is
+    a few microseconds of work, that takes longer than to run them in order. The numbers are those
+    of `program.compile()` either way.
+    """
+    if jax.default_backend() != "cpu":
+        return program.compile()
+    operations = (program.cost_analysis() or {}).get("flops", float("inf"))
+    return program.compile(IN_ORDER if operations < MOST_OPERATIONS_IN_ORDER else None)
 
 
 def summarize(agent: Agent, metrics: dict[str, np.ndarray], done: int, seconds: float) -> Row:
@@ -298,16 +328,18 @@ def are_finite(tree: Any, population_axes: int) -> Any:
 class Interrupts:
     """Within it, the first Ctrl-C or SIGTERM is noted instead of raised; a second Ctrl-C raises.
 
-    `received` is the signal that all processes of a run have heard of when they last agreed.
+    `noted` is the signal that this process has heard of, 0 if none; `received` the one that all
+    processes of a run had heard of when they last agreed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, signals: Sequence[int] = (signal.SIGINT, signal.SIGTERM)) -> None:
+        self.noted = 0
         self.received: int | None = None
-        self._noted = 0
+        self._signals = signals
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupts":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in self._signals:
             try:
                 self._before[number] = signal.signal(number, self._note)
             except ValueError:  # Only the main thread may listen.
@@ -320,9 +352,9 @@ class Interrupts:
 
     def agree(self) -> None:
         """Let every process know of a signal that has reached one of them."""
-        self.received = devices.most_of_processes(self._noted) or None
+        self.received = devices.most_of_processes(self.noted) or None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._noted and number == signal.SIGINT:
+        if self.noted and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self._noted = number
+        self.noted = number

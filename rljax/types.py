@@ -5,7 +5,7 @@ A action dimensions, S states, P population members, D devices.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 from flax import struct
@@ -159,21 +159,36 @@ class Environment(Protocol):
         ...
 
 
+@runtime_checkable
+class HasGoal(Protocol):
+    """What an environment has besides, if its episodes can succeed: then evaluations count them."""
+
+    def success(self, state: EnvState) -> jax.Array:
+        """Whether an episode that ends in `state` has reached its goal, bool []."""
+        ...
+
+
 class Agent(NamedTuple):
     """A bundle of pure functions over one state; close over it, never pass it to jit."""
 
     env: Environment
-    hparams: Hparams  # the floats it was built with
-    init: Callable[..., State]  # (key, hparams=None) -> state
-    step: Callable[[State], tuple[State, Metrics]]  # one iteration: roll out, then update
+    hparams: Hparams
+    """The floats it was built with."""
+    init: Callable[..., State]
+    """`(key, hparams=None) -> state`."""
+    step: Callable[[State], tuple[State, Metrics]]
+    """One iteration: roll out, then update."""
     act: Callable[[State, Obs, Carry, Key | None], tuple[Action, Carry]]
     """Obs [N, ...] to actions [N, ...]; with key None the most likely ones."""
     initial_carry: Callable[[tuple[int, ...]], Carry]
     env_steps_per_iteration: int
     num_iterations: int
-    warmup_env_steps: int = 0  # taken by `init`
-    population_axes: int = 0  # how many axes of members lead its states
-    members_may_fail: bool = False  # train on while any member is finite, not only while all are
+    warmup_env_steps: int = 0
+    """Taken by `init`."""
+    population_axes: int = 0
+    """How many axes of members lead its states."""
+    members_may_fail: bool = False
+    """Train on while any member is finite, not only while all are."""
     placement: Callable[[State], State] | None = None
     """States, or their shapes, to the sharding of each leaf; None for those of one device."""
 

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from digests import digest
 from PIL import Image
+from states import digest
 
 from rljax.cli import main
 from rljax.cli.words import parse
@@ -90,6 +90,14 @@ def test_play_draws_an_episode(run, tmp_path, capsys):
     assert main(["play", str(run), "--out", str(out), "--member", "2"]) == 0
     frames = Image.open(out).n_frames
     assert f"{frames} steps, return {frames}" in capsys.readouterr().out
+
+
+def test_eval_says_how_often_the_goal_was_reached(walk, capsys):
+    assert main(["eval", str(walk), "--episodes", "2"]) == 0
+    assert capsys.readouterr().out.count("success 0.0%") == 3
+    last = metrics.read(walk / "metrics.jsonl")[-1]
+    assert last["evaluation/success_rate"] == [0.0, 0.0]
+    assert json.loads((walk / "evaluation.json").read_text())["success_rate"] == 0.0
 
 
 @pytest.fixture(scope="module")

@@ -1,20 +1,18 @@
 """What the README says of composition is so: its code runs, and what it builds learns."""
 
-import re
-from pathlib import Path
+import inspect
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pages
 import pytest
 
 import rljax
 from rljax import updates
 from rljax.types import MissingField
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-SECTION = README.split("## An algorithm is a composition")[1].split("\n## ")[0]
-BLOCKS = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
+BLOCKS = pages.code(pages.ROOT / "README.md", "An algorithm is a composition")
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +36,10 @@ def run(agent, iterations: int):
 
 
 def test_the_parts_of_the_readme_are_those_of_rainbow(readme):
-    defaults = rljax.rainbow.keywords
-    assert readme["parts"] == {name: defaults[name] for name in readme["parts"]}
-    assert set(defaults) == {*readme["parts"], "hparams"}
+    plain, full = (inspect.signature(make).parameters for make in (rljax.dqn, rljax.rainbow))
+    changed = {p.name: p.default for p in full.values() if p.default != plain[p.name].default}
+    assert changed.pop("agent") == "rainbow" and changed.pop("hparams") == rljax.rainbow.Hparams()
+    assert changed == readme["parts"]
 
 
 def test_every_step_from_double_dqn_to_rainbow_trains(readme):

@@ -63,6 +63,9 @@ def test_what_it_writes_it_reads_back_the_same(write):
         ('env = "CartPole-v1"\n[structure]\nnum_envs = 1.5', "whole number, not 1.5"),
         ('env = "CartPole-v1"\n[structure]\nhidden = ["a"]', "list of whole numbers"),
         ('env = "CartPole-v1"\n[structure]\nclip_value = 1', "true or false, not 1"),
+        ('env = "CartPole-v1"\n[logging]\nto = ["csb"]', "logging.to: 'csb' is not known; did you"),
+        ('env = "CartPole-v1"\n[logging]\nto = [1]', "list of texts, not [1]"),
+        ('env = "CartPole-v1"\n[logging]\nto = true', "list of texts, not True"),
         ('env = "CartPole-v1"\n[hparams]\nlr = "fast"', "a number, not 'fast'"),
         ('env = "CartPole-v1"\nnum_seeds = 0', "num_seeds must be at least 1"),
         ("seed = 1", "names no environment"),
@@ -75,6 +78,16 @@ def test_bad_input_is_one_sentence_that_names_it(write, text, said):
         config.load(write(text))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flag", "loggers"),
+    [("csv", ("csv",)), ('["csv", "wandb"]', ("csv", "wandb")), ("[]", ())],
+)
+def test_loggers_are_a_list_or_one_word(write, flag, loggers):
+    loaded = config.load(write(GOOD), {"logging.to": flag})
+    assert loaded.logging.to == loggers
+    assert config.load(write(loaded.toml())) == loaded
 
 
 def test_a_missing_file_is_named(tmp_path):

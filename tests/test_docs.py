@@ -15,7 +15,7 @@ MODULES = [
     for info in pkgutil.walk_packages(rljax.__path__, "rljax.")
     if not info.name.endswith("__main__")
 ]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def examples(name: str) -> int:
@@ -33,15 +33,32 @@ def test_public_names_are_all_there():
     assert all(getattr(rljax, name) for name in rljax.__all__)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def anchors(page: Path) -> set[str]:
+    """What a link may say behind `#`: headings, as GitHub writes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_and_commands_in_pages_exist(page):
     text = page.read_text()
-    for link in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (page.parent / link).exists(), link
+    prose = re.sub(r"```.*?```", "", text, flags=re.S)
+    for link in re.findall(r"\]\(([^):]+)\)", prose):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
     for command in re.findall(r"rljax (train|resume|[a-z-]+) (?:[A-Zr]|configs)", text):
         assert command in cli.commands, command
     for path in re.findall(r"configs/[a-z_/]+\.toml", text):
         assert (ROOT / path).exists(), path
+
+
+def test_every_page_is_on_the_map():
+    page = ROOT / "docs/README.md"
+    links = re.findall(r"\]\(([^):#]+)", page.read_text())
+    linked = {(page.parent / link).resolve() for link in links}
+    assert {path for path in PAGES if path.parent == page.parent and path != page} <= linked
 
 
 def test_every_test_that_holds_a_promise_exists():

@@ -39,6 +39,13 @@ class Coin:
         return (length, time), length, action, over & (length == SHORT), over & (length == LONG)
 
 
+class LongWay(Coin):
+    """Succeeds where an episode ends that lasted; those that are over go on, and get there late."""
+
+    def success(self, state):
+        return state[1] > SHORT
+
+
 def act(state, obs, carry, key):
     """Every action is a parameter plus the number of the step, which only the carry knows."""
     noise = 0.0 if key is None else jax.random.normal(key, obs.shape)
@@ -137,6 +144,23 @@ def test_a_summary_is_of_all_episodes_and_of_each_member():
     alone = jax.tree.map(lambda x: x[0], evaluation).summary()
     assert alone.keys() == {"mean", "iqm", "std", "episodes", "env_steps", "returns"}
     assert alone["iqm"] == 1.5
+
+
+def test_an_episode_succeeds_if_it_ends_at_the_goal():
+    long_way = agent._replace(env=LongWay())
+    found = evaluate(long_way, state(0.0), jax.random.key(0), num_episodes=32)
+    np.testing.assert_array_equal(found.succeeded, found.lengths == LONG)
+    assert found.summary()["success_rate"] == np.mean(found.lengths == LONG)
+    cut = evaluate(long_way, state(0.0), jax.random.key(0), num_episodes=32, max_steps=10)
+    assert not np.any(cut.succeeded)
+    members = evaluate(vmap(long_way), state([0.0, 1.0]), jax.random.key(0), num_episodes=16)
+    rates = np.mean(members.lengths == LONG, axis=1)
+    assert [seed["success_rate"] for seed in members.summary()["seeds"]] == rates.tolist()
+
+
+def test_without_a_goal_there_is_no_success_rate():
+    found = evaluate(agent, state(0.0), jax.random.key(0), num_episodes=4)
+    assert found.succeeded is None and "success_rate" not in found.summary()
 
 
 @pytest.mark.parametrize("counts", [{"num_episodes": 0}, {"max_steps": 0}, {"num_episodes": 2.0}])

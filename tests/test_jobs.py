@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pages
 import pytest
 import yaml
 
@@ -15,7 +16,7 @@ from rljax import config
 from rljax.cli.training import train
 from rljax.cli.words import parse
 
-ROOT = Path(__file__).parent.parent
+ROOT = pages.ROOT
 JOBS = sorted((ROOT / "scripts/jobs").iterdir())
 SCRIPTS = [path for path in JOBS if path.suffix == ".sh"]
 PAGE = ROOT / "docs/devices.md"
@@ -280,6 +281,6 @@ assert "replicas/differ" in metrics
 
 
 def test_the_code_of_the_page_runs():
-    code = "".join(re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S))
+    code = "".join(pages.code(PAGE))
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "4"}
     subprocess.run([sys.executable, "-c", code + CHECK], check=True, timeout=120, env=environment)

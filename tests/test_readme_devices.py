@@ -1,16 +1,14 @@
 """The commands of the README's "More than one device", run as they stand, only shorter."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pages
 import pytest
 
-ROOT = Path(__file__).parent.parent
-SECTION = (ROOT / "README.md").read_text().split("## More than one device")[1].split("\n## ")[0]
-COMMANDS = re.search(r"```bash\n(.*?)```", SECTION, re.DOTALL).group(1).splitlines()
+COMMANDS = pages.commands(pages.ROOT / "README.md", "More than one device")
 SHORT = (
     " --total-env-steps 2048 --structure.num-envs 8 --structure.hidden '[8]'"
     " --structure.num-epochs 1 --structure.num-minibatches 1 --evaluation.episodes 2"
@@ -29,7 +27,7 @@ SLURM = {
 @pytest.mark.parametrize("command", COMMANDS)
 def test_it_trains(command, tmp_path):
     for name in ("configs", "scripts"):
-        (tmp_path / name).symlink_to(ROOT / name)
+        (tmp_path / name).symlink_to(pages.ROOT / name)
     environment = {k: v for k, v in os.environ.items() if k != "JAX_NUM_CPU_DEVICES"}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     if "--distributed" in command:

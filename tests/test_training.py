@@ -151,6 +151,54 @@ def test_an_interrupt_keeps_the_work(agent):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.fixture
+def interrupted(monkeypatch):
+    """From its call on, every chunk is interrupted while it runs, as a notebook does."""
+    fetch = training.devices.fetch
+
+    def interrupting(tree):
+        if isinstance(tree, dict) and "charts/episodes" in tree:
+            os.kill(os.getpid(), signal.SIGINT)
+        return fetch(tree)
+
+    return lambda: monkeypatch.setattr(training.devices, "fetch", interrupting)
+
+
+def test_an_interrupt_within_a_chunk_leaves_the_last_state_whole(agent, interrupted, monkeypatch):
+    before = signal.getsignal(signal.SIGINT)
+    rows = []
+    with pytest.raises(KeyboardInterrupt):
+        for last, row in rljax.iterate(agent, training.begin(agent, jax.random.key(0)), 4):
+            state = last
+            rows.append(row)
+            interrupted()
+    assert [row["iteration"] for row in rows] == [4, 8]
+    assert signal.getsignal(signal.SIGINT) is before
+    monkeypatch.undo()
+    # Going on from it ends where a run that nobody stopped does.
+    state, _ = rljax.train(agent, state, chunk_iterations=4)
+    assert _bytes(state) == _bytes(rljax.train(agent, jax.random.key(0), chunk_iterations=4)[0])
+
+
+def test_an_interrupt_within_a_chunk_ends_train_without_an_error(agent, interrupted):
+    interrupted()
+    state, history = rljax.train(agent, jax.random.key(0), chunk_iterations=4)
+    assert int(state.iteration) == 4 and history["env_steps"].tolist() == [128]
+
+
+def test_a_second_interrupt_does_not_wait_for_the_chunk(agent, monkeypatch):
+    def impatient(tree):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("the second one is not raised")
+
+    rows = rljax.iterate(agent, training.begin(agent, jax.random.key(0)), 4)
+    next(rows)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(training.devices, "fetch", impatient)
+        next(rows)
+
+
 def test_nothing_compiles_after_the_first_chunk(agent):
     programs, counts = [], []
 

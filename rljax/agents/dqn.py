@@ -81,6 +81,7 @@ def dqn(
     anneal_lr: bool = False,
     first: Update | None = None,
     hparams: Hparams | None = None,
+    agent: str = "dqn",
 ) -> Agent:
     """Q-learning with a network, a memory and a slow copy of itself.
 
@@ -114,11 +115,12 @@ def dqn(
         anneal_lr: whether the step size falls to 0 over the run, linearly.
         first: an update of your own, put in front of the others.
         hparams: the numbers; `Hparams()` by default.
+        agent: who this is, in error messages.
 
     Raises:
         UsageError: for spaces, names and counts that do not fit, in one sentence.
     """
-    hparams = check_hparams(hparams, Hparams, "dqn")
+    hparams = check_hparams(hparams, Hparams, agent)
     check_positive(
         num_envs=num_envs,
         rollout_length=rollout_length,
@@ -143,7 +145,7 @@ def dqn(
         noisy=noisy,
         head=networks.value_head(head, loss, num_atoms, v_min, v_max),
         normalize_observations=normalize_observations,
-        agent="dqn",
+        agent=agent,
     )
     anneal_over = None
     if anneal_lr:

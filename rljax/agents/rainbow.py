@@ -1,11 +1,14 @@
 """Rainbow (Hessel et al. 2018, https://arxiv.org/abs/1710.02298): DQN with all of its parts."""
 
+import inspect
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 
 from rljax.agents import dqn as plain
+from rljax.types import Agent, Environment
 
 
 @jax.tree_util.register_dataclass
@@ -17,7 +20,7 @@ class Hparams(plain.Hparams):
     """Adam's denominator offset."""
 
 
-rainbow = partial(
+_complete = partial(
     plain.dqn,
     double=True,
     dueling=True,
@@ -26,8 +29,16 @@ rainbow = partial(
     noisy=True,
     head="c51",
     hparams=Hparams(),
+    agent="rainbow",
 )
-rainbow.__doc__ = (
-    "Rainbow; every argument of `rljax.dqn` may be given, the parts it names included."
-)
+
+
+def rainbow(env: Environment, **arguments: Any) -> Agent:
+    """DQN with all of its parts, any of which may be taken away again."""
+    return _complete(env, **arguments)
+
+
+# The arguments are those of DQN, and so are the words on them.
+rainbow.__signature__ = inspect.signature(_complete)  # type: ignore[attr-defined]
+rainbow.__doc__ = f"{rainbow.__doc__}\n{(plain.dqn.__doc__ or '').partition(chr(10))[2]}"
 rainbow.Hparams = Hparams  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import click
 
 from rljax import __version__
-from rljax.cli import asking, looking, sweeping, training
+from rljax.cli import asking, benching, looking, sweeping, training
 from rljax.cli.words import is_one_of_several
 from rljax.errors import NonFiniteError, ReplicasDiffer, RunError, UsageError, nearest
 
@@ -30,8 +30,11 @@ for command in (
     looking.evaluate,
     looking.play,
     looking.plot,
+    benching.bench,
+    looking.report,
     asking.list_,
     asking.doctor,
+    asking.check_env,
 ):
     cli.add_command(command)
 

@@ -1,4 +1,4 @@
-"""`rljax eval`, `play` and `plot`: what became of a run."""
+"""`rljax eval`, `play`, `plot` and `report`: what became of a run."""
 
 import json
 from collections.abc import Sequence
@@ -64,11 +64,39 @@ def play(run: str, out: str, member: int, seed: int, max_steps: int) -> None:
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option("--out", required=True, help="The .png file to write.")
-def plot(runs: Sequence[str], out: str) -> None:
-    """Draw the learning curves of one or more runs; those that differ by seed alone are one."""
-    from rljax.runs.plots import draw_paths
+@click.option(
+    "--kind",
+    type=click.Choice(["curves", "profile", "improvement"]),
+    default="curves",
+    show_default=True,
+    help="Learning curves, performance profiles, or the probability of improvement.",
+)
+def plot(runs: Sequence[str], out: str, kind: str) -> None:
+    """Draw one or more runs compared; those that differ by seed alone are one."""
+    from rljax.runs import comparison, directory, plots
 
-    draw_paths(runs, out)
+    directory.check_out(Path(out), ".png")
+    compared = comparison.read(runs)
+    plots.draw_comparison(compared, Path(out), kind)
+    for note in compared.notes:
+        click.echo(note, err=True)
+    click.echo(out)
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option("--out", required=True, help="The .html file to write.")
+def report(runs: Sequence[str], out: str) -> None:
+    """Write one page about one or more runs, to open in a browser; it needs no network."""
+    from rljax.runs import comparison, directory
+
+    directory.check_out(Path(out), ".html")
+    from rljax.runs import report as reports
+
+    compared = comparison.read(runs)
+    reports.write(compared, Path(out))
+    for note in compared.notes:
+        click.echo(note, err=True)
     click.echo(out)
 
 
@@ -83,19 +111,11 @@ def _draw_episode(run: str, out: str, member: int, seed: int, max_steps: int) ->
     from rljax.runs import render
     from rljax.runs.directory import find
 
-    config = find(run).load_config()
-    name = config.top.env
+    name = find(run).load_config().top.env
     if name not in render.drawable():
         raise UsageError(f"{name} cannot be drawn; these can: {', '.join(render.drawable())}")
-    import jax
-    import numpy as np
+    from rljax.runs import episode
 
-    from rljax.runs import experiment
-
-    agent, state = experiment.load(run)
-    agent, state = experiment.member(agent, config, state, member)
-    seen = experiment.play(agent, state, jax.random.key(seed), max_steps)
-    returns = np.cumsum(seen["reward"])
-    pictures = render.frames(agent.env, seen["env_state"], seen["obs"], returns)
-    render.save_gif(pictures, out, render.pace(agent.env))
-    click.echo(f"{out}: {len(pictures)} steps, return {returns[-1]:g}")
+    film = episode.film(find(run), member, seed, max_steps)
+    render.save_gif(film.frames, out, film.pace)
+    click.echo(f"{out}: {len(film.frames)} steps, return {film.total:g}")

@@ -75,7 +75,8 @@ def train(
         if resumes:
             outcome = experiment.resume(run_dir or "", None, hooks, say, resolved)
         else:
-            outcome = experiment.start(resolved, run_dir, sys.argv, hooks, resume_ is not None)
+            may_exist = resume_ is not None
+            outcome = experiment.start(resolved, run_dir, sys.argv, hooks, may_exist, say)
     _finish(outcome)
 
 
@@ -105,6 +106,7 @@ def resume(words: Sequence[str]) -> None:
 @contextmanager
 def _watched() -> Iterator[Callable]:
     """The hooks that show and draw a training run; the display closes when the context does."""
+    from rljax.runs import metrics
     from rljax.runs.hooks import drawing
     from rljax.runs.terminal import Display
 
@@ -112,7 +114,7 @@ def _watched() -> Iterator[Callable]:
 
         def hooks(agent, run):
             say(_plan(agent, run))
-            display = stack.enter_context(Display(agent))
+            display = stack.enter_context(Display(agent, rows=metrics.read(run.metrics)))
             return [display, *([drawing(run)] if run.load_config().logging.plot else [])]
 
         yield hooks

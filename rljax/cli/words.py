@@ -48,7 +48,10 @@ def say(sentence: str) -> None:
 
 def statistics(summary: dict) -> str:
     """What an evaluation came to, as a line of a terminal has it."""
-    return f"mean {summary['mean']:.2f}, iqm {summary['iqm']:.2f}, std {summary['std']:.2f}"
+    returns = f"mean {summary['mean']:.2f}, iqm {summary['iqm']:.2f}, std {summary['std']:.2f}"
+    if "success_rate" not in summary:
+        return returns
+    return f"{returns}, success {summary['success_rate']:.1%}"
 
 
 def keep_compiled_programs() -> None:

@@ -165,6 +165,10 @@ class GridWorld:
         time = state.time + 1
         return GridState(cell, time), cell, reward, terminated, time >= self.limit
 
+    def success(self, state: GridState) -> jax.Array:
+        """Whether the agent stands on a goal."""
+        return jnp.asarray(self._is("G"))[state.position]
+
     def transition_model(self) -> TransitionModel:
         """The exact dynamics, without the time limit.
 

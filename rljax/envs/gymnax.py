@@ -11,6 +11,15 @@ from rljax.envs import spaces
 from rljax.errors import UsageError, nearest
 from rljax.types import Action, EnvState, Key, Obs
 
+GOALS = (
+    "Acrobot-v1",
+    "FourRooms-misc",
+    "FrozenLake-misc",
+    "MountainCar-v0",
+    "MountainCarContinuous-v0",
+)
+"""Those that end because something was reached."""
+
 
 @dataclass(frozen=True)
 class GymnaxEnvironment:
@@ -43,6 +52,19 @@ class GymnaxEnvironment:
         return state, obs, reward, terminated, truncated
 
 
+@dataclass(frozen=True)
+class GymnaxGoal(GymnaxEnvironment):
+    """A gymnax environment whose episodes are about reaching something."""
+
+    def success(self, state: EnvState) -> jax.Array:
+        """Whether the episode terminated in `state`, and, on FrozenLake, not in a hole."""
+        if self.name != "FrozenLake-misc":
+            return jnp.asarray(self.env.is_terminated(state, self.params), bool)
+        from gymnax.environments.misc.frozen_lake import GOAL
+
+        return self.env.desc.ravel()[state.position] == GOAL
+
+
 def convert(space: Any) -> spaces.Space:
     """Our description of a gymnax space."""
     match type(space).__name__:
@@ -70,4 +92,5 @@ def make(name: str, **params: Any) -> GymnaxEnvironment:
     for key in params:
         if key not in known:
             raise UsageError(f"environment {name} has no parameter {key!r}{nearest(key, known)}")
-    return GymnaxEnvironment(name, env, defaults.replace(**params))
+    kind = GymnaxGoal if name in GOALS else GymnaxEnvironment
+    return kind(name, env, defaults.replace(**params))

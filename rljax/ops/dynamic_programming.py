@@ -15,7 +15,7 @@ def value_iteration(
 ) -> jax.Array:
     """Optimal action values q [S, A] from probability [S, A, S] and expected reward [S, A].
 
-    q(s, a) = r(s, a) + gamma sum_s' p(s' | s, a) max_a' q(s', a')
+        q(s, a) = r(s, a) + gamma sum_s' p(s' | s, a) max_a' q(s', a')
 
     `probability` is that of going on to s': steps that terminate have no share in it. Starts from
     0 and ends when no value changes by more than `tolerance` times the largest, or after
@@ -37,7 +37,7 @@ def policy_evaluation(
 ) -> jax.Array:
     """Action values q [S, A] of a policy [S, A], the probability of each action in each state.
 
-    q(s, a) = r(s, a) + gamma sum_s' p(s' | s, a) sum_a' policy(a' | s') q(s', a')
+        q(s, a) = r(s, a) + gamma sum_s' p(s' | s, a) sum_a' policy(a' | s') q(s', a')
 
     The rest is as in `value_iteration`. It iterates because LAPACK's batched solvers can deadlock
     under `vmap` on a CPU with few cores.

@@ -15,8 +15,8 @@ def generalized_advantage(
 ) -> jax.Array:
     """Generalised advantage estimation over [T] or [T, N].
 
-    delta_t = r_t + gamma V(s'_t) (1 - terminated_t) - V(s_t)
-    A_t = delta_t + gamma lambda (1 - done_t) A_{t+1}
+        delta_t = r_t + gamma V(s'_t) (1 - terminated_t) - V(s_t)
+        A_t = delta_t + gamma lambda (1 - done_t) A_{t+1}
 
     `next_value` is the value of the observation the step led to, *before* any automatic reset:
     truncation bootstraps from it, termination does not, and nothing leaks across either.

@@ -73,7 +73,7 @@ def lambda_returns(
 ) -> jax.Array:
     """Lambda-returns over [T] or [T, N]: n-step targets of all n, weighted by lambda^(n - 1).
 
-    G_t = r_t + gamma ((1 - lambda) V(s'_t) + lambda G_{t+1})
+        G_t = r_t + gamma ((1 - lambda) V(s'_t) + lambda G_{t+1})
 
     `next_value` is the value of the observation the step led to, *before* any automatic reset. A
     truncated step and the last row take all of V(s'_t), a terminated step nothing.
@@ -147,7 +147,7 @@ def categorical_projection(
 def quantile_huber(predicted: jax.Array, tau: jax.Array, target: jax.Array, kappa=1.0) -> jax.Array:
     """The loss that turns M predictions into the `tau` quantiles of what the targets come from.
 
-    rho(u) = |tau - 1{u < 0}| huber(u, kappa) / kappa, with u = target - predicted
+        rho(u) = |tau - 1{u < 0}| huber(u, kappa) / kappa, with u = target - predicted
 
     Args:
         predicted: [..., M].

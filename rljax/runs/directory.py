@@ -3,12 +3,14 @@
 import json
 import os
 import platform
+import re
 import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from rljax.config import Config, load
 from rljax.errors import RunError, UsageError
@@ -51,6 +53,22 @@ class RunDirectory:
             return load(self.config)
         except UsageError as error:
             raise RunError(f"run {self.path} has a damaged config.toml: {error}") from error
+
+    def read_command(self) -> str:
+        """What was typed, wherever `rljax` was installed; empty for a run begun from Python."""
+        try:
+            command = (self.path / "command.txt").read_text().strip()
+            return re.sub(r"^\S*/rljax(/__main__\.py)?(?= )", "rljax", command)
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+    def read_system(self) -> dict[str, Any]:
+        """What `system` found when the run began, or nothing where that cannot be read."""
+        try:
+            found = json.loads((self.path / "system.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def write_config(self, config: Config) -> None:
         """Replace config.toml in one step."""
@@ -133,8 +151,18 @@ def version(package: str) -> str | None:
         return None
 
 
+def check_out(out: Path, suffix: str) -> None:
+    """Refuse, before work begins, a file of another kind or in a directory that is not there."""
+    if out.suffix.lower() != suffix:
+        raise UsageError(f"--out must be a {suffix} file, not {str(out)!r}")
+    if not out.parent.is_dir():
+        raise RunError(f"{out} cannot be written: there is no directory {out.parent}")
+    if out.is_dir():
+        raise RunError(f"{out} cannot be written: it is a directory")
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that a reader, or a crash, never sees half of it."""
     draft = path.with_name(path.name + ".tmp")
-    draft.write_text(text)
+    draft.write_text(text, encoding="utf-8")
     os.replace(draft, path)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from rljax import config as configs
 from rljax import devices
 from rljax.config import Config
 from rljax.errors import RunError, UsageError
-from rljax.runs import directory, metrics, processes
+from rljax.runs import directory, loggers, metrics, processes
 from rljax.runs.checkpoints import Checkpoints
 from rljax.runs.directory import RunDirectory
 from rljax.runs.hooks import evaluating, recording, saving
@@ -38,22 +39,25 @@ def start(
     command: Sequence[str] = (),
     hooks: Callable[[Agent, RunDirectory], Sequence[Hook]] = lambda agent, run: (),
     may_exist: bool = False,
+    report: Callable[[str], None] = lambda sentence: None,
 ) -> Outcome:
     """Train as a config says, into a new run directory (`runs/...` by default).
 
     With `may_exist`, a directory that is not a run yet will do. Where several processes make one
     run, each calls this with the same config and path, and the first of them writes the directory.
+    `report` is told, in a sentence, of a logger that fails.
 
     Raises UsageError before anything is written if the config does not fit together, RunError if
     the directory exists, NonFiniteError if training met a NaN; what was saved by then is kept.
     """
     processes.check_same("config", json.dumps(config.values()).encode())
+    loggers.check(config.logging.to)
     agent = build(config)
     path = path or directory.default_path(config)
     if processes.is_first():
         directory.create(path, config, command, may_exist)
     processes.wait("for the run directory")
-    return _train(config, agent, directory.find(path), keys(config), hooks)
+    return _train(config, agent, directory.find(path), keys(config), hooks, report)
 
 
 def resume(
@@ -80,6 +84,7 @@ def resume(
     config = _with_flags(config or before, flags or {})
     _check_change(before, config, report)
     processes.check_same("config", json.dumps(config.values()).encode())
+    loggers.check(config.logging.to)
     agent = build(config)
     checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep)
     state, damage = checkpoints.restore_latest(template(config, agent))
@@ -92,10 +97,12 @@ def resume(
         run.write_config(config)
     left = agent.num_iterations - done
     if left <= 0 and state is not None:
+        with ExitStack() as stack:
+            _open_loggers(config, run, report, stack)  # They may lack what is there.
         report(f"{run.path} is complete: {done} of {agent.num_iterations} iterations are done")
         return Outcome(run, state, None)
     report(f"resuming {run.path} at iteration {done}; {left} of {agent.num_iterations} are left")
-    return _train(config, agent, run, keys(config) if state is None else state, hooks)
+    return _train(config, agent, run, keys(config) if state is None else state, hooks, report)
 
 
 def load(path: str | Path) -> tuple[Agent, State]:
@@ -187,28 +194,46 @@ def _train(
     run: RunDirectory,
     begin: Key | State,
     more: Callable[[Agent, RunDirectory], Sequence[Hook]],
+    report: Callable[[str], None] = lambda sentence: None,
 ) -> Outcome:
-    checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep)
     interrupts = Interrupts()
     begun_at = agent.env_steps(iterations(begin))
     every = config.logging.interval_env_steps
-    try:
+    with ExitStack() as stack:
+        checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep)
+        stack.callback(checkpoints.close)
         state, _ = train(
             agent,
             begin,
             hooks=[
                 evaluating(config, agent, run, begun_at),
                 *([recording(run)] if processes.is_first() else []),
+                *_open_loggers(config, run, report, stack),
                 saving(config, agent, checkpoints, interrupts, begun_at),
                 *(more(agent, run) if processes.is_first() else []),
             ],
             chunk_iterations=max(1, every // agent.env_steps_per_iteration) if every else None,
             interrupts=interrupts,
         )
-    finally:
-        checkpoints.close()
     complete = iterations(state) >= agent.num_iterations
     return Outcome(run, state, None if complete else interrupts.received)
+
+
+def _open_loggers(
+    config: Config, run: RunDirectory, report: Callable[[str], None], stack: ExitStack
+) -> list[Hook]:
+    """The loggers of a run, up to date; before `saving`, so that no checkpoint is ahead of them."""
+    if not processes.is_first():
+        return []
+    rows = metrics.read(run.metrics)
+
+    def warn(sentence: str) -> None:
+        report(f"warning: {sentence}")
+
+    return [
+        stack.enter_context(loggers.Logger(name, run.path, config.values(), rows, warn))
+        for name in dict.fromkeys(config.logging.to)
+    ]
 
 
 def iterations(state: State | Key | None) -> int:

@@ -18,6 +18,12 @@ from rljax.types import Agent, Key, State
 
 EVALUATION_STREAM = 0xE7A1  # keeps the keys of evaluation apart from those of training
 SECONDS_BETWEEN_DRAWINGS = 15.0
+REPORTED = {
+    metrics.EVALUATED: "mean",
+    "evaluation/return_iqm": "iqm",
+    metrics.SUCCESS_RATE: "success_rate",
+}
+"""Metric to what it is called in the summary of an evaluation."""
 
 
 def every(interval: int, agent: Agent, begun_at: int) -> Callable[[Row], bool]:
@@ -64,11 +70,13 @@ def evaluation_row(result: Evaluation) -> Row:
     """What a row of metrics says of an evaluation: a number, or a list [P] of a population's."""
     summary = result.summary()
     seeds = summary.get("seeds")
-    return {
-        "evaluation/return_mean": [s["mean"] for s in seeds] if seeds else summary["mean"],
-        "evaluation/return_iqm": [s["iqm"] for s in seeds] if seeds else summary["iqm"],
-        "evaluation/length_mean": np.mean(np.asarray(result.lengths), axis=-1).tolist(),
+    reported = {
+        name: [s[found] for s in seeds] if seeds else summary[found]
+        for name, found in REPORTED.items()
+        if found in summary
     }
+    lengths = np.mean(np.asarray(result.lengths), axis=-1).tolist()
+    return {**reported, "evaluation/length_mean": lengths}
 
 
 def recording(run: RunDirectory) -> Hook:

@@ -2,11 +2,17 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rljax.errors import RunError
 from rljax.runs.directory import write_atomically
+
+EVALUATED, SUCCESS_RATE = "evaluation/return_mean", "evaluation/success_rate"
+TRAINING = "charts/episodic_return"
 
 
 def append(path: Path, row: dict[str, Any]) -> None:
@@ -41,3 +47,12 @@ def rewind(path: Path, iteration: int) -> None:
     """Drop the rows after `iteration`: they will be written again by the resumed run."""
     kept = [row for row in read(path) if row["iteration"] <= iteration]
     write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
+
+
+def series(rows: Sequence[dict[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Environment steps [K] and values [K, seeds] of the rows that have `name`."""
+    rows = [row for row in rows if row.get(name) is not None]
+    if not rows:
+        return np.zeros(0), np.zeros((0, 0))
+    values = [np.atleast_1d(np.array(row[name], dtype=float)) for row in rows]
+    return np.array([row["env_steps"] for row in rows]), np.array(values).reshape(len(rows), -1)

@@ -1,76 +1,50 @@
-"""Learning curves: interquartile means over seeds, with intervals."""
+"""Pictures of runs compared: learning curves, performance profiles, probability of improvement."""
 
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rljax.errors import RunError, UsageError
-from rljax.runs import directory, metrics
+from rljax import statistics
+from rljax.errors import RunError, UsageError, nearest
+from rljax.runs import comparison, directory, metrics
+from rljax.runs.comparison import Comparison, Run
 from rljax.runs.directory import RunDirectory
+from rljax.statistics import interquartile_mean
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-EVALUATED, TRAINING = "evaluation/return_mean", "charts/episodic_return"
-
-
-def series(rows: Sequence[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Environment steps [K] and values [K, seeds] of the rows that have `name`."""
-    rows = [row for row in rows if row.get(name) is not None]
-    if not rows:
-        return np.zeros(0), np.zeros((0, 0))
-    values = [np.atleast_1d(np.array(row[name], dtype=float)) for row in rows]
-    return np.array([row["env_steps"] for row in rows]), np.array(values).reshape(len(rows), -1)
-
-
-def interquartile_mean(values: np.ndarray, axis: int = -1) -> np.ndarray:
-    """The mean of the middle half."""
-    from scipy.stats import trim_mean
-
-    return trim_mean(values, 0.25, axis=axis)
-
-
-def interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95% percentile bootstrap interval of the interquartile mean over seeds, [K] each."""
-    from scipy.stats import bootstrap
-
-    result = bootstrap(
-        (values,),
-        interquartile_mean,
-        axis=-1,
-        n_resamples=1000,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    )
-    return result.confidence_interval.low, result.confidence_interval.high
+DASHES = ("-", "--", ":", "-.")  # one for each time round the colours
+MOST_PAIRS = 15
 
 
 def draw(runs: Sequence[RunDirectory], out: Path) -> None:
-    """Draw the learning curves of runs as a PNG; runs that differ by seed alone are one curve.
+    """Draw the learning curves of runs as a PNG, as `draw_comparison` does."""
+    draw_comparison(comparison.compare(runs), out)
 
-    Points and bands are evaluations: full episodes, the interquartile mean over seeds and its 95%
-    bootstrap interval. The thin line is the return of the episodes that ended while training.
+
+def draw_comparison(compared: Comparison, out: Path, kind: str = "curves") -> None:
+    """Draw runs as a PNG, those that differ by seed alone together. `kind` is one of KINDS:
+
+    - "curves": the interquartile mean over seeds of every evaluation and its 95% bootstrap
+      interval, a panel for each environment, and one for all together where that can be. Of a
+      method alone, a thin line besides: the return of the episodes that ended while training,
+      which is for watching.
+    - "profile": the fraction of seeds whose last evaluation was above each return.
+    - "improvement": how likely a seed of one method beats one of another, for each pair.
+
+    The last two are over all environments together, see `Comparison.scores`. Raises UsageError for
+    another kind or ending and for what cannot be compared, RunError where it cannot be written.
     """
-    from matplotlib.figure import Figure
-
-    if out.suffix != ".png":
-        raise UsageError(f"a picture is a .png file, not {str(out)!r}")
-    figure = Figure(figsize=(7.2, 4.2), dpi=140, layout="constrained")
-    axes = figure.subplots()
-    groups = _groups(runs)
-    for colour, (label, members) in zip(COLOURS * len(groups), groups.items(), strict=False):
-        _curve(axes, members, label, colour, len(groups) == 1)
-    axes.set_xlabel("environment steps")
-    axes.set_ylabel("return of an episode")
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, loc="best")
-    save(figure, out)
+    directory.check_out(out, ".png")
+    if kind not in KINDS:
+        raise UsageError(f"kind {kind!r} is not known{nearest(kind, KINDS)}")
+    save(KINDS[kind](compared), out)
 
 
 def save(figure: "Figure", out: Path) -> None:
@@ -83,49 +57,158 @@ def save(figure: "Figure", out: Path) -> None:
         raise RunError(f"{out} cannot be written: {error.strerror}") from None
 
 
-def _curve(axes, members: Sequence[RunDirectory], label: str, colour: str, alone: bool) -> None:
-    rows = [metrics.read(run.metrics) for run in members]
-    steps, training = _together([series(r, TRAINING) for r in rows])
-    thin = {"color": colour, "linewidth": 0.9, "alpha": 0.4}
-    if len(steps):
+def pairs(labels: Sequence[str]) -> list[tuple[str, str]]:
+    """The methods to compare: all pairs, or, where these are too many, those with the first one.
+
+    Raises UsageError where there is nothing to compare.
+    """
+    if len(labels) < 2:
+        raise UsageError("all these runs are of one method, and there is no other to compare it to")
+    found = list(combinations(labels, 2))
+    return found if len(found) <= MOST_PAIRS else found[: len(labels) - 1]
+
+
+def counted(count: int) -> str:
+    """How many seeds, in words."""
+    return "1 seed" if count == 1 else f"{count} seeds"
+
+
+def scale_name(compared: Comparison) -> str:
+    """What `Comparison.scores` are."""
+    return "normalised return" if len(compared.environments) > 1 else "mean return"
+
+
+def _look(index: int) -> dict[str, Any]:
+    dash = DASHES[index // len(COLOURS) % len(DASHES)]
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": dash}
+
+
+def _figure(wide: int = 1, high: int = 1) -> tuple["Figure", list["Axes"]]:
+    from matplotlib.figure import Figure
+
+    size = (7.2, 4.2) if wide == 1 else (5.2 * wide, 3.7 * high)
+    figure = Figure(figsize=size, dpi=140, layout="constrained")
+    panels = figure.subplots(high, wide, squeeze=False).ravel().tolist()
+    for axes in panels:
+        axes.grid(alpha=0.25, linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, panels
+
+
+def _curves(compared: Comparison) -> "Figure":
+    environments = compared.environments
+    together = pooled(compared)
+    count = len(environments) + bool(together)
+    wide = min(3, max(1, count))
+    figure, panels = _figure(wide, -(-count // wide) or 1)
+    if len({(run.config.top.env, tuple(run.method.items())) for run in compared.runs}) == 1:
+        _training(panels[0], compared.runs)
+    for axes, (name, groups) in zip(panels, environments.items(), strict=False):
+        axes.set(title=name, ylabel="return of an episode")
+        for group in groups:
+            look = _look(compared.labels.index(group.label))
+            _curve(axes, group.label, group.steps, group.returns[..., None], look)
+    for index, (label, (steps, scores)) in enumerate(together.items()):
+        axes = panels[len(environments)]
+        axes.set(title=f"all {len(environments)} environments", ylabel="normalised return")
+        _curve(axes, label, steps, scores, _look(index))
+    for axes in panels[max(1, count) :]:
+        axes.set_visible(False)
+    for axes in panels:
+        axes.set_xlabel("environment steps")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.tick_params(axis="x", labelsize=8)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, loc="best", fontsize=8 if wide > 1 else None)
+    return figure
+
+
+def pooled(compared: Comparison) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """`Comparison.curves` over several environments, or nothing where there can be none."""
+    if len(compared.environments) < 2:
+        return {}
+    try:
+        return compared.curves()
+    except UsageError:
+        return {}
+
+
+def _curve(
+    axes: "Axes", label: str, steps: np.ndarray, scores: np.ndarray, look: dict[str, Any]
+) -> None:
+    *_, seeds, environments = scores.shape
+    many = seeds * environments
+    name = f"{label}: " + (counted(seeds) if many == 1 else f"IQM of {counted(seeds)}")
+    axes.plot(steps, interquartile_mean(scores), marker="o", markersize=3.5, label=name, **look)
+    if seeds > 1:
+        low, high = statistics.interval(interquartile_mean, scores)
+        axes.fill_between(steps, low, high, color=look["color"], alpha=0.18, linewidth=0)
+
+
+def _training(axes: "Axes", runs: Sequence[Run]) -> None:
+    for index, run in enumerate(runs):
+        steps, training = run.series(metrics.TRAINING)
         some = ~np.isnan(training).all(1)  # rows in which an episode ended
-        middle = [interquartile_mean(v[~np.isnan(v)]) for v in training[some]]
+        middle = [interquartile_mean(v[~np.isnan(v), None]) for v in training[some]]
         axes.plot(
-            steps[some], middle, label="episodes ended while training" if alone else None, **thin
+            steps[some],
+            middle,
+            label=None if index else "episodes ended while training",
+            color=COLOURS[0],
+            linewidth=0.9,
+            alpha=0.4,
         )
-    steps, evaluated = _together([series(r, EVALUATED) for r in rows])
-    if not len(steps):
-        return
-    seeds = evaluated.shape[1]
-    name = f"{label}: evaluation, " + ("1 seed" if seeds == 1 else f"IQM of {seeds} seeds")
-    axes.plot(steps, interquartile_mean(evaluated), "o-", color=colour, markersize=3.5, label=name)
-    if seeds > 1 and len(steps):
-        axes.fill_between(steps, *interval(evaluated), color=colour, alpha=0.18, linewidth=0)
 
 
-def _groups(runs: Sequence[RunDirectory]) -> dict[str, list[RunDirectory]]:
-    """Label to the runs that differ by nothing but their seeds."""
-    own = {"seed", "num_seeds", "checkpoint", "logging"}
-    configs = [run.load_config().values() for run in runs]
-    kept = [{k: v for k, v in c.items() if k.partition(".")[0] not in own} for c in configs]
-    varied = [k for k in kept[0] if any(c.get(k) != kept[0][k] for c in kept)]
-    groups: dict[str, list[RunDirectory]] = {}
-    for run, config in zip(runs, kept, strict=True):
-        differs = [
-            f"{k.rpartition('.')[2]}={config.get(k)}" for k in varied if k not in ("env", "agent")
-        ]
-        label = " ".join([f"{config['agent']} {config['env']}", *differs])
-        groups.setdefault(label, []).append(run)
-    return groups
+def _profile(compared: Comparison) -> "Figure":
+    figure, (axes,) = _figure()
+    scores = compared.scores()
+    thresholds = profile_thresholds(scores)
+    for index, (label, own) in enumerate(scores.items()):
+
+        def profile(drawn: np.ndarray) -> np.ndarray:
+            return statistics.performance_profile(drawn, thresholds)
+
+        look = _look(index)
+        axes.plot(thresholds, profile(own), label=f"{label}: {counted(len(own))}", **look)
+        if len(own) > 1:
+            low, high = statistics.interval(profile, own)
+            axes.fill_between(thresholds, low, high, color=look["color"], alpha=0.18, linewidth=0)
+    axes.set(xlabel=f"{scale_name(compared)}, s", ylabel="fraction of seeds above s")
+    axes.legend(frameon=False)
+    return figure
 
 
-def _together(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Series of several runs side by side, at the steps that all of them have."""
-    common = sorted(set.intersection(*(set(steps.tolist()) for steps, _ in parts)))
-    columns = [values[np.isin(steps, common)] for steps, values in parts]
-    return np.array(common), np.concatenate(columns, axis=1)
+def profile_thresholds(scores: dict[str, np.ndarray]) -> np.ndarray:
+    """Where to look at the profiles of some methods: from below all scores to above them, [T]."""
+    low, high = (limit([limit(own) for own in scores.values()]) for limit in (np.min, np.max))
+    margin = 0.05 * (high - low) or 0.5
+    return np.linspace(low - margin, high + margin, 201)
 
 
-def draw_paths(paths: Sequence[str], out: str) -> None:
-    """`draw` for paths from a command line."""
-    draw([directory.find(path) for path in paths], Path(out))
+def _improvement(compared: Comparison) -> "Figure":
+    from matplotlib.figure import Figure
+
+    scores = compared.scores()
+    compared_pairs = pairs(list(scores))
+    figure = Figure((7.2, 1.3 + 0.45 * len(compared_pairs)), dpi=140, layout="constrained")
+    axes = figure.subplots()
+    for row, (ours, theirs) in enumerate(compared_pairs):
+        both = scores[ours], scores[theirs]
+        chance = statistics.probability_of_improvement(*both)
+        axes.plot(chance, row, "o", color=COLOURS[0])
+        if min(map(len, both)) > 1:
+            bounds = statistics.interval(statistics.probability_of_improvement, *both)
+            axes.plot(bounds, (row, row), color=COLOURS[0], linewidth=3, alpha=0.4)
+    names = [
+        f"{ours} ({counted(len(scores[ours]))})\nover {theirs} ({counted(len(scores[theirs]))})"
+        for ours, theirs in compared_pairs
+    ]
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set(xlim=(-0.02, 1.02), xlabel="probability of improvement", ylim=(len(names) - 0.5, -0.5))
+    axes.axvline(0.5, color="#9aa1a9", linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+KINDS = {"curves": _curves, "profile": _profile, "improvement": _improvement}

@@ -1,54 +1,48 @@
 """What a person sees while a run trains."""
 
 import time
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
-from rich.text import Text
 
+from rljax.runs.plots import EVALUATED, TRAINING, interquartile_mean, interval
 from rljax.training import Row
 from rljax.types import Agent, State
 
-TABLE = (
-    "evaluation/return_mean",
-    "charts/episodic_return",
-    "charts/episodic_length",
-    "losses/policy_loss",
-    "losses/value_loss",
-    "losses/entropy",
-    "losses/approx_kl",
-    "losses/clipfrac",
-    "losses/explained_variance",
-    "losses/grad_norm",
-)
 SECONDS_BETWEEN_LINES = 5.0
+WIDEST = 100  # columns that the dashboard takes of a terminal, at most
+CURVE_LINES = 6
+DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])  # of a braille character
 
 
 class Display:
-    """A live bar and table on a terminal; plain lines elsewhere. Use it as a context and a hook."""
+    """A live dashboard on a terminal; plain lines elsewhere. Use it as a context and a hook.
 
-    def __init__(self, agent: Agent, console: Console | None = None) -> None:
+    `rows` are those of before, of a run that goes on: the curve and the best evaluation know them.
+    """
+
+    def __init__(
+        self, agent: Agent, console: Console | None = None, rows: Sequence[Row] = ()
+    ) -> None:
         self._console = console or Console(stderr=True)
         self._total = agent.env_steps(agent.num_iterations)
         self._latest: dict[str, Any] = {}
+        self._steps: list[int] = []  # of evaluations
+        self._returns: list[float] = []  # their means, interquartile over seeds
+        self._evaluation: dict[str, str] = {}  # what there is to say of the latest
         self._began = time.perf_counter()
         self._printed = -SECONDS_BETWEEN_LINES
         self._spinner = Spinner("dots")
-        self._bar = Progress(
-            TextColumn("{task.completed:,}/{task.total:,} steps"),
-            BarColumn(),
-            TextColumn("{task.fields[speed]} steps/s"),
-            _Left(),
-            TimeRemainingColumn(),
-            console=self._console,
-        )
-        self._task = self._bar.add_task("training", total=self._total, speed="-")
         self._live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=8)
+        for row in rows:
+            self._note_evaluation(row)
 
     def __enter__(self) -> "Display":
         if self._console.is_terminal:
@@ -64,19 +58,68 @@ class Display:
     def __call__(self, state: State, row: Row) -> None:
         """The hook: show a row."""
         self._latest |= {name: value for name, value in row.items() if value is not None}
-        self._bar.update(self._task, completed=row["env_steps"], speed=f"{row['charts/SPS']:,.0f}")
+        self._note_evaluation(row)
         if not self._console.is_terminal:
             self._line(row)
 
-    def _picture(self) -> Any:
+    def _note_evaluation(self, row: Row) -> None:
+        if row.get(EVALUATED) is None:
+            return
+        values = np.ravel(row[EVALUATED]).astype(float)
+        middle = float(interquartile_mean(values))
+        self._steps.append(row["env_steps"])
+        self._returns.append(middle)
+        self._evaluation = {"evaluation": f"{middle:.4g}"}
+        if values.size > 1:
+            low, high = interval(values)
+            self._evaluation["evaluation"] += f" ({low:.4g} to {high:.4g})"
+            self._evaluation["seeds"] = f"{values.size} (IQM, 95% interval)"
+
+    def _picture(self) -> RenderableType:
         if not self._latest:
             self._spinner.update(text=f"compiling {time.perf_counter() - self._began:.0f} s")
             return self._spinner
+        steps, speed = self._latest["env_steps"], self._latest["charts/SPS"]
+        facts = {
+            "steps": f"{steps:,} of {self._total:,}",
+            "speed": f"{speed:,.0f} steps/s",
+            "left": str(timedelta(seconds=round(self._seconds_left(self._latest)))),
+            **self._evaluation,
+        }
+        if self._returns:
+            best = int(np.argmax(self._returns))
+            facts["best"] = f"{self._returns[best]:.4g} at {self._steps[best]:,} steps"
+        for name, value in self._latest.items():
+            if name.startswith(("charts/episodic", "losses/")):
+                facts[name.partition("/")[2]] = _show(value)
         table = Table.grid(padding=(0, 2))
-        for name in TABLE:
-            if name in self._latest:
-                table.add_row(Text(name, style="dim"), _show(self._latest[name]))
-        return Group(self._bar, table)
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(no_wrap=True)
+        for name, fact in facts.items():
+            table.add_row(name, fact)
+        return Group(self._curve(), table)
+
+    def _curve(self) -> Table:
+        """The return of evaluations over the steps of the whole run; the bar is its x-axis."""
+        labels = [""] * CURVE_LINES
+        lines = []
+        if self._returns:
+            low, high = min(self._returns), max(self._returns)
+            labels[0], labels[-1] = f"{high:.4g}", f"{low:.4g}"
+        margin = max(map(len, labels))
+        width = max(8, min(self._console.width, WIDEST) - margin - 1)
+        if self._returns:
+            x = np.array(self._steps) / self._total
+            y = (np.array(self._returns) - low) / ((high - low) or 1.0)
+            lines = braille(x, y, width, CURVE_LINES)
+        figure = Table.grid(padding=(0, 1))
+        figure.add_column(style="dim", justify="right", no_wrap=True)
+        figure.add_column(style="cyan", no_wrap=True)
+        for label, line in zip(labels, lines, strict=False):
+            figure.add_row(label, line)
+        completed = self._latest["env_steps"]
+        figure.add_row("", ProgressBar(self._total, completed, width, complete_style="cyan"))
+        return figure
 
     def _line(self, row: Row) -> None:
         now = time.perf_counter()
@@ -84,24 +127,31 @@ class Display:
         if now - self._printed < SECONDS_BETWEEN_LINES and not last:
             return
         self._printed = now
-        seeds = np.size(row["charts/episodes"])
-        left = (self._total - row["env_steps"]) * seeds / row["charts/SPS"]
-        returns = self._latest.get(
-            "evaluation/return_mean", self._latest.get("charts/episodic_return")
-        )
+        returns = self._latest.get(EVALUATED, self._latest.get(TRAINING))
         self._console.print(
             f"{row['env_steps']:,}/{self._total:,} steps  {row['charts/SPS']:,.0f} steps/s  "
-            f"return {_show(returns)}  {left:.0f} s left",
+            f"return {_show(returns)}  {self._seconds_left(row):.0f} s left",
             highlight=False,
             soft_wrap=True,
         )
 
+    def _seconds_left(self, row: Row) -> float:
+        seeds = np.size(row["charts/episodes"])
+        return (self._total - row["env_steps"]) * seeds / row["charts/SPS"]
 
-class _Left(ProgressColumn):
-    """The word between speed and time."""
 
-    def render(self, task: Task) -> Text:
-        return Text("left", style="dim")
+def braille(x: np.ndarray, y: np.ndarray, width: int, height: int) -> list[str]:
+    """The line through points x, y [K], both from 0 to 1 and x increasing, as lines of text.
+
+    There are `height` lines of `width` characters, each of 4 x 2 dots; y of 1 is at the top.
+    """
+    dots = np.zeros((4 * height, 2 * width), bool)
+    columns = np.arange(round(x[0] * (2 * width - 1)), round(x[-1] * (2 * width - 1)) + 1)
+    levels = np.rint(np.interp(columns / (2 * width - 1), x, y) * (4 * height - 1)).astype(int)
+    for column, before, level in zip(columns, [levels[0], *levels], levels, strict=False):
+        dots[min(before, level) : max(before, level) + 1, column] = True  # steep parts are filled
+    cells = dots[::-1].reshape(height, 4, width, 2) * DOTS[:, None]
+    return ["".join(chr(0x2800 + cell) for cell in line) for line in cells.sum((1, 3))]
 
 
 def _show(value: Any) -> str:

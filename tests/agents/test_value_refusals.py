@@ -63,7 +63,7 @@ def named(message: str, *parts: str) -> bool:
 box = spaces.Box(-1.0, 1.0, (2,))
 
 
-@pytest.mark.parametrize("name", ["dqn", "pqn", *TABLES])
+@pytest.mark.parametrize("name", [*DEEP, *TABLES])
 def test_continuous_actions_are_refused_by_all_that_value_each_action(caplog, name):
     message = refusal(caplog, name, Untouched(action_space=box))
     assert named(message, name, "needs", "Discrete", "action", "Box(2,) float32")
@@ -187,16 +187,12 @@ def test_values_have_no_memory(caplog, name):
     assert named(message, name, "memory", "'mlp'")
 
 
-@pytest.mark.parametrize("name", ["dqn", "pqn", "a2c", "reinforce", *TABLES])
+@pytest.mark.parametrize("name", [*DEEP, "a2c", "reinforce", *TABLES])
 def test_hyperparameters_belong_to_the_agent(caplog, name):
-    others = a2c.Hparams() if name in ("dqn", "pqn", *TABLES) else dqn.Hparams()
+    others = a2c.Hparams() if name in (*DEEP, *TABLES) else dqn.Hparams()
     for wrong in (others, {"lr": 1e-3}, dqn.Hparams):
         message = refusal(caplog, name, hparams=wrong)
         assert named(message, "hparams", name, "Hparams", type(wrong).__name__)
-
-
-def test_rainbow_refuses_other_hyperparameters(caplog):
-    assert named(refusal(caplog, "rainbow", hparams=tabular.Hparams()), "hparams", "Hparams")
 
 
 # Rollouts are laid out by tracing, which takes a key.

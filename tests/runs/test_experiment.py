@@ -4,7 +4,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from digests import digest
+from states import digest
 
 import rljax
 from rljax import config

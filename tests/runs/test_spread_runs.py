@@ -4,8 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from digests import digest
-from states import arrays
+from states import arrays, digest
 
 import rljax
 from rljax import config

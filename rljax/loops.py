@@ -1,0 +1,127 @@
+"""A scan for loops of many tiny steps, which cost more in setting out than in work.
+
+Random numbers are most of the cost of a cheap environment, and a generator that is asked for a few
+at a time spends its time on setting out. So what a step works out from its keys alone is worked out
+for all steps at once, before the first: the noise of an action, the start of an episode in case
+this one ends. The step need not know, and the numbers are the same.
+"""
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core
+
+Loop = TypeVar("Loop")
+Step = Callable[[Loop, Any], tuple[Loop, Any]]
+MOST_DRAWN_AT_ONCE = 16_384  # numbers; more leave the cache before they are used
+LARGEST_PACKED = 16  # numbers; a larger leaf takes longer to copy than to be looked after
+
+
+def scan(step: Step, begin: Loop, keys: Any) -> tuple[Loop, Any]:
+    """`jax.lax.scan(step, begin, keys)`, whose keys are used up ahead of it.
+
+    What goes round the loop is one array of each type instead of one for each leaf.
+
+    Args:
+        step: `(loop, keys of one step) -> (loop, output)`.
+        begin: what the first step is given; every leaf [N, ...].
+        keys: a pytree of keys [T, ...].
+    """
+    length = jax.tree.leaves(keys)[0].shape[0]
+    width = jax.tree.leaves(begin)[0].shape[0]
+    if length == 1 or length * width > MOST_DRAWN_AT_ONCE:
+        return jax.lax.scan(step, begin, keys)
+    one = jax.eval_shape(lambda: jax.tree.map(lambda k: k[0], keys))
+    draw, rest = _split(step, begin, one)
+    drawn = jax.vmap(draw)(keys)
+    pack, unpack = _packing(begin)
+
+    def packed(arrays: list, drawn: Any) -> tuple[list, Any]:
+        loop, output = rest(unpack(arrays), drawn)
+        return pack(loop), output
+
+    arrays, outputs = jax.lax.scan(packed, pack(begin), drawn)
+    return unpack(arrays), outputs
+
+
+def _packing(loop: Any) -> tuple[Callable, Callable]:
+    """How small leaves [N, ...] become one array [N, W] for each of their dtypes, and back."""
+    leaves, structure = jax.tree.flatten(loop)
+    sizes = [math.prod(x.shape[1:]) for x in leaves]
+    groups: dict[Any, list[int]] = {}
+    for i, leaf in enumerate(leaves):
+        alone = sizes[i] > LARGEST_PACKED or jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        groups.setdefault(i if alone else leaf.dtype, []).append(i)
+
+    def pack(loop: Any) -> list:
+        leaves = jax.tree.leaves(loop)
+        return [
+            leaves[group[0]]
+            if len(group) == 1
+            else jnp.concatenate([leaves[i].reshape(len(leaves[i]), -1) for i in group], -1)
+            for group in groups.values()
+        ]
+
+    def unpack(arrays: list) -> Any:
+        parts: dict[int, jax.Array] = {}
+        for group, array in zip(groups.values(), arrays, strict=True):
+            ends = list(itertools.accumulate(sizes[i] for i in group))
+            pieces = [array] if len(group) == 1 else jnp.split(array, ends[:-1], -1)
+            parts |= {i: x.reshape(leaves[i].shape) for i, x in zip(group, pieces, strict=True)}
+        return jax.tree.unflatten(structure, [parts[i] for i in range(len(leaves))])
+
+    return pack, unpack
+
+
+def _split(step: Step, loop: Any, keys: Any) -> tuple[Callable, Callable]:
+    """`step` as `draw(keys) -> drawn` and `rest(loop, drawn) -> (loop, output)`.
+
+    What hangs on keys and constants alone is drawn. Parameters are no constants: what comes of
+    them, noisy weights say, can be too large to make many of.
+    """
+    closed, shapes = jax.make_jaxpr(step, return_shape=True)(loop, keys)
+    program, constants = closed.jaxpr, closed.consts
+    size = len(jax.tree.leaves(loop))
+    loop_in, keys_in = program.invars[:size], program.invars[size:]
+    fixed = {
+        variable
+        for variable, value in zip(program.constvars, constants, strict=True)
+        if not isinstance(value, jax.core.Tracer)
+    }
+    known, ahead, later = set(keys_in), [], []
+    for equation in program.eqns:
+        read = set(_variables(equation.invars))
+        if read & known and read <= known | fixed and not equation.effects:
+            ahead.append(equation)
+            known |= set(equation.outvars)
+        else:
+            later.append(equation)
+    needed = [*(v for equation in later for v in equation.invars), *program.outvars]
+    handed = list(dict.fromkeys(v for v in _variables(needed) if v in known))
+
+    def run(equations: list, inputs: list, outputs: list, values: list) -> list:
+        part = program.replace(
+            constvars=[],
+            invars=[*program.constvars, *inputs],
+            outvars=outputs,
+            eqns=equations,
+        )
+        return core.jaxpr_as_fun(core.ClosedJaxpr(part, []))(*constants, *values)
+
+    def draw(keys: Any) -> list:
+        return run(ahead, keys_in, handed, jax.tree.leaves(keys))
+
+    def rest(loop: Any, drawn: list) -> tuple[Any, Any]:
+        values = [*jax.tree.leaves(loop), *drawn]
+        outputs = run(later, [*loop_in, *handed], program.outvars, values)
+        return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
+
+    return draw, rest
+
+
+def _variables(atoms: Any) -> list:
+    return [atom for atom in atoms if not isinstance(atom, core.Literal)]

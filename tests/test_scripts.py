@@ -1,0 +1,90 @@
+"""The scripts that people copy, with tiny numbers."""
+
+import importlib
+
+import jax
+import jax.numpy as jnp
+import pages
+import pytest
+from click.testing import CliRunner
+
+import rljax
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(pages.ROOT / "scripts")
+    return importlib.import_module
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """What `rljax.train` gives back, as a list of (state, history)."""
+    outcomes, train = [], rljax.train
+
+    def remembering(*arguments, **options):
+        outcomes.append(train(*arguments, **options))
+        return outcomes[-1]
+
+    monkeypatch.setattr(rljax, "train", remembering)
+    return outcomes
+
+
+def run(main, *words):
+    done = CliRunner().invoke(main, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.mark.parametrize("name", ["ppo_cartpole", "custom_env"])
+def test_help_says_what_it_does_and_takes(script, name):
+    module = script(name)
+    text = run(module.main, "--help")
+    assert module.__doc__.splitlines()[0][:40] in text and "--total-env-steps" in text
+
+
+def test_ppo_cartpole_trains_its_own_network_with_its_own_update(script, trained, tmp_path):
+    out = tmp_path / "curve.png"
+    words = ["--num-seeds", "2", "--total-env-steps", str(512 * 10), "--out", str(out)]
+    lines = run(script("ppo_cartpole").main, *words).splitlines()
+    [(state, history)] = trained
+    assert [line.split()[0] for line in lines] == [f"{512 * i:,}" for i in range(1, 11)]
+    assert all(len(line.split(":")[1].split()) == 2 for line in lines)
+    assert state.learner.params["params"]["LayerNorm_0"]["scale"].shape == (2, 64)
+    assert history["return"].shape == (10, 2) and (history["charts/distance"] > 0).all()
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_ppo_cartpole_fits_on_a_screen():
+    assert len((pages.ROOT / "scripts/ppo_cartpole.py").read_text().splitlines()) <= 80
+
+
+def test_what_stays_central_is_not_charged(script, make_batch):
+    obs = jnp.zeros((2, 3, 4)).at[0, 0, 0].set(-2.0)
+    update = script("ppo_cartpole").stay_central(0.1)
+    _, _, batch, metrics = update.apply((), (), make_batch(2, 3, next_obs=obs), jax.random.key(0))
+    expected = jnp.zeros((2, 3)).at[0, 0].set(-0.2)
+    assert jnp.allclose(batch.reward, expected) and jnp.allclose(metrics["charts/distance"], 2 / 6)
+
+
+def test_custom_env_learns_to_land(script):
+    words = ["--agent", "a2c", "--total-env-steps", "100000"]
+    lines = run(script("custom_env").main, *words).splitlines()
+    before, after = (float(line.split()[2].rstrip(",")) for line in lines)
+    assert [line.split(":")[0] for line in lines] == ["before", "after"] and after > before + 2
+
+
+def test_a_landing_ends_where_the_ground_is(script):
+    module = script("custom_env")
+    env, key = module.SoftLanding(), jax.random.key(0)
+    flying = module.State(jnp.float32(0.4), jnp.float32(-2.0), jnp.int32(3))
+    _, _, reward, landed, late = env.step(key, flying, jnp.int32(1))
+    assert reward == pytest.approx(-0.1) and not landed and not late
+    state, _, reward, landed, late = env.step(key, flying._replace(height=0.1), jnp.int32(0))
+    assert state.speed == -2.5 and reward == -2.5 and landed and not late
+    assert env.step(key, flying._replace(height=9.0, time=199), jnp.int32(0))[4]
+
+
+@pytest.mark.parametrize("name", ["a2c", "reinforce", "dqn", "rainbow", "pqn"])
+def test_custom_env_serves_every_agent_with_a_network(script, name):
+    rljax.agents.factory(name)(script("custom_env").SoftLanding())  # traces an iteration

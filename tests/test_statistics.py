@@ -1,0 +1,128 @@
+"""Estimates and intervals agree with rliable, the library of the paper they come from."""
+
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from rliable import metrics
+
+from rljax import statistics
+
+
+@pytest.fixture(scope="module")
+def rliable():
+    """Its library of intervals."""
+    try:
+        from rliable import library
+    except TypeError as error:
+        pytest.skip(f"arch, which rliable needs, does not import with pandas 3: {error}")
+    return library
+
+
+def scores(seeds, environments, shift=0.0, seed=0):
+    return np.random.default_rng(seed).normal(shift, 1.0, (seeds, environments))
+
+
+def rliable_draws(seed):
+    """The random numbers that rliable draws once NumPy has this seed."""
+    return SimpleNamespace(integers=np.random.RandomState(seed).randint)
+
+
+SIZES = [(10, 3), (5, 1), (3, 4), (2, 1), (1, 1), (16, 2)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_estimates_are_those_of_rliable(size):
+    own = scores(*size)
+    assert statistics.mean(own) == pytest.approx(metrics.aggregate_mean(own), rel=1e-12)
+    assert statistics.interquartile_mean(own) == metrics.aggregate_iqm(own)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_probability_of_improvement_is_that_of_rliable(size):
+    own, others = scores(*size).round(1), scores(7, size[1], 0.5, seed=1).round(1)  # some tie
+    for ours, theirs in ((own, others), (others, own), (own, own)):
+        expected = metrics.probability_of_improvement(ours, theirs)
+        found = statistics.probability_of_improvement(ours, theirs)
+        assert found == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("size", [(10, 3), (5, 1), (4, 2)])
+def test_intervals_are_those_of_rliable_on_the_same_resamples(rliable, size):
+    own = scores(*size)
+
+    def both(drawn):
+        return np.array([metrics.aggregate_iqm(drawn), metrics.aggregate_mean(drawn)])
+
+    np.random.seed(3)
+    _, expected = rliable.get_interval_estimates({"": own}, both, reps=300)
+    for column, statistic in enumerate((statistics.interquartile_mean, statistics.mean)):
+        found = statistics.interval(statistic, own, resamples=300, rng=rliable_draws(3))
+        np.testing.assert_allclose(found, expected[""][:, column], rtol=1e-12)
+
+
+def test_a_profile_is_the_fraction_of_seeds_above_a_threshold():
+    own = np.array([[1.0, 2.0], [3.0, 4.0]])
+    found = statistics.performance_profile(own, np.array([0.0, 1.0, 2.5, 4.0]))
+    np.testing.assert_array_equal(found, [1.0, 0.75, 0.5, 0.0])
+
+
+def test_profiles_and_their_intervals_are_those_of_rliable(rliable):
+    own, thresholds = scores(8, 3), np.linspace(-2, 2, 9)
+    np.random.seed(3)
+    expected, bounds = rliable.create_performance_profile({"": own}, thresholds, reps=300)
+    profile = partial(statistics.performance_profile, thresholds=thresholds)
+    np.testing.assert_allclose(profile(own), expected[""], rtol=1e-12)
+    found = statistics.interval(profile, own, resamples=300, rng=rliable_draws(3))
+    np.testing.assert_allclose(found, bounds[""], rtol=1e-12)
+
+
+def test_the_interval_of_an_improvement_is_that_of_rliable(rliable, monkeypatch):
+    own, others = scores(10, 2, 0.5), scores(6, 2, seed=1)
+    monkeypatch.setattr(statistics, "_NUMBERS_AT_ONCE", 1)  # to draw from both by turns, as it does
+
+    def improvement(ours, theirs):
+        return np.array([metrics.probability_of_improvement(ours, theirs)])
+
+    np.random.seed(3)
+    _, expected = rliable.get_interval_estimates({"": [own, others]}, improvement, reps=300)
+    found = statistics.interval(
+        statistics.probability_of_improvement, own, others, resamples=300, rng=rliable_draws(3)
+    )
+    np.testing.assert_allclose(found, expected[""].ravel(), rtol=1e-12)
+
+
+def test_a_curve_is_the_statistic_of_each_of_its_points():
+    curve = np.stack([scores(6, 2, seed=k) for k in range(4)])
+    points = statistics.interquartile_mean(curve)
+    bounds = statistics.interval(statistics.interquartile_mean, curve, resamples=200)
+    for k, own in enumerate(curve):
+        assert points[k] == statistics.interquartile_mean(own)
+        alone = statistics.interval(statistics.interquartile_mean, own, resamples=200)
+        np.testing.assert_array_equal((bounds[0][k], bounds[1][k]), alone)
+
+
+def test_seeds_are_drawn_within_each_environment():
+    apart = np.array([[0.0, 100.0]] * 5)  # no seed differs from another on the same environment
+    assert statistics.interval(statistics.mean, apart) == (50.0, 50.0)
+
+
+def test_what_is_in_memory_at_once_makes_no_difference_to_what_is_drawn(monkeypatch):
+    own = scores(9, 2)
+    expected = statistics.interval(statistics.interquartile_mean, own)
+    monkeypatch.setattr(statistics, "_NUMBERS_AT_ONCE", 1000)
+    assert statistics.interval(statistics.interquartile_mean, own) == expected
+
+
+def test_an_interval_covers_as_often_as_it_says():
+    """The mean of 40 normal seeds: its 90% interval misses the truth about one time in ten."""
+    draws = np.random.default_rng(0).normal(size=(400, 40, 1))
+    low, high = statistics.interval(statistics.mean, draws, confidence=0.9, resamples=400)
+    assert 0.85 < ((low < 0) & (high > 0)).mean() < 0.95
+
+
+def test_normalised_scores_are_0_and_1_where_it_says():
+    raw = np.array([[10.0, -5.0], [30.0, -5.0]])
+    found = statistics.normalised(raw, np.array([10.0, -5.0]), np.array([30.0, -5.0]))
+    np.testing.assert_array_equal(found, [[0.0, 0.0], [1.0, 0.0]])
