@@ -2,8 +2,8 @@
 
     python scripts/benchmark_pbt.py --out pbt.json
 
-The task is fixed: PPO on Pendulum-v1, 16 members of 300,000 steps, four hyperparameters of which not
-even the order of magnitude is known. In random search they stay as they are: no step size is
+The task is fixed: PPO on Pendulum-v1, 16 members of 300,000 steps, four hyperparameters of which
+not even the order of magnitude is known. In random search they stay as they are: no step size is
 annealed. In each repeat both methods begin with the same keys and the same random hyperparameters,
 and random search trains for as many steps longer as population-based training has spent on
 evaluating its members. Both then choose their best member by 64 episodes, and the figure is its
