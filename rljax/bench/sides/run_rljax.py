@@ -19,6 +19,7 @@ from rljax.agents.assembly import random_policy
 from rljax.config import Config, resolve
 from rljax.rollout import rollout, start
 from rljax.runs import directory
+from rljax.training import compile_program
 from rljax.types import Agent, Extras, Transition
 
 PACKAGES = ("rljax-core", "flax", "optax", "gymnax", "numpy")
@@ -71,7 +72,9 @@ def answer_training(work) -> None:
             return rljax.evaluate(agent, out[0], jax.random.key(1), 1000).summary()["mean"]
         return last_tenth(out[1])
 
-    side.answer_program(program(agent), [key], steps, check, PACKAGES)
+    # As the host loop of `rljax.train` compiles.
+    how = side.as_jax_does if devices > 1 else compile_program
+    side.answer_program(program(agent), [key], steps, check, PACKAGES, how)
 
 
 def answer_rollouts(work) -> None:

@@ -36,12 +36,19 @@ def timed(run: Callable[[], Any], least: float) -> tuple[list[float], Any]:
     return seconds, out
 
 
-def compiled(function: Callable, *arguments: Any, **options: Any) -> tuple[Callable, float]:
+def as_jax_does(program: Any) -> Callable:
+    """A lowered program, compiled with no options."""
+    return program.compile()
+
+
+def compiled(
+    function: Callable, *arguments: Any, how: Callable = as_jax_does, **options: Any
+) -> tuple[Callable, float]:
     """The function compiled for these arguments, and seconds of tracing and compiling."""
     import jax
 
     began = time.perf_counter()
-    program = jax.jit(function, **options).lower(*arguments).compile()
+    program = how(jax.jit(function, **options).lower(*arguments))
     return program, time.perf_counter() - began
 
 
@@ -51,16 +58,19 @@ def answer_program(
     amount: float,
     check: Callable[[Any], float],
     packages: Sequence[str] = (),
+    how: Callable = as_jax_does,
 ) -> None:
     """Compile and run a JAX function, and answer.
 
     Args:
         amount: how much work one run is, in the unit of the row.
         check: from what the function returned to the number that the row's bar is for.
+        packages: whose versions to tell.
+        how: from the lowered program to what can be called.
     """
     import jax
 
-    program, compiling = compiled(function, *arguments)
+    program, compiling = compiled(function, *arguments, how=how)
     only_compiling = work().get("measure") == "compiling"
     least_seconds = 0.0 if only_compiling else LEAST_SECONDS
     seconds, out = timed(lambda: jax.block_until_ready(program(*arguments)), least_seconds)
