@@ -414,6 +414,7 @@ def test_one_that_failed_does_not_go_on():
         (9, 3, None, [(9, 1), (3, 3), (1, 9)]),
         (8, 2, 3 * N * T, [(8, 3), (4, 6), (2, 9)]),
         (4, 2, 9 * N * T, [(4, 9)]),
+        (8, 2, 40, [(8, 2), (4, 3), (2, 5), (1, 9)]),  # rounded up to whole iterations
         (1, 3, None, [(1, 9)]),
     ],
 )
