@@ -1,6 +1,7 @@
 """Comparing states of training, leaf by leaf, to the bit."""
 
 import hashlib
+from contextlib import contextmanager
 from functools import partial
 
 import jax
@@ -9,6 +10,17 @@ import numpy as np
 
 # Compiling is nearly all that tests of whole agents do.
 jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+@contextmanager
+def compiled_quickly():
+    """Within it, what code that is not ours to change compiles is not optimised either."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
 
 
 def is_key(x) -> bool:

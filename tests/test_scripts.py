@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import pages
 import pytest
 from click.testing import CliRunner
+from states import compiled_quickly
 
 import rljax
 
@@ -31,7 +32,8 @@ def trained(monkeypatch):
 
 
 def run(main, *words):
-    done = CliRunner().invoke(main, words, catch_exceptions=False)
+    with compiled_quickly():
+        done = CliRunner().invoke(main, words, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.output
 

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pages
 import pytest
+from states import compiled_quickly
 
 import rljax
 from rljax.cli import main
@@ -59,12 +60,8 @@ def folder(length, tmp_path_factory):
 def names(length, folder):
     if length == "full":
         return follow(TUTORIAL, folder)
-    before = jax.config.jax_disable_most_optimizations
-    jax.config.update("jax_disable_most_optimizations", True)  # Compiling is what takes time here.
-    try:
+    with compiled_quickly():
         return follow(TUTORIAL, folder, SHORTER.items())
-    finally:
-        jax.config.update("jax_disable_most_optimizations", before)
 
 
 def test_every_block_is_run():
@@ -96,8 +93,8 @@ def test_deep_agents_learn_what_it_says(names, length):
     assert values.shape == (5, 4 * 16) and np.isfinite(values).all()
     if length == "full":
         assert 300 < names["dqn_iqm"] <= 500
-        middle = values.mean(axis=1)
-        assert middle[2:4].min() > 400 and max(middle[0], middle[4]) < 300
+        means = values.mean(axis=1)
+        assert means.argmax() in (2, 3) and means.max() > 400 and max(means[0], means[4]) < 250
 
 
 def test_pictures_come_out_as_shown(names, folder):
@@ -107,10 +104,12 @@ def test_pictures_come_out_as_shown(names, folder):
 
 
 def test_the_notebook_s_loop_goes_on_where_it_was_left(tmp_path):
-    names = follow(NOTEBOOK, tmp_path)
+    with compiled_quickly():
+        names = follow(NOTEBOOK, tmp_path)
     left = int(names["state"].iteration)
     assert [row["iteration"] for row in names["rows"]] == list(range(1, left + 1))
     assert left < names["agent"].num_iterations and "best" in names
     loop = next(block for block in pages.blocks(NOTEBOOK) if "rljax.iterate" in block.code)
-    pages.run(loop, NOTEBOOK, names)  # the cell, run again
+    with compiled_quickly():
+        pages.run(loop, NOTEBOOK, names)  # the cell, run again
     assert names["rows"][left]["iteration"] == left + 1
