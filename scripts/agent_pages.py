@@ -84,7 +84,8 @@ def metrics(agent: str) -> str:
 def configs(agent: str) -> str:
     """The shipped configs of an agent as a table."""
     rows = []
-    for path in sorted((ROOT / "configs" / agent).glob("*.toml")):
+    paths = sorted((ROOT / "configs" / agent).glob("*.toml"))
+    for path in (p for p in paths if not p.name.endswith(".sweep.toml")):
         values = tomllib.loads(path.read_text())
         chosen = {**values.get("structure", {}), **values.get("hparams", {})}
         link = f"[{agent}/{path.stem}](../../configs/{agent}/{path.name})"

@@ -109,8 +109,8 @@ def test_a_batch_counts_when_it_is_whole(tiny, finished, tmp_path, monkeypatch):
 
     trained, random = [], methods.get("random")
 
-    def count(sweep):
-        train = random.train(sweep)
+    def count(sweep, kept):
+        train = random.train(sweep, kept)
         return lambda batch: trained.extend(t.number for t in batch.trials) or train(batch)
 
     monkeypatch.setattr("rljax.sweeps.search.random", random._replace(train=count))
