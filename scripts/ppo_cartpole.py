@@ -14,7 +14,7 @@ from flax import linen as nn
 from matplotlib.figure import Figure
 
 import rljax
-from rljax import updates
+from rljax import statistics, updates
 from rljax.evaluation import episodes
 from rljax.runs import plots
 
@@ -71,7 +71,7 @@ def main(num_seeds, total_env_steps, out):
     figure = Figure(layout="constrained")
     axes = figure.subplots(subplot_kw={"xlabel": "environment steps", "ylabel": "return"})
     axes.plot(history["env_steps"], history["return"], color="silver")
-    axes.plot(history["env_steps"], plots.interquartile_mean(history["return"]), linewidth=3)
+    axes.plot(history["env_steps"], statistics.interquartile_mean(history["return"][..., None]), linewidth=3)
     axes.set_title(f"{num_seeds} seeds, and their interquartile mean")
     plots.save(figure, out)
 

@@ -61,6 +61,7 @@ def test_an_update_of_ones_own_serves_a_table_a_network_and_a_policy(readme):
         assert counts.shape == (16,) and counts.sum() > 0
 
 
+@pytest.mark.slow
 def test_it_serves_them_on_several_devices(readme):
     for agent in readme["curious"]:
         spread = rljax.pmap(agent, 2)
@@ -74,6 +75,7 @@ def test_it_serves_them_on_several_devices(readme):
         assert counts.sum() == (2 * 128 if agent.warmup_env_steps else taken)
 
 
+@pytest.mark.slow
 def test_a_clipped_reward_is_what_each_kind_of_agent_learns_from():
     def clip_reward(params, batch, key):
         return batch.replace(reward=jnp.clip(batch.reward, -1.0, 1.0)), {}

@@ -3,6 +3,7 @@ import pytest
 from rljax import sweeps
 
 
+@pytest.mark.slow
 def test_on_ray_a_sweep_has_the_results_it_has_here(tiny, tmp_path, capsys):
     ray = pytest.importorskip("ray")
     pytest.importorskip("ray.tune")
