@@ -71,7 +71,11 @@ def main(num_seeds, total_env_steps, out):
     figure = Figure(layout="constrained")
     axes = figure.subplots(subplot_kw={"xlabel": "environment steps", "ylabel": "return"})
     axes.plot(history["env_steps"], history["return"], color="silver")
-    axes.plot(history["env_steps"], statistics.interquartile_mean(history["return"][..., None]), linewidth=3)
+    axes.plot(
+        history["env_steps"],
+        statistics.interquartile_mean(history["return"][..., None]),
+        linewidth=3,
+    )
     axes.set_title(f"{num_seeds} seeds, and their interquartile mean")
     plots.save(figure, out)
 
