@@ -1,8 +1,6 @@
 """PPO on CartPole with a network and an update of your own: copy this file, and change both.
 
-    python scripts/ppo_cartpole.py --num-seeds 8 --out curve.png
-
-Prints the return of each seed, ten times a run.
+    python scripts/ppo_cartpole.py --num-seeds 8 --out curve.png  # prints returns, ten times a run
 """
 
 from pathlib import Path
@@ -71,11 +69,8 @@ def main(num_seeds, total_env_steps, out):
     figure = Figure(layout="constrained")
     axes = figure.subplots(subplot_kw={"xlabel": "environment steps", "ylabel": "return"})
     axes.plot(history["env_steps"], history["return"], color="silver")
-    axes.plot(
-        history["env_steps"],
-        statistics.interquartile_mean(history["return"][..., None]),
-        linewidth=3,
-    )
+    middle = statistics.interquartile_mean(history["return"][..., None])
+    axes.plot(history["env_steps"], middle, linewidth=3)
     axes.set_title(f"{num_seeds} seeds, and their interquartile mean")
     plots.save(figure, out)
 
