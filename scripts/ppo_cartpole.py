@@ -1,6 +1,6 @@
 """PPO on CartPole with a network and an update of your own: copy this file, and change both.
 
-    python scripts/ppo_cartpole.py --num-seeds 8 --out curve.png  # prints returns, ten times a run
+python scripts/ppo_cartpole.py --num-seeds 8 --out curve.png  # prints returns, ten times a run
 """
 
 from pathlib import Path
