@@ -11,7 +11,15 @@ import pages
 import pytest
 
 [COMMAND] = [c for c in pages.commands(pages.ROOT / "CONTRIBUTING.md") if c.startswith("pdoc ")]
-PACKAGES = ("rljax", "rljax.networks", "rljax.ops", "rljax.replay", "rljax.updates")
+PACKAGES = (
+    "rljax",
+    "rljax.networks",
+    "rljax.ops",
+    "rljax.populations",
+    "rljax.replay",
+    "rljax.sweeps",
+    "rljax.updates",
+)
 PUBLIC = [
     (package, name) for package in PACKAGES for name in importlib.import_module(package).__all__
 ]
