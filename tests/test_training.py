@@ -164,6 +164,14 @@ def interrupted(monkeypatch):
     return lambda: monkeypatch.setattr(training.devices, "fetch", interrupting)
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """Ctrl-C as in a terminal: a job in the background, or one worker of several, ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_an_interrupt_within_a_chunk_leaves_the_last_state_whole(agent, interrupted, monkeypatch):
     before = signal.getsignal(signal.SIGINT)
     rows = []
