@@ -15,16 +15,20 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core
 
+import rljax.threefry  # noqa: F401  how the numbers are drawn on a CPU
+
 Loop = TypeVar("Loop")
 Step = Callable[[Loop, Any], tuple[Loop, Any]]
-MOST_DRAWN_AT_ONCE = 16_384  # numbers; more leave the cache before they are used
-LARGEST_PACKED = 16  # numbers; a larger leaf takes longer to copy than to be looked after
+MOST_DRAWN_AT_ONCE = 131_072  # steps of an environment; more leave the cache before they are used
+LARGEST_DRAWN = 16  # numbers of an environment; larger ones are cheaper made when they are needed
+MOST_PACKED = 16  # environments; the arrays of more take longer to copy than to be looked after
+LARGEST_PACKED = 16  # numbers of an environment, for the same reason
 
 
 def scan(step: Step, begin: Loop, keys: Any) -> tuple[Loop, Any]:
     """`jax.lax.scan(step, begin, keys)`, whose keys are used up ahead of it.
 
-    What goes round the loop is one array of each type instead of one for each leaf.
+    With few environments, one array of each type goes round the loop instead of one for each leaf.
 
     Args:
         step: `(loop, keys of one step) -> (loop, output)`.
@@ -36,7 +40,7 @@ def scan(step: Step, begin: Loop, keys: Any) -> tuple[Loop, Any]:
     if length == 1 or length * width > MOST_DRAWN_AT_ONCE:
         return jax.lax.scan(step, begin, keys)
     one = jax.eval_shape(lambda: jax.tree.map(lambda k: k[0], keys))
-    draw, rest = _split(step, begin, one)
+    draw, rest = _split(step, begin, one, width)
     drawn = jax.vmap(draw)(keys)
     pack, unpack = _packing(begin)
 
@@ -54,7 +58,7 @@ def _packing(loop: Any) -> tuple[Callable, Callable]:
     sizes = [math.prod(x.shape[1:]) for x in leaves]
     groups: dict[Any, list[int]] = {}
     for i, leaf in enumerate(leaves):
-        alone = sizes[i] > LARGEST_PACKED or jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        alone = len(leaf) > MOST_PACKED or sizes[i] > LARGEST_PACKED or _is_key(leaf)
         groups.setdefault(i if alone else leaf.dtype, []).append(i)
 
     def pack(loop: Any) -> list:
@@ -77,11 +81,12 @@ def _packing(loop: Any) -> tuple[Callable, Callable]:
     return pack, unpack
 
 
-def _split(step: Step, loop: Any, keys: Any) -> tuple[Callable, Callable]:
+def _split(step: Step, loop: Any, keys: Any, width: int) -> tuple[Callable, Callable]:
     """`step` as `draw(keys) -> drawn` and `rest(loop, drawn) -> (loop, output)`.
 
-    What hangs on keys and constants alone is drawn. Parameters are no constants: what comes of
-    them, noisy weights say, can be too large to make many of.
+    What hangs on keys and constants alone is drawn, unless it is large, as the first picture of an
+    episode is. Parameters are no constants: what comes of them, noisy weights say, can be too large
+    to make many of.
     """
     closed, shapes = jax.make_jaxpr(step, return_shape=True)(loop, keys)
     program, constants = closed.jaxpr, closed.consts
@@ -95,7 +100,8 @@ def _split(step: Step, loop: Any, keys: Any) -> tuple[Callable, Callable]:
     known, ahead, later = set(keys_in), [], []
     for equation in program.eqns:
         read = set(_variables(equation.invars))
-        if read & known and read <= known | fixed and not equation.effects:
+        small = all(math.prod(v.aval.shape) <= LARGEST_DRAWN * width for v in equation.outvars)
+        if small and read & known and read <= known | fixed and not equation.effects:
             ahead.append(equation)
             known |= set(equation.outvars)
         else:
@@ -121,6 +127,10 @@ def _split(step: Step, loop: Any, keys: Any) -> tuple[Callable, Callable]:
         return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
 
     return draw, rest
+
+
+def _is_key(leaf: jax.Array) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _variables(atoms: Any) -> list:
