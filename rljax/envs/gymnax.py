@@ -34,7 +34,7 @@ class GymnaxEnvironment:
     def __post_init__(self) -> None:
         obs = jax.eval_shape(self.reset, jax.random.key(0))[1]
         described = convert(self.env.observation_space(self.params))
-        # gymnax describes some observations with a dtype they do not have (FourRooms, Catch).
+        # gymnax describes some observations with a dtype that ours do not have.
         if isinstance(described, spaces.Box):
             described = replace(described, dtype=obs.dtype)
         object.__setattr__(self, "observation_space", described)
@@ -43,13 +43,17 @@ class GymnaxEnvironment:
     def reset(self, key: Key) -> tuple[EnvState, Obs]:
         """A fresh episode; consumes the key."""
         obs, state = self.env.reset_env(key, self.params)
-        return state, obs
+        return state, self._observation(obs)
 
     def step(self, key: Key, state: EnvState, action: Action):
         """State, obs, reward, terminated, truncated; consumes the key."""
         obs, state, reward, terminated, _ = self.env.step_env(key, state, action, self.params)
         truncated = self.env.is_truncated(state, self.params) & ~jnp.asarray(terminated, bool)
-        return state, obs, reward, terminated, truncated
+        return state, self._observation(obs), reward, terminated, truncated
+
+    def _observation(self, obs: Obs) -> Obs:
+        # MinAtar's are zeros and ones, which take a quarter of the memory as what they are.
+        return obs.astype(bool) if self.name.endswith("-MinAtar") else obs
 
 
 @dataclass(frozen=True)
