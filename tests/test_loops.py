@@ -82,6 +82,31 @@ def test_one_array_of_each_type_goes_round_the_loop():
     assert carried == 2  # floats, integers
 
 
+def test_with_more_environments_each_leaf_goes_round_by_itself(monkeypatch):
+    monkeypatch.setattr(loops, "MOST_PACKED", WIDTH - 1)
+    table = jnp.eye(2)
+    program = jax.make_jaxpr(lambda: loops.scan(lambda *a: walk(table, *a), begin(), keys()))()
+    (scan,) = [e for e in program.jaxpr.eqns if e.primitive.name == "scan"]
+    assert len(scan.outvars) - 4 == len(begin())
+
+
+def test_what_is_large_is_made_inside_from_what_was_drawn():
+    """The first picture of an episode, of which T would be kept."""
+
+    def step(loop, key):
+        pictures = jax.random.normal(key, (WIDTH, 1)) * jnp.ones(loops.LARGEST_DRAWN + 1)
+        return loop + pictures.sum(1), ()
+
+    def run(scan):
+        return scan(step, jnp.zeros(WIDTH), jax.random.split(jax.random.key(1), LENGTH))[0]
+
+    program = jax.make_jaxpr(lambda: run(loops.scan))()
+    (scan,) = [e for e in program.jaxpr.eqns if e.primitive.name == "scan"]
+    body = {e.primitive.name for e in scan.params["jaxpr"].jaxpr.eqns}
+    assert "mul" in body and "random_bits" not in body
+    np.testing.assert_allclose(run(loops.scan), run(jax.lax.scan), rtol=1e-6)
+
+
 def test_what_hangs_on_parameters_stays_inside():
     """Noise times a large weight would be made T times over."""
 

@@ -11,7 +11,37 @@ from rljax.ops.td import discounted_returns, n_step_returns
 from rljax.types import Batch, Carry, Key, Obs, Params, Update
 from rljax.updates.chain import stateless
 
+SECOND_LOOK = 16  # parts of a batch, one of which is looked at at a time
 Value = Callable[[Params, Obs, Carry], tuple[jax.Array, Carry]]
+
+
+def values_around(value: Value, params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    """Values [T, N] of what each step saw, and of what it led to before any automatic reset.
+
+    Where an episode goes on, the latter is what the next step saw, and is not worked out twice.
+    Only the end of the batch and truncations need a second look, which the latter get a few at a
+    time. Where an episode terminated there is nothing to bootstrap from, and any number.
+    """
+    values, carry = value(params, batch.obs, batch.extras["carry"])
+    led_to = (batch.next_obs, carry)
+    end, _ = value(params, *jax.tree.map(lambda x: x[-1:], led_to))
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), led_to)
+    size = values.size
+    few = -(-size // SECOND_LOOK)
+
+    def look(loop):
+        left, next_values = loop
+        (rows,) = jnp.nonzero(left, size=few, fill_value=size)
+        seen = jax.tree.map(lambda x: x.at[rows].get(mode="clip"), flat)
+        next_values = next_values.at[rows].set(value(params, *seen)[0], mode="drop")
+        return left.at[rows].set(False, mode="drop"), next_values
+
+    _, next_values = jax.lax.while_loop(
+        lambda loop: loop[0].any(),
+        look,
+        (batch.truncated.at[-1].set(False).ravel(), jnp.concatenate([values[1:], end]).ravel()),
+    )
+    return values, next_values.reshape(values.shape)
 
 
 def gae(value: Value, gamma, gae_lambda) -> Update:
@@ -20,12 +50,12 @@ def gae(value: Value, gamma, gae_lambda) -> Update:
     Reads obs, next_obs, reward, terminated, truncated and extras carry. Writes value, advantage
     and target (advantage + value), each [T, N]; metric `losses/explained_variance`.
     `value(params, obs, carry) -> (values, carry)` takes any leading axes: the memory stored with
-    each step makes one parallel call out of what would be a loop.
+    each step makes one parallel call out of what would be a loop. The steps of the batch are
+    consecutive, as those of a rollout are.
     """
 
     def apply(params: Params, batch: Batch, key: Key):
-        values, carry = value(params, batch.obs, batch.extras["carry"])
-        next_values, _ = value(params, batch.next_obs, carry)
+        values, next_values = values_around(value, params, batch)
         advantage = generalized_advantage(
             batch.reward,
             values,
@@ -52,8 +82,7 @@ def n_step_advantage(value: Value, gamma, n: int) -> Update:
     """
 
     def apply(params: Params, batch: Batch, key: Key):
-        values, carry = value(params, batch.obs, batch.extras["carry"])
-        next_values, _ = value(params, batch.next_obs, carry)
+        values, next_values = values_around(value, params, batch)
         reward, discount, last = n_step_returns(
             batch.reward, batch.terminated, batch.truncated, gamma, n
         )

@@ -68,6 +68,29 @@ def test_every_environment_is_described_and_steps_with_stable_types(name, reques
     assert "\n" not in spaces.describe(space) and "Box" in spaces.describe(space) or space.n
 
 
+@pytest.mark.parametrize("name", [name for name in GYMNAX if name.endswith("-MinAtar")])
+def test_minatar_is_seen_as_bool_and_nothing_is_lost(name):
+    env = rljax.make(name)
+
+    def seen(key):
+        state, obs = env.reset(key)
+        theirs = env.env.reset_env(key, env.params)[0]
+
+        def step(state, key):
+            key_act, key_step = jax.random.split(key)
+            action = jax.random.randint(key_act, (), 0, env.action_space.n)
+            theirs = env.env.step_env(key_step, state, action, env.params)[0]
+            state, obs, *_ = env.step(key_step, state, action)
+            return state, (obs, theirs)
+
+        return (obs, theirs), jax.lax.scan(step, state, jax.random.split(key, 200))[1]
+
+    compiled = jax.jit(seen).lower(jax.random.key(0)).compile(FAST)
+    for ours, theirs in compiled(jax.random.key(0)):
+        assert ours.dtype == bool and theirs.any()
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_data_that_cannot_be_downloaded_is_refused_in_one_sentence(monkeypatch):
     from gymnax.utils import load_mnist
 

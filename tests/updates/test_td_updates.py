@@ -1,5 +1,7 @@
 """Targets of temporal differences and their loss, next to loops over NumPy arrays."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -325,10 +327,15 @@ def test_a_missing_field_is_an_error_that_names_the_update_and_the_field(
 @pytest.mark.parametrize("n", [1, 3, 20])
 def test_n_step_advantages_are_returns_minus_values(make_batch, ends, n):
     def remembering(params, obs, carry):
-        return params[obs] + carry, 10 * carry
+        return params[obs] + carry, 1 - carry / 2
 
-    carry = jnp.array(np.random.default_rng(3).normal(size=(T, N)), jnp.float32)
-    batch, f = experience(make_batch, *ends, carry=carry)
+    batch, f = experience(make_batch, *ends)
+    carry = np.random.default_rng(3).normal(size=(T, N)).astype(np.float32)
+    for t in range(T - 1):
+        goes_on = ~(f["terminated"] | f["truncated"])[t]
+        f["next_obs"][t] = np.where(goes_on, f["obs"][t + 1], f["next_obs"][t])
+        carry[t + 1] = np.where(goes_on, 1 - carry[t] / 2, carry[t + 1])
+    batch = replace(batch, next_obs=jnp.array(f["next_obs"])).annotate(carry=jnp.array(carry))
     v = tables()[0][:, 0]
     update = n_step_advantage(remembering, GAMMA, n)
     _, _, after, metrics = update.apply(jnp.array(v), (), batch, KEY)
@@ -337,7 +344,7 @@ def test_n_step_advantages_are_returns_minus_values(make_batch, ends, n):
     for t, e in np.ndindex(T, N):
         total, factor, last = spanned(f, t, e, n)
         # The next observation is valued with the memory after the step.
-        target[t, e] = total + factor * (v[f["next_obs"][last, e]] + 10 * float(carry[last, e]))
+        target[t, e] = total + factor * (v[f["next_obs"][last, e]] + 1 - carry[last, e] / 2)
     np.testing.assert_allclose(after.extras["target"], target, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(after.extras["value"], values, rtol=1e-6)
     np.testing.assert_allclose(after.extras["advantage"], target - values, rtol=1e-4, atol=1e-5)
