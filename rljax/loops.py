@@ -21,14 +21,15 @@ Loop = TypeVar("Loop")
 Step = Callable[[Loop, Any], tuple[Loop, Any]]
 MOST_DRAWN_AT_ONCE = 131_072  # steps of an environment; more leave the cache before they are used
 LARGEST_DRAWN = 16  # numbers of an environment; larger ones are cheaper made when they are needed
-MOST_PACKED = 16  # environments; the arrays of more take longer to copy than to be looked after
+MOST_PACKED = 8  # environments; the arrays of more take longer to copy than to be looked after
 LARGEST_PACKED = 16  # numbers of an environment, for the same reason
 
 
 def scan(step: Step, begin: Loop, keys: Any) -> tuple[Loop, Any]:
     """`jax.lax.scan(step, begin, keys)`, whose keys are used up ahead of it.
 
-    With few environments, one array of each type goes round the loop instead of one for each leaf.
+    With few environments, one array of each type goes round the loop instead of one for each leaf,
+    and one is put out.
 
     Args:
         step: `(loop, keys of one step) -> (loop, output)`.
@@ -42,40 +43,47 @@ def scan(step: Step, begin: Loop, keys: Any) -> tuple[Loop, Any]:
     one = jax.eval_shape(lambda: jax.tree.map(lambda k: k[0], keys))
     draw, rest = _split(step, begin, one, width)
     drawn = jax.vmap(draw)(keys)
-    pack, unpack = _packing(begin)
+    output = jax.eval_shape(
+        lambda loop, drawn: rest(loop, drawn)[1], begin, jax.eval_shape(draw, one)
+    )
+    pack, unpack = _packing(begin, width)
+    pack_output, unpack_output = _packing(output, width)
 
-    def packed(arrays: list, drawn: Any) -> tuple[list, Any]:
+    def packed(arrays: list, drawn: Any) -> tuple[list, list]:
         loop, output = rest(unpack(arrays), drawn)
-        return pack(loop), output
+        return pack(loop), pack_output(output)
 
     arrays, outputs = jax.lax.scan(packed, pack(begin), drawn)
-    return unpack(arrays), outputs
+    return unpack(arrays), unpack_output(outputs)
 
 
-def _packing(loop: Any) -> tuple[Callable, Callable]:
-    """How small leaves [N, ...] become one array [N, W] for each of their dtypes, and back."""
-    leaves, structure = jax.tree.flatten(loop)
-    sizes = [math.prod(x.shape[1:]) for x in leaves]
+def _packing(tree: Any, width: int) -> tuple[Callable, Callable]:
+    """How small leaves become one array [W] for each of their dtypes; and [..., W] leaves again."""
+    leaves, structure = jax.tree.flatten(tree)
+    sizes = [math.prod(x.shape) for x in leaves]
     groups: dict[Any, list[int]] = {}
     for i, leaf in enumerate(leaves):
-        alone = len(leaf) > MOST_PACKED or sizes[i] > LARGEST_PACKED or _is_key(leaf)
+        alone = width > MOST_PACKED or sizes[i] > LARGEST_PACKED * width or _is_key(leaf)
         groups.setdefault(i if alone else leaf.dtype, []).append(i)
 
-    def pack(loop: Any) -> list:
-        leaves = jax.tree.leaves(loop)
+    def pack(tree: Any) -> list:
+        leaves = jax.tree.leaves(tree)
         return [
             leaves[group[0]]
             if len(group) == 1
-            else jnp.concatenate([leaves[i].reshape(len(leaves[i]), -1) for i in group], -1)
+            else jnp.concatenate([leaves[i].ravel() for i in group])
             for group in groups.values()
         ]
 
     def unpack(arrays: list) -> Any:
         parts: dict[int, jax.Array] = {}
         for group, array in zip(groups.values(), arrays, strict=True):
+            if len(group) == 1:
+                parts[group[0]] = array
+                continue
             ends = list(itertools.accumulate(sizes[i] for i in group))
-            pieces = [array] if len(group) == 1 else jnp.split(array, ends[:-1], -1)
-            parts |= {i: x.reshape(leaves[i].shape) for i, x in zip(group, pieces, strict=True)}
+            for i, part in zip(group, jnp.split(array, ends[:-1], -1), strict=True):
+                parts[i] = part.reshape(*array.shape[:-1], *leaves[i].shape)
         return jax.tree.unflatten(structure, [parts[i] for i in range(len(leaves))])
 
     return pack, unpack
