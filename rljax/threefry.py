@@ -9,8 +9,6 @@ Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", secti
 https://doi.org/10.1145/2063384.2063405.
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 from jax.extend.random import threefry2x32_p
@@ -18,7 +16,6 @@ from jax.interpreters import mlir
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
-SMALL = 256  # numbers; as many are quicker worked out again where they are used than kept
 
 
 def threefry2x32(
@@ -37,11 +34,8 @@ def threefry2x32(
 
 
 def _lowered(*words: jax.Array) -> tuple[jax.Array, jax.Array]:
-    x, y = threefry2x32(*words)
-    if math.prod(x.shape) <= SMALL:
-        return x, y
     # Or XLA would make each number anew wherever it is used, and x and y apart from each other.
-    both = jax.lax.optimization_barrier(jnp.stack([x, y]))
+    both = jax.lax.optimization_barrier(jnp.stack(threefry2x32(*words)))
     return both[0], both[1]
 
 

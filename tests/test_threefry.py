@@ -45,12 +45,15 @@ def test_all_draws_are_those_of_jax_without_this_module():
         np.testing.assert_array_equal(mine, theirs)
 
 
-@pytest.mark.parametrize("size", [8, 10 * threefry.SMALL])
-def test_a_program_for_a_cpu_has_no_loop_for_it(size):
-    program = jax.jit(lambda key: jax.random.bits(key, (size,))).lower(jax.random.key(0))
-    text = program.as_text()
-    assert "while" not in text
-    assert ("optimization_barrier" in text) == (size > threefry.SMALL)
+def test_a_program_for_a_cpu_has_no_loop_for_it_and_draws_once():
+    def drawn(key):
+        bits = jax.random.bits(key, (1000,))
+        return bits.sum(), bits.reshape(10, 100).max(0), bits[::-1] + 1
+
+    program = jax.jit(drawn).lower(jax.random.key(0))
+    assert "while" not in program.as_text()
+    # Each of 20 rounds shifts to the right, and so does the count.
+    assert program.compile().as_text().count("shift-right-logical(") == 21
 
 
 def test_whoever_rolls_out_has_it():
