@@ -47,13 +47,17 @@ def test_all_draws_are_those_of_jax_without_this_module():
 
 def test_a_program_for_a_cpu_has_no_loop_for_it_and_draws_once():
     def drawn(key):
-        bits = jax.random.bits(key, (1000,))
-        return bits.sum(), bits.reshape(10, 100).max(0), bits[::-1] + 1
+        keys = jax.random.split(key, (100, 2))
+        x = jax.vmap(lambda k: jax.random.uniform(k, (4,)))(keys[:, 0])
+        bits = jax.vmap(lambda k: jax.random.bits(k, (3,)))(keys[:, 1])
+        far = x.sum(1) > 2
+        return x, bits + 1, far, jnp.where(far[:, None], x[:, :3], bits)
 
     program = jax.jit(drawn).lower(jax.random.key(0))
     assert "while" not in program.as_text()
-    # Each of 20 rounds shifts to the right, and so does the count.
-    assert program.compile().as_text().count("shift-right-logical(") == 21
+    rounds = program.compile().as_text().count("shift-right-logical(")
+    # 20 for each of three draws, and few more, for counts and for making floats of bits.
+    assert 60 <= rounds < 80
 
 
 def test_whoever_rolls_out_has_it():
