@@ -109,7 +109,8 @@ def test_an_iteration_all_reduces_the_bytes_that_the_model_says(name, found, mod
 def test_products_are_counted_as_by_hand(found):
     samples, inputs = 24 * 4, 4 * 16
     actor, critic = inputs + 16 * 8 + 8 * 2, inputs + 16 * 8 + 8 * 1  # weights
-    rollout, values = 2 * samples * actor, 2 * 2 * samples * critic
+    # What a step led to is valued as what the next one saw, but for the last of 24.
+    rollout, values = 2 * samples * actor, 2 * samples * critic * (1 + 1 / 24)
     # Forwards, gradients of the weights, and those of the inputs but for the observations.
     gradients = 2 * samples * (3 * (actor + critic) - 2 * inputs)
     epochs = 2
