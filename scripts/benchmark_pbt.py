@@ -122,9 +122,9 @@ def summary(rows: list[dict]) -> dict:
 def main() -> None:
     """Print a row for each repeat, then the difference and its interval."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=12)
     parser.add_argument("--env-steps", type=int, default=ENV_STEPS)
-    parser.add_argument("--seed", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=200)
     parser.add_argument("--out", type=Path, help="a JSON file for all numbers")
     flags = parser.parse_args()
     rows = compare(flags.repeats, flags.env_steps, flags.seed)
