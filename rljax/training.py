@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
@@ -23,6 +24,8 @@ MOST_ENV_STEPS_PER_CHUNK = 1_000_000
 NEVER = ("nonfinite/obs", "nonfinite/reward", devices.REPLICAS_DIFFER)  # anything but 0 is an end
 MOST_OPERATIONS_IN_ORDER = 4e7  # floating-point, in one pass over all instructions; as measured
 IN_ORDER: dict[str, str | bool] = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+MOST_STEPS_UNOPTIMIZED = 20_000  # of warm-up; for fewer, optimizing takes longer than it saves
+UNOPTIMIZED: dict[str, str | bool | int] = {"xla_backend_optimization_level": 0}
 CAUSES = {
     "nonfinite/obs": "an observation from the environment",
     "nonfinite/reward": "a reward from the environment",
@@ -59,9 +62,10 @@ def train(
     sees it.
     """
     rows: list[Row] = []
-    state = beginning = begin(agent, start)
+    beginning, compiled = prepare(agent, start, chunk_iterations)
+    state = beginning
     with interrupts or Interrupts() as listening:
-        for state, row in iterate(agent, beginning, chunk_iterations):
+        for state, row in advance(agent, compiled, beginning):
             listening.agree()
             for hook in hooks:
                 row.update(hook(state, row) or {})
@@ -71,18 +75,47 @@ def train(
     return state, columns(rows)
 
 
-def begin(agent: Agent, start: Key | State) -> State:
-    """A fresh state from key(s), or a copy of the state `start`, which stays usable.
+def prepare(
+    agent: Agent, start: Key | State, chunk_iterations: int | None = None
+) -> tuple[State, "Chunk"]:
+    """The state to begin with, where the agent wants it, and the program to advance it.
 
-    Both lie where the agent wants them: on one device, or spread over several.
+    From key(s) the state is a fresh one. The program that makes it runs once, so it is compiled
+    quickly rather than well, while the chunk's is: its numbers are those of `jax.jit(agent.init)`
+    up to rounding. A state is copied, so that the given one stays usable.
     """
-    if not isinstance(start, State):
-        return jax.jit(agent.init)(start)
-    copy = jax.tree.map(jnp.copy, start)
-    if agent.placement is not None:
-        return jax.device_put(copy, agent.placement(copy))
-    is_spread = any(len(x.sharding.device_set) > 1 for x in jax.tree.leaves(copy))
-    return jax.device_put(copy, jax.devices()[0]) if is_spread else copy
+    if isinstance(start, State):
+        copy = jax.tree.map(jnp.copy, start)
+        if agent.placement is not None:
+            copy = jax.device_put(copy, agent.placement(copy))
+        elif any(len(x.sharding.device_set) > 1 for x in jax.tree.leaves(copy)):
+            copy = jax.device_put(copy, jax.devices()[0])
+        return copy, compile_chunk(agent, copy, chunk_iterations)
+    on = jnp.asarray(start).devices()
+    if agent.placement is None and len(on) > 1:  # Where to is up to the compiler.
+        state = jax.jit(agent.init)(start)
+        return state, compile_chunk(agent, state, chunk_iterations)
+    init = jax.jit(agent.init).trace(start)
+    like = described(agent, init.out_info, next(iter(on)))
+    is_short = jax.default_backend() == "cpu" and agent.warmup_env_steps <= MOST_STEPS_UNOPTIMIZED
+    with ThreadPoolExecutor(max_workers=1) as meanwhile:
+        fresh = meanwhile.submit(init.lower().compile, UNOPTIMIZED if is_short else None)
+        compiled = compile_chunk(agent, like, chunk_iterations)
+        return fresh.result()(start), compiled
+
+
+def described(agent: Agent, shapes: State, device: jax.Device | None = None) -> State:
+    """Shapes of an agent's state, with where each leaf lies: what restoring one needs, too.
+
+    That is up to `placement`, or else the device, by default the first.
+    """
+    here = jax.sharding.SingleDeviceSharding(device or jax.devices()[0])
+    placement = agent.placement or (lambda state: jax.tree.map(lambda x: here, state))
+    return jax.tree.map(
+        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+        shapes,
+        placement(shapes),
+    )
 
 
 def default_chunk(agent: Agent) -> int:
@@ -193,13 +226,15 @@ def chunk(agent: Agent, length: int):
     give the same bits. Rows of the metrics from `count` on are zeros.
     """
 
+    step = jax.jit(agent.step)  # Traced once, for the shapes and for the loop.
+
     def run(state: State, count: jax.typing.ArrayLike):
-        shapes = jax.eval_shape(agent.step, state)[1]
+        shapes = jax.eval_shape(step, state)[1]
         metrics = jax.tree.map(lambda m: jnp.zeros((length, *m.shape), m.dtype), shapes)
 
         def iteration(i, loop):
             state, metrics = loop
-            state, reported = agent.step(state)
+            state, reported = step(state)
             return state, jax.tree.map(lambda all_, one: all_.at[i].set(one), metrics, reported)
 
         return jax.lax.fori_loop(0, count, iteration, (state, metrics))

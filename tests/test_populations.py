@@ -22,8 +22,7 @@ from rljax.populations.fitness import fitness, selection_key
 from rljax.populations.halving import Rung, schedule
 from rljax.populations.pbt import choose_parents, copied, explore, lineage
 from rljax.runs.checkpoints import Checkpoints
-from rljax.runs.experiment import described
-from rljax.training import Chunk, advance, chunk, summarize
+from rljax.training import Chunk, advance, chunk, described, summarize
 
 ROOT = Path(__file__).parent.parent
 P, N, T, EPISODES = 6, 4, 8, 5

@@ -176,7 +176,7 @@ def test_an_interrupt_within_a_chunk_leaves_the_last_state_whole(agent, interrup
     before = signal.getsignal(signal.SIGINT)
     rows = []
     with pytest.raises(KeyboardInterrupt):
-        for last, row in rljax.iterate(agent, training.begin(agent, jax.random.key(0)), 4):
+        for last, row in rljax.iterate(agent, training.prepare(agent, jax.random.key(0))[0], 4):
             state = last
             rows.append(row)
             interrupted()
@@ -200,7 +200,7 @@ def test_a_second_interrupt_does_not_wait_for_the_chunk(agent, monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
         raise AssertionError("the second one is not raised")
 
-    rows = rljax.iterate(agent, training.begin(agent, jax.random.key(0)), 4)
+    rows = rljax.iterate(agent, jax.jit(agent.init)(jax.random.key(0)), 4)
     next(rows)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(training.devices, "fetch", impatient)

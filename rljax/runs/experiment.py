@@ -19,7 +19,7 @@ from rljax.runs import directory, loggers, metrics, processes
 from rljax.runs.checkpoints import Checkpoints
 from rljax.runs.directory import RunDirectory
 from rljax.runs.hooks import evaluating, recording, saving
-from rljax.training import Hook, Interrupts, train
+from rljax.training import Hook, Interrupts, described, train
 from rljax.transforms import pmap, vmap
 from rljax.types import Agent, Key, State
 
@@ -158,17 +158,6 @@ def keys(config: Config) -> Key:
 def template(config: Config, agent: Agent) -> State:
     """Structure, shapes, dtypes and placement of the run's state, without computing it."""
     return described(agent, jax.eval_shape(agent.init, keys(config)))
-
-
-def described(agent: Agent, shapes: State) -> State:
-    """Shapes of an agent's state, with where each leaf lies: what restoring one needs."""
-    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    placement = agent.placement or (lambda state: jax.tree.map(lambda x: here, state))
-    return jax.tree.map(
-        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
-        shapes,
-        placement(shapes),
-    )
 
 
 def _with_flags(config: Config, flags: Mapping[str, str]) -> Config:

@@ -18,7 +18,7 @@ from rljax.populations.pbt import pbt as population_based_training
 from rljax.runs import metrics
 from rljax.runs.checkpoints import Checkpoints
 from rljax.runs.directory import RunDirectory
-from rljax.runs.experiment import described, iterations
+from rljax.runs.experiment import iterations
 from rljax.runs.hooks import evaluation_row, recording, saving
 from rljax.runs.plots import save
 from rljax.sweeps import pictures
@@ -28,7 +28,7 @@ from rljax.sweeps.settings import Sweep
 from rljax.sweeps.space import Choice
 from rljax.sweeps.training import Program, hparams_of, of_members, outcome, shares
 from rljax.sweeps.trials import Batch, Outcome, Trial, ranked
-from rljax.training import Fault, Interrupts, Row, are_finite, plain, train
+from rljax.training import Fault, Interrupts, Row, are_finite, described, plain, train
 from rljax.transforms import pmap, vmap
 from rljax.types import Agent, Hparams, Key, State
 
