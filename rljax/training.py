@@ -80,28 +80,38 @@ def prepare(
 ) -> tuple[State, "Chunk"]:
     """The state to begin with, where the agent wants it, and the program to advance it.
 
-    From key(s) the state is a fresh one. The program that makes it runs once, so it is compiled
-    quickly rather than well, while the chunk's is: its numbers are those of `jax.jit(agent.init)`
-    up to rounding. A state is copied, so that the given one stays usable.
+    From key(s) the state is a fresh one; a state is copied, so that the given one stays usable.
     """
-    if isinstance(start, State):
-        copy = jax.tree.map(jnp.copy, start)
-        if agent.placement is not None:
-            copy = jax.device_put(copy, agent.placement(copy))
-        elif any(len(x.sharding.device_set) > 1 for x in jax.tree.leaves(copy)):
-            copy = jax.device_put(copy, jax.devices()[0])
-        return copy, compile_chunk(agent, copy, chunk_iterations)
-    on = jnp.asarray(start).devices()
-    if agent.placement is None and len(on) > 1:  # Where to is up to the compiler.
-        state = jax.jit(agent.init)(start)
-        return state, compile_chunk(agent, state, chunk_iterations)
-    init = jax.jit(agent.init).trace(start)
-    like = described(agent, init.out_info, next(iter(on)))
+    if not isinstance(start, State):
+        init, compiled = compile_training(agent, start, chunk_iterations)
+        return init(start), compiled
+    copy = jax.tree.map(jnp.copy, start)
+    if agent.placement is not None:
+        copy = jax.device_put(copy, agent.placement(copy))
+    elif any(len(x.sharding.device_set) > 1 for x in jax.tree.leaves(copy)):
+        copy = jax.device_put(copy, jax.devices()[0])
+    return copy, compile_chunk(agent, copy, chunk_iterations)
+
+
+def compile_training(
+    agent: Agent, key: Key, chunk_iterations: int | None = None
+) -> tuple[Callable[[Key], State], "Chunk"]:
+    """The programs of a training from its beginning: from key(s) to a state, and of a chunk.
+
+    They are compiled side by side. The first runs once, so it is compiled quickly rather than well:
+    its numbers are those of `jax.jit(agent.init)` up to rounding.
+    """
+    on = key.devices()
+    if agent.placement is None and len(on) > 1:  # Where the state lies is up to the compiler.
+        init = jax.jit(agent.init)
+        return init, compile_chunk(agent, init(key), chunk_iterations)
+    fresh = jax.jit(agent.init).trace(key)
+    like = described(agent, fresh.out_info, next(iter(on)))
     is_short = jax.default_backend() == "cpu" and agent.warmup_env_steps <= MOST_STEPS_UNOPTIMIZED
     with ThreadPoolExecutor(max_workers=1) as meanwhile:
-        fresh = meanwhile.submit(init.lower().compile, UNOPTIMIZED if is_short else None)
+        compiling = meanwhile.submit(fresh.lower().compile, UNOPTIMIZED if is_short else None)
         compiled = compile_chunk(agent, like, chunk_iterations)
-        return fresh.result()(start), compiled
+        return compiling.result(), compiled
 
 
 def described(agent: Agent, shapes: State, device: jax.Device | None = None) -> State:

@@ -19,7 +19,7 @@ from rljax.agents.assembly import random_policy
 from rljax.config import Config, resolve
 from rljax.rollout import rollout, start
 from rljax.runs import directory
-from rljax.training import compile_program, prepare
+from rljax.training import compile_training
 from rljax.types import Agent, Extras, Transition
 
 PACKAGES = ("rljax-core", "flax", "optax", "gymnax", "numpy")
@@ -55,15 +55,13 @@ def last_tenth(metrics) -> float:
 
 
 def answer_training(work) -> None:
-    """Train, one seed or several, on one device or several."""
+    """Train as `rljax.train` does in one chunk: one seed or several, on one device or several."""
     devices, seeds = work.get("devices", 1), work["seeds"]
     if devices > 1:
         jax.config.update("jax_num_cpu_devices", devices)
     agent = config(work).agent()
     steps = agent.env_steps(agent.num_iterations) * seeds
     key = jax.random.key(work["seed"])
-    if work.get("measure") == "compiling":
-        return answer_compiling(agent, key)
     if seeds > 1:
         agent, key = rljax.vmap(agent), jax.random.split(key, seeds)
     if devices > 1:
@@ -74,18 +72,14 @@ def answer_training(work) -> None:
             return rljax.evaluate(agent, out[0], jax.random.key(1), 1000).summary()["mean"]
         return last_tenth(out[1])
 
-    # As the host loop of `rljax.train` compiles.
-    how = side.as_jax_does if devices > 1 else compile_program
-    side.answer_program(program(agent), [key], steps, check, PACKAGES, how)
-
-
-def answer_compiling(agent: Agent, key) -> None:
-    """Get ready for training as `rljax.train` does, and train."""
     began = time.perf_counter()
-    state, chunk = prepare(agent, key, agent.num_iterations)
-    seconds = time.perf_counter() - began
-    result = last_tenth(chunk.run(state, agent.num_iterations)[1])
-    side.answer(1, [seconds], result, seconds, ("jax", "jaxlib", *PACKAGES))
+    init, chunk = compile_training(agent, key, agent.num_iterations)
+    compiling = time.perf_counter() - began
+
+    def train(key):
+        return chunk.run(init(key), agent.num_iterations)
+
+    side.answer_compiled(train, compiling, [key], steps, check, PACKAGES)
 
 
 def answer_rollouts(work) -> None:

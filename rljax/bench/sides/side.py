@@ -36,19 +36,12 @@ def timed(run: Callable[[], Any], least: float) -> tuple[list[float], Any]:
     return seconds, out
 
 
-def as_jax_does(program: Any) -> Callable:
-    """A lowered program, compiled with no options."""
-    return program.compile()
-
-
-def compiled(
-    function: Callable, *arguments: Any, how: Callable = as_jax_does, **options: Any
-) -> tuple[Callable, float]:
+def compiled(function: Callable, *arguments: Any, **options: Any) -> tuple[Callable, float]:
     """The function compiled for these arguments, and seconds of tracing and compiling."""
     import jax
 
     began = time.perf_counter()
-    program = how(jax.jit(function, **options).lower(*arguments))
+    program = jax.jit(function, **options).lower(*arguments).compile()
     return program, time.perf_counter() - began
 
 
@@ -58,7 +51,6 @@ def answer_program(
     amount: float,
     check: Callable[[Any], float],
     packages: Sequence[str] = (),
-    how: Callable = as_jax_does,
 ) -> None:
     """Compile and run a JAX function, and answer.
 
@@ -66,11 +58,22 @@ def answer_program(
         amount: how much work one run is, in the unit of the row.
         check: from what the function returned to the number that the row's bar is for.
         packages: whose versions to tell.
-        how: from the lowered program to what can be called.
     """
+    program, compiling = compiled(function, *arguments)
+    answer_compiled(program, compiling, arguments, amount, check, packages)
+
+
+def answer_compiled(
+    program: Callable,
+    compiling: float,
+    arguments: Sequence[Any],
+    amount: float,
+    check: Callable[[Any], float],
+    packages: Sequence[str] = (),
+) -> None:
+    """Run what took `compiling` seconds to compile, and answer; the rest as `answer_program`."""
     import jax
 
-    program, compiling = compiled(function, *arguments, how=how)
     only_compiling = work().get("measure") == "compiling"
     least_seconds = 0.0 if only_compiling else LEAST_SECONDS
     seconds, out = timed(lambda: jax.block_until_ready(program(*arguments)), least_seconds)
