@@ -323,6 +323,7 @@ def test_rows_have_the_latest_selection():
         ({"bounds": {"lr": (0.0, math.inf)}}, "both finite"),
         ({"bounds": {"lr": (0.0, 0.1, "log")}}, "low must be above 0"),
         ({"bounds": {"lr": (0.1, 0.2, "lgo")}}, "did you mean 'log'"),
+        ({"bounds": {"gamma": (0.9, 1.1)}}, "bounds of gamma must lie from 0 to 1, not be 1.1"),
         ({"fraction": 0.6}, "fraction must be above 0 and at most 0.5, not 0.6"),
         ({"perturb": (0.0, 2.0)}, "perturb must be two factors above 0"),
         ({"resample_probability": 1.5}, "resample_probability must be from 0 to 1"),

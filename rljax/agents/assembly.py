@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rljax import devices
 from rljax.envs import spaces
 from rljax.errors import UsageError, check_positive
+from rljax.hparams import check_number
 from rljax.networks import reset_carry
 from rljax.replay import Replay
 from rljax.rollout import episode_metrics, rollout, start
@@ -250,10 +252,16 @@ def checked(hparams: Hparams) -> Hparams:
 
 
 def check_hparams(hparams: Hparams, kind: type, agent: str) -> Hparams:
-    """`hparams`, or the defaults for None; raises UsageError if they belong to another agent."""
+    """`hparams`, or the defaults for None.
+
+    Raises UsageError if they belong to another agent, or one of them cannot be what it is.
+    """
     hparams = kind() if hparams is None else hparams
     if not isinstance(hparams, kind):
         raise UsageError(f"hparams must be {agent}'s Hparams, not a {type(hparams).__name__}")
+    for name, number in vars(hparams).items():
+        if not isinstance(number, jax.core.Tracer):
+            check_number(name, np.ravel(number), f"{agent}: hparams.{name}")
     return hparams
 
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax.errors import UsageError, nearest
+from rljax.hparams import check_number
 from rljax.types import Hparams, Key
 
 SCALES = ("linear", "log")
@@ -66,4 +67,5 @@ def checked(bounds: Mapping[str, Range | tuple], hparams: Hparams) -> dict[str, 
             raise UsageError(f"bounds of {name}: low must be below high, and both finite: {given}")
         if scale == "log" and low <= 0:
             raise UsageError(f'bounds of {name}: on the scale "log", low must be above 0: {given}')
+        check_number(name, (low, high), f"bounds of {name}")
     return found

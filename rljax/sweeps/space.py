@@ -10,6 +10,7 @@ import numpy as np
 from rljax import config as configs
 from rljax.config import AGENT_SECTIONS, Config
 from rljax.errors import UsageError, nearest
+from rljax.hparams import check_number
 
 SCALES = ("linear", "log")
 FIXED = {
@@ -104,7 +105,10 @@ def parse(tables: Mapping[str, Any], config: Config, where: str) -> Space:
         for name, entry in table.items():
             key = f"{section}.{name}"
             configs.check_key(key, schema, where)
-            space[key] = _distribution(key, entry, where, schema[key][0])
+            space[key] = found = _distribution(key, entry, where, schema[key][0])
+            if section == "hparams":
+                ends = (found.low, found.high) if isinstance(found, Range) else found.values
+                check_number(name, ends, f"{where}: {key}")
     if not space:
         raise UsageError(
             f"{where}: the search space is empty: write, say, "

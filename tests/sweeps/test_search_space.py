@@ -44,6 +44,8 @@ def resolve(config, text, **given):
         ("[hparams]\nlr = { low = true, high = 2 }", "low must be a number, not True"),
         ("[hparams]\nlr = { low = nan, high = 2 }", "low must be a number, not nan"),
         ("[hparams]\nlr = { low = 0, high = 1, scale = 'log' }", "a log scale begins above 0"),
+        ("[hparams]\ngamma = { low = 0.9, high = 1.1 }", "gamma must lie from 0 to 1, not be 1.1"),
+        ("[hparams]\nlr = { values = [1e-3, -1e-3] }", "lr must be at least 0, not -0.001"),
         ("[hparams]\nlr = { low = 1, high = 2, scale = 'lin' }", "did you mean 'linear'?"),
         ("[hparams]\nlr = { low = 1, high = 2, num = 1 }", "num must be a whole number of at"),
         ("[hparams]\nlr = { lo = 1, high = 2 }", "did you mean 'low'?"),
