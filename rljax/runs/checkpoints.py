@@ -1,5 +1,7 @@
 """Checkpoints: the whole state, atomically, through Orbax; nothing is ever unpickled."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from rljax import devices
 from rljax.errors import RunError
+from rljax.runs import processes
 from rljax.types import State
 
 
@@ -15,7 +18,7 @@ class Checkpoints:
     """The checkpoints of a run, by iteration: the latest `keep`, and the one with the best score.
 
     A save is complete or absent, and its files carry checksums, so that damage is found and named
-    instead of trained on.
+    instead of trained on. `lost` has a sentence for each score that could not be read.
     """
 
     def __init__(self, directory: Path, keep: int = 2, read_only: bool = False) -> None:
@@ -24,6 +27,11 @@ class Checkpoints:
         def score(metrics: dict[str, float]) -> float:
             return metrics["score"]
 
+        self.lost: list[str] = []
+        if not read_only:
+            if processes.is_first():
+                self.lost = _forget_damaged_scores(directory)
+            processes.wait("for the scores of checkpoints")
         self._manager = ocp.CheckpointManager(
             directory.absolute(),
             options=ocp.CheckpointManagerOptions(
@@ -31,6 +39,7 @@ class Checkpoints:
                 cleanup_tmp_directories=not read_only,
                 # A failed save must stop the run where it happens.
                 enable_async_checkpointing=False,
+                lightweight_initialize=read_only,  # Who only reads a state needs no scores.
                 best_fn=score,  # Orbax stores no metrics without it; the policy below decides.
                 preservation_policy=policies.AnyPreservationPolicy(
                     [
@@ -95,3 +104,15 @@ class Checkpoints:
     def close(self) -> None:
         """Wait for what is under way, and let go."""
         self._manager.close()
+
+
+def _forget_damaged_scores(directory: Path) -> list[str]:
+    """Remove scores that are no JSON, with which Orbax opens none of the checkpoints."""
+    lost = []
+    for file in sorted(directory.glob("*/metrics/metrics")):
+        try:
+            json.loads(file.read_bytes())
+        except ValueError:
+            shutil.rmtree(file.parent)
+            lost.append(f"{file} is damaged: the checkpoint stays, as one without a score")
+    return lost

@@ -89,6 +89,8 @@ def resume(
     checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep)
     state, damage = checkpoints.restore_latest(template(config, agent))
     checkpoints.close()
+    for sentence in checkpoints.lost:
+        report(f"warning: {sentence}")
     for sentence in damage:
         report(f"warning: {sentence}; falling back to the one before it")
     done = iterations(state)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -209,6 +210,24 @@ def test_no_flipped_bit_in_any_file_goes_unnoticed(copy, finished, tiny):
             file.write_bytes(whole)
     store.close()
     assert noticed
+
+
+@pytest.mark.parametrize("left", [b"", b'{"sco', b'{"\xff": 1.0}'])
+def test_a_damaged_score_is_named_and_the_state_beside_it_used(copy, finished, tiny, left):
+    like = experiment.template(tiny, experiment.build(tiny))
+    store = checkpoints.Checkpoints(copy.checkpoints)
+    state = store.restore(like, 12)
+    store.save(dataclasses.replace(state, iteration=state.iteration + 1), score=1.0)
+    store.close()
+    score = copy.checkpoints / "13" / "metrics" / "metrics"
+    score.write_bytes(left)
+    assert int(rljax.load(copy.path)[1].iteration[0]) == 13
+    said = []
+    experiment.resume(copy.path, {"total_env_steps": str(32 * 14)}, report=said.append)
+    assert [s for s in said if s.startswith(f"warning: {score} is damaged")]
+    again = checkpoints.Checkpoints(copy.checkpoints)
+    assert not again.lost and 14 in again.iterations()
+    again.close()
 
 
 def test_with_no_checkpoint_that_can_be_read_it_stops(copy):
