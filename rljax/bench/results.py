@@ -196,5 +196,5 @@ def _computed_on(results: Results) -> str:
         side = row["sides"][OURS]
         if not side["failure"]:
             versions = ", ".join(f"{name} {found}" for name, found in side["versions"].items())
-            return f"{', '.join(side['devices'])}; {versions}"
+            return f"{', '.join(dict.fromkeys(side['devices']))}; {versions}"
     return "nothing measured"
