@@ -64,6 +64,12 @@ def test_the_best_come_first_and_the_diverged_not_at_all():
     assert [o.trial.number for o in ranked(outcomes)] == [2, 3, 0]
 
 
+def test_of_equal_trials_the_one_with_the_higher_lower_bound_is_better():
+    lows = (495.0, 500.0, 351.0, 500.0)
+    outcomes = [Outcome(Trial(i, {}), (), 500.0, (low, 500.0)) for i, low in enumerate(lows)]
+    assert [o.trial.number for o in ranked(outcomes)] == [1, 3, 0, 2]
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
 def test_a_sampler_asked_and_told_again_is_where_it_was(config_, sampler):
     pytest.importorskip("optuna")
