@@ -75,6 +75,17 @@ def test_chunks_end_at_multiples_of_their_length_wherever_a_run_is_taken_up(agen
     assert ends == [3, 6, 9, 10]
 
 
+def test_training_stays_where_its_keys_lie(agent):
+    there = jax.devices()[1]
+    state, _ = rljax.train(agent, jax.device_put(jax.random.key(0), there), chunk_iterations=10)
+    assert {device for x in jax.tree.leaves(state) for device in x.devices()} == {there}
+    mesh = jax.sharding.Mesh(jax.devices()[:2], "x")
+    spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x"))
+    keys = jax.device_put(jax.random.split(jax.random.key(0), 2), spread)
+    states, _ = rljax.train(rljax.vmap(agent), keys, chunk_iterations=10)
+    assert states.iteration.tolist() == [10, 10]
+
+
 def test_a_state_handed_in_stays_usable(agent):
     state = agent.init(jax.random.key(0))
     rljax.train(agent, state, chunk_iterations=10)
