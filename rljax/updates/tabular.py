@@ -44,8 +44,8 @@ def double_table_target() -> Update:
     """Annotate the batch for one of two tables [2, S, A], by the other one's word.
 
     Each step tosses a coin for the table that learns. It chooses the next action, and the other
-    says what that is worth. Reads reward, next_obs and discount (from `n_step`); writes table
-    [T, N] int32, the one that learns, and target [T, N].
+    says what that is worth. Reads reward, next_obs and discount (from `n_step`), of fresh
+    experience or of a sample; writes table [T, N] int32, the one that learns, and target [T, N].
 
     Source: van Hasselt 2010, algorithm 1.
     """
@@ -68,7 +68,8 @@ def visited_in_one_table(batch: Batch) -> tuple[Any, ...]:
 def table_step(step_size: StepSize, cell: Callable[[Batch], tuple[Any, ...]] = visited) -> Update:
     """Move each visited cell towards the mean target of its visits, once however many they are.
 
-    Reads obs, action and target [T, N]; metric `losses/td_error`, the mean absolute difference.
+    Reads obs, action and target [T, N], of fresh experience or of a sample; metric
+    `losses/td_error`, the mean absolute difference.
     `cell` gives the index arrays of each step's cell.
 
     Source: Sutton and Barto 2018, eq. 6.8; the mean over parallel visits is what makes N
@@ -98,25 +99,39 @@ def table_step(step_size: StepSize, cell: Callable[[Batch], tuple[Any, ...]] = v
 def trace_step(step_size: StepSize) -> Update:
     """Move all cells that led here, each by its eligibility.
 
-    Reads obs, action, target [T, N] and trace [T, N, S, A]; metric as `table_step`. Where the
-    traces of several environments meet in a cell, the cell moves by their weighted mean; steps of
-    a rollout add up.
+    Reads obs, action, target [T, N] and trace [T, N, S, A] of fresh experience; metric as
+    `table_step`.
 
-    Source: Watkins 1989; Sutton and Barto 2018, section 12.10.
+    The errors that follow a visit of a cell, each times the trace by then, add up to the error of
+    its lambda-return. A cell moves by the mean of those over its visits in the rollout, and over
+    the traces that were still there when it began: by their sum, divided by their effective number
+    (sum w)^2 / sum w^2, where w is 1 for a visit, and for an older trace what was left of it. So
+    one trace moves a cell by error x trace, however many environments there are, and with traces
+    that vanish at once this is `table_step`, for any T and N.
+
+    Source: Watkins 1989; Sutton and Barto 2018, section 12.10; the effective number: Kish 1965,
+    "Survey Sampling", section 8.2.
     """
 
     def init(params: Params, key: Key) -> UpdateState:
         return jnp.zeros_like(params), jnp.float32(0)
 
     def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
-        error = batch.extras["target"] - params[visited(batch)]
-        trace = batch.extras["trace"]
-        weighted, weight = devices.total(
-            (jnp.einsum("tn,tnsa->tsa", error, trace), jnp.sum(trace, axis=1))
+        index, trace = visited(batch), batch.extras["trace"]
+        error = batch.extras["target"] - params[index]
+        visits = jnp.zeros_like(params).at[index].add(1.0)
+        envs = jnp.arange(error.shape[1])
+        older = trace[0].at[envs, batch.obs[0], batch.action[0]].set(0.0)  # [N, S, A]
+        moved, weight, squares = devices.total(
+            (
+                jnp.einsum("tn,tnsa->sa", error, trace),
+                visits + jnp.sum(older, axis=0),
+                visits + jnp.sum(jnp.square(older), axis=0),
+            )
         )
-        mean = weighted / jnp.maximum(weight, 1.0)  # [T, S, A]
-        visited_cells = jnp.any(weight > 0, axis=0)
-        return _moved(params, state, step_size, jnp.sum(mean, 0), visited_cells, error, batch)
+        eligible = weight > 0
+        number = jnp.where(eligible, jnp.square(weight) / jnp.where(eligible, squares, 1.0), 1.0)
+        return _moved(params, state, step_size, moved / number, eligible, error, batch)
 
     return Update(init, apply)
 

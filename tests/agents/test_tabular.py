@@ -260,3 +260,23 @@ def test_traces_fade_along_greedy_actions_and_are_cut_by_others_and_by_the_end()
                 trace[e] = 0.0
     assert {g for g, *_ in happened} == {True, False}
     assert any(t for _, t, _ in happened) and any(t for *_, t in happened)
+
+
+@pytest.mark.parametrize(("n", "t"), [(1, 1), (1, 16), (16, 1), (16, 32)])
+def test_without_traces_q_lambda_is_q_learning_however_much_a_rollout_holds(n, t):
+    lake, hparams = rljax.make("FrozenLake4x4"), Hparams(trace_lambda=0.0, lr=0.3)
+    options = {"num_envs": n, "rollout_length": t, "total_env_steps": 40 * n * t}
+    q_lambda, q_learning = (
+        train(name, lake, 2, hparams, **options)[0] for name in ("q_lambda", "q_learning")
+    )
+    assert np.abs(q_learning).max() > 0 or n * t == 1
+    np.testing.assert_allclose(q_lambda, q_learning, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("n", "t"), [(64, 32), (64, 128), (1, 128)])
+def test_q_lambda_is_stable_at_its_defaults_however_much_a_rollout_holds(n, t):
+    """Returns of the lake are 0 or 1, so no value can rightly be further from that."""
+    lake = rljax.make("FrozenLake4x4")
+    options = {"num_envs": n, "rollout_length": t, "total_env_steps": 100 * n * t}
+    table, _ = train("q_lambda", lake, 2, Hparams(), **options)
+    assert np.all((table > -0.5) & (table < 1.5)) and table.max() > 0.1

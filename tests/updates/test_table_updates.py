@@ -134,7 +134,7 @@ def test_trace_step_equals_a_loop(make_batch, name):
     start, counts, batches, expected = table, np.zeros((S, A)), [], []
     for update in range(1, 5):
         obs, action, target, _ = draw(10 + update, 2, 3)
-        # Sparse and small enough for sums above and below 1.
+        # Sparse, so that cells have been led here from by many, by one and by none.
         trace = rng.uniform(size=(2, 3, S, A)) * (rng.uniform(size=(2, 3, S, A)) < 0.3)
         for t, n in np.ndindex(2, 3):
             trace[t, n, obs[t, n], action[t, n]] = 1.0
@@ -142,19 +142,44 @@ def test_trace_step_equals_a_loop(make_batch, name):
         batches.append(
             table_batch(make_batch, obs, action, target, trace=jnp.array(trace, jnp.float32))
         )
-        # Environments are averaged, steps add up.
-        moved, weight = np.zeros((S, A)), trace.sum(1)
-        for t in range(2):
-            total = np.zeros((S, A))
-            for n in range(3):
-                total += (target[t, n] - table[obs[t, n], action[t, n]]) * trace[t, n]
-            moved += total / np.maximum(weight[t], 1)
-        assert (weight > 1).any() and ((weight < 1) & (weight > 0)).any()
-        counts += weight.any(0)
+        moved, shares = np.zeros((S, A)), {cell: [] for cell in np.ndindex(S, A)}
+        for t, n in np.ndindex(2, 3):
+            moved += (target[t, n] - table[obs[t, n], action[t, n]]) * trace[t, n]
+            shares[obs[t, n], action[t, n]].append(1.0)  # a visit
+            for cell in np.ndindex(S, A):
+                if t == 0 and cell != (obs[t, n], action[t, n]) and trace[t, n][cell] > 0:
+                    shares[cell].append(trace[t, n][cell])  # a trace from before the rollout
+        for cell, share in shares.items():
+            number = np.square(np.sum(share)) / np.sum(np.square(share)) if share else 1.0
+            counts[cell] += bool(share)
+            moved[cell] /= number
+        assert {len(share) for share in shares.values()} >= {0, 1, 2}
         table = table + formula(np.maximum(counts, 1), update) * moved
         expected.append(table)
     after, _ = in_turn(tabular.trace_step(step_size), jnp.array(start), *batches)
     np.testing.assert_allclose(after, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_trace_fades_however_many_environments_have_one(make_batch):
+    # All have been in cell (4, 0) a while ago, and are in (0, 0) now.
+    def moved(n: int) -> float:
+        trace = jnp.zeros((1, n, S, A)).at[:, :, 0, 0].set(1.0).at[:, :, 4, 0].set(0.1)
+        zeros, ones = np.zeros((1, n), int), np.ones((1, n))
+        batch = table_batch(make_batch, zeros, zeros, ones, trace=trace)
+        (after,), _ = in_turn(tabular.trace_step(tabular.constant(LR)), jnp.zeros((S, A)), batch)
+        np.testing.assert_allclose(after[0, 0], LR, rtol=1e-5)
+        return after[4, 0]
+
+    np.testing.assert_allclose([moved(1), moved(2), moved(64)], LR * 0.1, rtol=1e-5)
+
+
+def test_a_trace_that_has_nearly_gone_does_not_hold_back_a_visit(make_batch):
+    trace = jnp.zeros((1, 64, S, A)).at[:, :, 1, 1].set(1e-4).at[:, 0, 1, 1].set(1.0)
+    obs, action = np.zeros((1, 64), int), np.zeros((1, 64), int)
+    obs[0, 0] = action[0, 0] = 1
+    batch = table_batch(make_batch, obs, action, np.ones((1, 64)), trace=trace)
+    (after,), _ = in_turn(tabular.trace_step(tabular.constant(LR)), jnp.zeros((S, A)), batch)
+    np.testing.assert_allclose(after[1, 1], LR, rtol=0.01)
 
 
 def double_batch(make_batch, shape=(8, 8)):
