@@ -24,7 +24,8 @@ def epochs(
 
     A batch [T, N] is cut into sequences of `sequence_length` L steps, and minibatches are drawn
     from those: the update sees [L, B]. Recurrent networks want long sequences; without memory
-    L = 1 mixes best. With `stop`, the rest of the epochs is skipped once `stop(metrics)` is true.
+    L = 1 mixes best. With `stop`, the rest of the epochs is skipped once `stop(metrics)` is true of
+    an update: the one that found it out is made, too.
 
     Reads and writes what `update` reads; the batch goes on unchanged. Metrics are means over the
     updates that were made; `losses/updates_made` is the fraction of them, if `stop` is given.
@@ -57,30 +58,36 @@ def epochs(
             params, state, _, metrics = run(update, params, state, minibatch, k)
             return params, state, metrics
 
-        def one(carry, inputs):
-            params, state, stopped = carry
-            if stop is None:
-                params, state, metrics = fit(params, state, *inputs)
-                return (params, state, stopped), metrics
-            shapes = jax.eval_shape(fit, params, state, *inputs)[2]
-            params, state, metrics = jax.lax.cond(
-                stopped,
-                lambda *_: (params, state, jax.tree.map(jnp.zeros_like, shapes)),
-                lambda: fit(params, state, *inputs),
-            )
-            made = ~stopped
-            metrics["losses/updates_made"] = made.astype(jnp.float32)
-            # Devices that disagreed would wait for each other's gradients for ever.
-            return (params, state, stopped | stop(devices.mean(metrics))), metrics
+        inputs = (order, scales, keys)
+        if stop is None:
 
-        (params, state, _), metrics = jax.lax.scan(
-            one, (params, state, jnp.bool_(False)), (order, scales, keys)
+            def one(learner, of_minibatch):
+                *learner, metrics = fit(*learner, *of_minibatch)
+                return tuple(learner), metrics
+
+            (params, state), metrics = jax.lax.scan(one, (params, state), inputs)
+            return params, state, batch, jax.tree.map(jnp.mean, metrics)
+
+        def next_one(loop):
+            params, state, sums, made, _ = loop
+            of_minibatch = jax.tree.map(lambda x: x[made], inputs)
+            params, state, metrics = fit(params, state, *of_minibatch)
+            # Devices that disagreed would wait for each other's gradients for ever.
+            stopped = stop(devices.mean(metrics))
+            return params, state, jax.tree.map(jnp.add, sums, metrics), made + 1, stopped
+
+        def goes_on(loop):
+            *_, made, stopped = loop
+            return (made < len(keys)) & ~stopped
+
+        first = jax.tree.map(lambda x: x[0], inputs)
+        zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(fit, params, state, *first)[2])
+        # A population goes on until its last member has stopped: `cond` would compute all of it.
+        params, state, sums, made, _ = jax.lax.while_loop(
+            goes_on, next_one, (params, state, zeros, jnp.int32(0), jnp.bool_(False))
         )
-        made = metrics.get("losses/updates_made", jnp.ones(len(keys)))
-        means = jax.tree.map(lambda m: jnp.sum(m) / jnp.sum(made), metrics)
-        if stop is not None:
-            means["losses/updates_made"] = jnp.mean(made)
-        return params, state, batch, means
+        means = jax.tree.map(lambda x: x / made, sums)
+        return params, state, batch, {**means, "losses/updates_made": made / len(keys)}
 
     return Update(update.init, apply)
 

@@ -88,6 +88,27 @@ def test_stop_skips_the_rest_of_all_epochs(make_batch, limit, made):
     np.testing.assert_allclose(metrics["losses/updates_made"], made / 8)
 
 
+def test_a_population_stops_when_its_last_member_has(make_batch):
+    """What is not computed any more is not called: `cond` would call it for all minibatches."""
+    called = []
+    inner, params = recorder(8, 1, 6)
+
+    def apply(params, state, batch, key):
+        jax.debug.callback(lambda _: called.append(1), state)
+        return inner.apply(params, state, batch, key)
+
+    def member(limit):
+        update = epochs(Update(inner.init, apply), 2, 4, stop=lambda m: m["calls"] >= limit)
+        _, calls, _, metrics = update.apply(params, jnp.int32(0), make_batch(6, 4), KEY)
+        return calls, metrics["losses/updates_made"]
+
+    calls, made = jax.jit(jax.vmap(member))(jnp.array([1, 3, 2]))
+    jax.effects_barrier()
+    np.testing.assert_array_equal(calls, [1, 3, 2])
+    np.testing.assert_allclose(made, [1 / 8, 3 / 8, 2 / 8])
+    assert len(called) == 3 * 3  # turns of the loop x members
+
+
 @pytest.mark.parametrize(
     "counts, message",
     [
