@@ -32,6 +32,8 @@ class Top:
     """How many seeds train together, vmapped."""
     total_env_steps: int = 1_000_000
     """How long to train, in environment steps per seed."""
+    schedule_env_steps: int = 0
+    """Environment steps over which schedules run, such as the learning rate's; 0 for the run's."""
     devices: int = 1
     """How many devices share the work; 0 for all there are, those of other hosts included."""
     spread: str = "environments"
@@ -74,11 +76,18 @@ class Logging:
 
 SECTIONS = {"evaluation": Evaluation, "checkpoint": Checkpoint, "logging": Logging}
 AGENT_SECTIONS = ("structure", "hparams")
-PYTHON_ONLY = ("agent", "hparams", "total_env_steps", "first")
+PYTHON_ONLY = ("agent", "hparams", "total_env_steps", "schedule_env_steps", "first")
 """Arguments of an agent that stand elsewhere in a config, or that no text could name."""
 SPREADS = ("environments", "seeds")
 LOGGERS = ("csv", "mlflow", "tensorboard", "wandb")
-RESUMABLE = ("total_env_steps", "devices", "evaluation.", "checkpoint.", "logging.")
+RESUMABLE = (
+    "total_env_steps",
+    "schedule_env_steps",
+    "devices",
+    "evaluation.",
+    "checkpoint.",
+    "logging.",
+)
 """What a resumed run may change; anything else would make it another run."""
 
 
@@ -139,6 +148,7 @@ class Config:
         return make_agent(
             envs.make(self.top.env),
             total_env_steps=self.top.total_env_steps,
+            schedule_env_steps=self.top.schedule_env_steps or None,
             hparams=make_agent.Hparams(**self.hparams),
             **self.structure,
         )
@@ -301,6 +311,7 @@ def _check_range(values: Mapping[str, Any]) -> None:
     least = {
         "num_seeds": 1,
         "total_env_steps": 1,
+        "schedule_env_steps": 0,
         "seed": 0,
         "devices": 0,
         "evaluation.episodes": 1,

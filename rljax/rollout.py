@@ -19,6 +19,7 @@ def start(env: Environment, policy_carry, num_envs: int, key: Key) -> Worker:
         obs=jax.tree.map(jnp.copy, obs),
         carry=policy_carry,
         replay=(),
+        update_state=[],
         episode_return=jnp.zeros(num_envs, jnp.float32),
         episode_length=jnp.zeros(num_envs, jnp.int32),
     )
@@ -81,9 +82,10 @@ def rollout(
         )
         return worker, transition
 
-    # The replay stays where it is: a loop would take it along.
-    moved, batch = loops.scan(step, replace(worker, replay=()), (keys_act, keys_env))
-    return replace(moved, replay=worker.replay), batch
+    # What is not acted upon stays where it is: a loop would take it along.
+    acting = replace(worker, replay=(), update_state=())
+    moved, batch = loops.scan(step, acting, (keys_act, keys_env))
+    return replace(moved, replay=worker.replay, update_state=worker.update_state), batch
 
 
 def episode_metrics(batch: Transition) -> dict[str, jax.Array]:

@@ -2,6 +2,7 @@
 
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,6 +32,14 @@ CAUSES = {
     "nonfinite/reward": "a reward from the environment",
     "losses/grad_norm": "a gradient",
 }
+TOO_MUCH = {
+    "losses/clipped_targets": (
+        0.1,
+        "more than a tenth of the targets lies beyond v_min and v_max, where the values cannot "
+        "follow: set them to the least and the largest discounted return that is possible",
+    )
+}
+"""Metric to the value above which it keeps an agent from learning, and what to do about it."""
 EPISODE_MEANS = ("charts/episodic_return", "charts/episodic_length")
 LATEST = "population/"  # names of which a row has the latest value; NaN is one that is not due
 
@@ -42,6 +51,7 @@ def train(
     hooks: Sequence[Hook] = (),
     chunk_iterations: int | None = None,
     interrupts: "Interrupts | None" = None,
+    warn: Callable[[str], None] = warnings.warn,
 ) -> tuple[State, dict[str, np.ndarray]]:
     """Train an agent, or a population, for `agent.num_iterations` iterations.
 
@@ -53,6 +63,7 @@ def train(
         chunk_iterations: iterations between two rows; by default a two-hundredth of the run.
         interrupts: who listens to Ctrl-C and SIGTERM; by default the loop does, and an interrupt
             ends training after the running chunk and keeps what there is.
+        warn: told in a sentence, once, what keeps an agent from learning: see `TOO_MUCH`.
 
     Returns the last state, and the history: one array [rows] or [rows, P] for each name, NaN where
     a row has no value.
@@ -62,17 +73,27 @@ def train(
     sees it.
     """
     rows: list[Row] = []
+    warned: set[str] = set()
     beginning, compiled = prepare(agent, start, chunk_iterations)
     state = beginning
     with interrupts or Interrupts() as listening:
         for state, row in advance(agent, compiled, beginning):
             listening.agree()
+            for name in exceeded(row) - warned:
+                warned.add(name)
+                warn(TOO_MUCH[name][1])
             for hook in hooks:
                 row.update(hook(state, row) or {})
             rows.append(row)
             if listening.received is not None:
                 break
     return state, columns(rows)
+
+
+def exceeded(row: Row) -> set[str]:
+    """The metrics of `TOO_MUCH` that are, for one member of a population at least."""
+    found = ((name, row.get(name), most) for name, (most, _) in TOO_MUCH.items())
+    return {name for name, value, most in found if np.any(np.asarray(value, float) > most)}
 
 
 def prepare(

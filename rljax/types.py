@@ -87,6 +87,7 @@ class Worker:
     obs: Obs  # [N, ...]
     carry: Carry  # [N, ...] or ()
     replay: Any  # [N, ...], experience kept from before; () for an agent that keeps none
+    update_state: UpdateState  # [N, ...], what updates keep as `PerEnvironment`, in their order
     episode_return: jax.Array  # [N] float32, undiscounted reward of the episode so far
     episode_length: jax.Array  # [N] int32, steps of the episode so far
 
@@ -102,8 +103,26 @@ class State:
     worker: Worker
 
 
+@struct.dataclass
+class PerEnvironment:
+    """The part of an update's state that belongs to the environments, such as counts of visits.
+
+    `Update.init` gives the value for one environment, and `Update.apply` takes and returns those of
+    all: leaves [N, ...]. It lies in `Worker`, so it is spread over devices with the environments,
+    where the rest of an update's state is the same on every device. For updates of fresh
+    experience alone: a sample of a replay buffer does not say which environments it is from.
+    """
+
+    value: Any
+
+
 class Update(NamedTuple):
-    """What optax's GradientTransformation is to gradients, this is to experience."""
+    """What optax's GradientTransformation is to gradients, this is to experience.
+
+    It is given a batch [T, N]. Either that is *fresh experience*: a rollout, every step once and in
+    order, its environments always the same. Or it is a *sample* of a replay: windows [K, B], some
+    of them again and again. The docstring of an update says which of the two it reads.
+    """
 
     init: Callable[[Params, Key], UpdateState]
     apply: Callable[[Params, UpdateState, Batch, Key], tuple[Params, UpdateState, Batch, Metrics]]

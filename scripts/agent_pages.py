@@ -22,8 +22,7 @@ from pathlib import Path
 
 import jax
 
-import rljax
-from rljax import agents
+from rljax import agents, config
 from rljax.config import PYTHON_ONLY
 
 ROOT = Path(__file__).parent.parent
@@ -73,9 +72,8 @@ def structure(agent: str) -> str:
 
 
 def metrics(agent: str) -> str:
-    """The names of the metrics that an agent as it is by default reports."""
-    factory = agents.factory(agent)
-    built = factory(rljax.make("CliffWalking"))  # an environment for tables and networks alike
+    """The names of the metrics that an agent reports with the first of its configs."""
+    built = config.load(min((ROOT / "configs" / agent).glob("*.toml"))).agent()
     reported = jax.eval_shape(lambda key: built.step(built.init(key))[1], jax.random.key(0))
     names = sorted(name for name in reported if not name.startswith("nonfinite/"))
     return textwrap.fill(", ".join(f"`{name}`" for name in names), 100) + "\n"

@@ -37,7 +37,7 @@ def test_every_agent_is_found_by_its_name_with_all_there_is_to_know(name):
     assert "https://" in text and f"../../configs/{name}/" in text
     factory = agents.factory(name)
     arguments = [p for p in inspect.signature(factory).parameters if p not in ("env", "agent")]
-    for known in {"total_env_steps", "first", "hparams"}:
+    for known in {"total_env_steps", "schedule_env_steps", "first", "hparams"}:
         arguments.remove(known)
     for row in (*arguments, *(f.name for f in fields(factory.Hparams))):
         assert f"\n| `{row}` | " in text, row
@@ -47,7 +47,7 @@ def test_every_agent_is_found_by_its_name_with_all_there_is_to_know(name):
 def test_words_come_from_where_the_field_is_declared(agent_pages):
     from rljax.agents import a2c, rainbow
 
-    assert agent_pages.field_docs(a2c.Hparams)["lr"].startswith("Adam's step size")
+    assert agent_pages.field_docs(a2c.Hparams)["lr"].startswith("Adam's learning rate")
     assert agent_pages.field_docs(rainbow.Hparams)["adam_eps"] == "Adam's denominator offset."
     words = agent_pages.argument_docs(agents.factory("dqn"))["exploration"]
     assert words.startswith('"epsilon_greedy"') and words.endswith("single ones do not.")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
+from flax import linen as nn
 
 from rljax import networks
 from rljax.agents import policy_gradient
@@ -31,12 +32,14 @@ def a2c(
     num_envs: int = 16,
     rollout_length: int = 8,
     total_env_steps: int = 1_000_000,
+    schedule_env_steps: int | None = None,
     n_step: int | None = None,
     hidden: Sequence[int] = (64, 64),
     activation: str = "tanh",
-    network: str | networks.Network = "auto",
+    network: str | nn.Module | networks.Network | networks.Pair = "auto",
     distribution: str = "normal",
     normalize_observations: bool = False,
+    scale_images: bool = True,
     anneal_lr: bool = True,
     first: Update | None = None,
     hparams: Hparams | None = None,
@@ -49,13 +52,17 @@ def a2c(
         rollout_length: steps T of each between updates (A3C's t_max).
         total_env_steps: how long to train, over all environments; rounded up to whole iterations.
         n_step: advantages over so many steps; by default GAE(`hparams.gae_lambda`).
+        schedule_env_steps: environment steps over which schedules run (of the learning rate);
+            by default `total_env_steps`.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
-        network: "mlp", "cnn", "gru", "auto", a linen module, or a `networks.Network`.
+        network: "mlp", "cnn", "gru", "auto", a linen module, a pair `(init, apply)`, or a
+            `networks.Network`, which may have a memory.
         distribution: of continuous actions: "normal" (clipped) or "tanh_normal" (squashed).
         normalize_observations: by running statistics, kept in the parameters.
-        anneal_lr: whether the step size falls to 0 over the run, linearly.
-        first: an update of your own, put in front of the others.
+        scale_images: whether images of uint8 are divided by 255.
+        anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
+        first: an update of your own, which is given every rollout once, before the others.
         hparams: the numbers; `Hparams()` by default.
 
     Raises:
@@ -69,7 +76,14 @@ def a2c(
         check_positive(n_step=n_step)
         check_at_most("n_step", n_step, "rollout_length", rollout_length)
     ac = networks.actor_critic(
-        env, network, hidden, activation, distribution, normalize_observations, agent="a2c"
+        env,
+        network,
+        hidden,
+        activation,
+        distribution,
+        normalize_observations,
+        scale_images=scale_images,
+        agent="a2c",
     )
 
     def advantage(hp: Hparams) -> Update:
@@ -85,6 +99,7 @@ def a2c(
         num_envs,
         rollout_length,
         total_env_steps,
+        schedule_env_steps,
         anneal_lr,
         first,
         normalize_observations=normalize_observations,

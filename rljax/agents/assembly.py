@@ -1,6 +1,6 @@
 """What all agents have in common: roll out, learn, repeat."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import jax
@@ -24,23 +24,35 @@ from rljax.types import (
     Learner,
     Metrics,
     MissingField,
+    Params,
+    PerEnvironment,
     State,
     Transition,
     Update,
+    UpdateState,
     Worker,
 )
+from rljax.updates.chain import chain, run
+
+UpdateAt = Callable[[Hparams, jax.Array], Update]
+"""(hparams, progress) to an update, progress [] running from 0 to 1; called while tracing."""
+
+Begin = Callable[[Hparams, Params, Worker, Key], tuple[Learner, Worker]]
+"""From fresh parameters and environments to all that there is before the first iteration."""
 
 Learn = Callable[[Hparams, jax.Array, Learner, Worker, Batch, Key], tuple[Learner, Worker, Metrics]]
+"""From all that there is, progress and a rollout [T, N] to what is learnt from it."""
 
 
 def on_policy(
     env: Environment,
     actor: Actor,
-    update: Callable[[Hparams, jax.Array], Update],
+    update: UpdateAt,
     default_hparams: Hparams,
     num_envs: int,
     rollout_length: int,
     total_env_steps: int,
+    schedule_env_steps: int | None = None,
 ) -> Agent:
     """Assemble an agent that learns from its own latest experience.
 
@@ -51,25 +63,39 @@ def on_policy(
         num_envs: environments N stepped side by side.
         rollout_length: steps T of each between updates.
         total_env_steps: how long to train, over all environments; rounded up to whole iterations.
+        schedule_env_steps: environment steps in which progress goes from 0 to 1, where it stays; by
+            default `total_env_steps`.
 
     Raises UsageError for counts below one, MissingField for an update whose input nobody writes.
     """
 
+    def begin(hparams: Hparams, params: Params, worker: Worker, key: Key):
+        state, worker = fresh_state(update(hparams, jnp.float32(0)), params, worker, key)
+        return Learner(params, state), worker
+
     def learn(hparams, progress, learner: Learner, worker: Worker, batch: Batch, key: Key):
-        params, update_state, _, metrics = update(hparams, progress).apply(
-            learner.params, learner.update_state, batch, key
+        params, state, worker, _, metrics = see(
+            update(hparams, progress), learner.params, learner.update_state, worker, batch, key
         )
-        return Learner(params, update_state), worker, metrics
+        return Learner(params, state), worker, metrics
 
     return _assemble(
-        env, actor, update, learn, default_hparams, num_envs, rollout_length, total_env_steps
+        env,
+        actor,
+        begin,
+        learn,
+        default_hparams,
+        num_envs,
+        rollout_length,
+        total_env_steps,
+        schedule_env_steps,
     )
 
 
 def off_policy(
     env: Environment,
     actor: Actor,
-    update: Callable[[Hparams, jax.Array], Update],
+    update: UpdateAt,
     replay: Callable[[Hparams, jax.Array], Replay],
     default_hparams: Hparams,
     num_envs: int,
@@ -77,89 +103,173 @@ def off_policy(
     total_env_steps: int,
     updates_per_iteration: int,
     warmup_env_steps: int,
+    schedule_env_steps: int | None = None,
+    fresh: UpdateAt = lambda hparams, progress: chain(),
 ) -> Agent:
     """Assemble an agent that learns from samples of all it remembers.
 
     Args:
-        actor, update, default_hparams, num_envs, rollout_length: as for `on_policy`; the update
-            is given samples, and may write `priority` for a replay that asks for it.
+        actor, default_hparams, num_envs, rollout_length, schedule_env_steps: as for `on_policy`.
+        update: as there, but it is given samples, and may write `priority` for a replay that asks
+            for it.
         replay: from hyperparameters and progress [] (0 to 1) to the memory of experience.
         total_env_steps: how long to train, warm-up included; rounded up to whole iterations.
-        updates_per_iteration: updates after each rollout, a fresh sample for each.
+        updates_per_iteration: updates after each rollout, a new sample for each.
         warmup_env_steps: steps taken at random by `init`, over all environments; rounded up to
             whole rollouts.
+        fresh: an update that is given every rollout [T, N] once, those of the warm-up included,
+            before it is remembered. The replay remembers the batch that it returns.
 
     Raises UsageError for counts that do not fit, MissingField as `on_policy` does.
     """
     check_positive(updates_per_iteration=updates_per_iteration, warmup_env_steps=warmup_env_steps)
+    num_warmup_rollouts = whole(warmup_env_steps, num_envs * rollout_length)
 
-    def warm_up(hparams: Hparams, worker: Worker, key: Key) -> Worker:
-        keys = jax.random.split(key, whole(warmup_env_steps, num_envs * rollout_length))
-        begin = jnp.float32(0)
+    def begin(hparams: Hparams, params: Params, worker: Worker, key: Key):
+        key_fresh, key_warm_up, key_update = jax.random.split(key, 3)
+        at_start = jnp.float32(0)
+        memory, seeing = replay(hparams, at_start), fresh(hparams, at_start)
+        state, worker = fresh_state(seeing, params, worker, key_fresh)
 
-        def explore(worker: Worker, key: Key) -> tuple[Worker, Transition]:
-            policy = random_policy(env.action_space)
-            # The carry of a policy that is not acting yet stays as an episode finds it.
-            return rollout(env, policy, lambda c, done: c, (), worker, key, rollout_length)
+        def explore(params: Params, state: UpdateState, worker: Worker, key: Key):
+            key_rollout, key_see = jax.random.split(key)
+            worker, batch = rollout(
+                env,
+                random_policy(env.action_space),
+                # The carry of a policy that is not acting yet stays as an episode finds it.
+                lambda carry, done: carry,
+                (),
+                worker,
+                devices.own(key_rollout),
+                rollout_length,
+            )
+            return see(seeing, params, state, worker, batch, key_see)
 
-        def remember(worker: Worker, key: Key):
-            worker, batch = explore(worker, key)
-            memory = replay(hparams, begin).add(worker.replay, batch)
-            return replace(worker, replay=memory), None
+        def remember(loop, key: Key):
+            params, state, worker, batch, _ = explore(*loop, key)
+            worker = replace(worker, replay=memory.add(worker.replay, batch))
+            return (params, state, worker), None
 
-        example = jax.eval_shape(explore, worker, keys[0])[1]
-        worker = replace(worker, replay=replay(hparams, begin).init(example))
-        return jax.lax.scan(remember, worker, keys)[0]
+        keys = jax.random.split(key_warm_up, num_warmup_rollouts)
+        example = jax.eval_shape(explore, params, state, worker, keys[0])[3]
+        worker = replace(worker, replay=memory.init(example))
+        (params, state, worker), _ = jax.lax.scan(remember, (params, state, worker), keys)
+        of_samples = update(hparams, at_start).init(params, key_update)
+        if kept_by_environments(of_samples):
+            raise UsageError(
+                "an update that keeps a state of each environment reads fresh experience, and not "
+                "samples of a replay: give it as `fresh`, or to an agent as `first`"
+            )
+        return Learner(params, (state, of_samples)), worker
 
     def learn(hparams, progress, learner: Learner, worker: Worker, batch: Batch, key: Key):
+        key_see, key = jax.random.split(key)
+        state, of_samples = learner.update_state
+        params, state, worker, batch, seen = see(
+            fresh(hparams, progress), learner.params, state, worker, batch, key_see
+        )
         memory = replay(hparams, progress)
 
         def one(loop, keys: Key):
-            learner, remembered = loop
+            params, of_samples, remembered = loop
             key_sample, key_update = keys
             sample = memory.sample(remembered, devices.own(key_sample))
-            params, update_state, sample, metrics = update(hparams, progress).apply(
-                learner.params, learner.update_state, sample, key_update
+            params, of_samples, sample, metrics = update(hparams, progress).apply(
+                params, of_samples, sample, key_update
             )
-            remembered = memory.prioritize(remembered, sample)
-            return (Learner(params, update_state), remembered), metrics
+            return (params, of_samples, memory.prioritize(remembered, sample)), metrics
 
-        (learner, remembered), metrics = jax.lax.scan(
+        (params, of_samples, remembered), metrics = jax.lax.scan(
             one,
-            (learner, memory.add(worker.replay, batch)),
+            (params, of_samples, memory.add(worker.replay, batch)),
             jax.random.split(key, (updates_per_iteration, 2)),
         )
-        return learner, replace(worker, replay=remembered), jax.tree.map(jnp.mean, metrics)
+        learner = Learner(params, (state, of_samples))
+        return (
+            learner,
+            replace(worker, replay=remembered),
+            {**seen, **jax.tree.map(jnp.mean, metrics)},
+        )
 
     return _assemble(
         env,
         actor,
-        update,
+        begin,
         learn,
         default_hparams,
         num_envs,
         rollout_length,
         total_env_steps,
-        warm_up,
-        whole(warmup_env_steps, num_envs * rollout_length) * num_envs * rollout_length,
+        schedule_env_steps,
+        num_warmup_rollouts * num_envs * rollout_length,
     )
+
+
+def fresh_state(
+    update: Update, params: Params, worker: Worker, key: Key
+) -> tuple[UpdateState, Worker]:
+    """The state of an update of fresh experience: what all devices share, and the worker's part.
+
+    An update says what it keeps of one environment; here every environment gets its own.
+    """
+    state = update.init(params, key)
+    num_envs = worker.episode_length.shape
+
+    def of_all(x: jax.Array) -> jax.Array:
+        return jnp.broadcast_to(x, num_envs + jnp.shape(x))
+
+    kept = jax.tree.map(of_all, kept_by_environments(state))
+    return _with_kept(state, [()] * len(kept)), replace(worker, update_state=kept)
+
+
+def see(
+    update: Update, params: Params, state: UpdateState, worker: Worker, batch: Batch, key: Key
+) -> tuple[Params, UpdateState, Worker, Batch, Metrics]:
+    """Apply an update to fresh experience; its state is in two parts, as `fresh_state` gives."""
+    whole_state = _with_kept(state, worker.update_state)
+    params, whole_state, batch, metrics = run(update, params, whole_state, batch, key)
+    kept = kept_by_environments(whole_state)
+    state = _with_kept(whole_state, [()] * len(kept))
+    return params, state, replace(worker, update_state=kept), batch, metrics
+
+
+def kept_by_environments(state: UpdateState) -> list:
+    """The values of all `PerEnvironment` in an update's state, in order."""
+    nodes = jax.tree.leaves(state, is_leaf=_is_of_environments)
+    return [node.value for node in nodes if _is_of_environments(node)]
+
+
+def _with_kept(state: UpdateState, values: Sequence) -> UpdateState:
+    """The state with these values in its `PerEnvironment`, in order."""
+    left = iter(values)
+    return jax.tree.map(
+        lambda node: PerEnvironment(next(left)) if _is_of_environments(node) else node,
+        state,
+        is_leaf=_is_of_environments,
+    )
+
+
+def _is_of_environments(node) -> bool:
+    return isinstance(node, PerEnvironment)
 
 
 def _assemble(
     env: Environment,
     actor: Actor,
-    update: Callable[[Hparams, jax.Array], Update],
+    begin: Begin,
     learn: Learn,
     default_hparams: Hparams,
     num_envs: int,
     rollout_length: int,
     total_env_steps: int,
-    warm_up: Callable[[Hparams, Worker, Key], Worker] | None = None,
+    schedule_env_steps: int | None,
     warmup_env_steps: int = 0,
 ) -> Agent:
     check_positive(
         num_envs=num_envs, rollout_length=rollout_length, total_env_steps=total_env_steps
     )
+    horizon = total_env_steps if schedule_env_steps is None else schedule_env_steps
+    check_positive(schedule_env_steps=horizon)
     if warmup_env_steps >= total_env_steps:
         raise UsageError(
             f"warm-up takes {warmup_env_steps} environment steps, which leaves none of "
@@ -170,24 +280,18 @@ def _assemble(
 
     def init(key: Key, hparams: Hparams | None = None) -> State:
         hparams = checked(default_hparams if hparams is None else hparams)
-        key, key_params, key_update, key_env = jax.random.split(key, 4)
+        key, key_params, key_begin, key_env = jax.random.split(key, 4)
         params = actor.init(key_params)
         envs = devices.share("num_envs", num_envs)
         worker = start(env, actor.initial_carry((envs,)), envs, devices.own(key_env))
-        if warm_up is not None:
-            key, key_warm_up = jax.random.split(key)
-            worker = warm_up(hparams, worker, devices.own(key_warm_up))
+        learner, worker = begin(hparams, params, worker, key_begin)
         return State(
-            iteration=jnp.int32(0),
-            key=key,
-            hparams=hparams,
-            learner=Learner(params, update(hparams, jnp.float32(0)).init(params, key_update)),
-            worker=worker,
+            iteration=jnp.int32(0), key=key, hparams=hparams, learner=learner, worker=worker
         )
 
     def progress(state: State) -> jax.Array:
         done = warmup_env_steps + state.iteration.astype(jnp.float32) * env_steps_per_iteration
-        return done / total_env_steps
+        return jnp.minimum(done / horizon, 1.0)
 
     def step(state: State) -> tuple[State, Metrics]:
         key, key_rollout, key_learn = jax.random.split(state.key, 3)

@@ -16,6 +16,7 @@ from rljax.updates import (
     chain,
     clipped_adam,
     gradient,
+    learning_rate,
     observation_statistics,
     q_loss,
     td,
@@ -29,7 +30,7 @@ class Hparams:
     """The numbers of DQN: traced, so they can be swept and mutated without compiling again."""
 
     lr: float = 2.5e-4
-    """Adam's step size (at the start, where it is annealed)."""
+    """Adam's learning rate (at the start, where it is annealed)."""
     gamma: float = 0.99
     """Discount per step."""
     tau: float = 1.0
@@ -58,6 +59,7 @@ def dqn(
     num_envs: int = 10,
     rollout_length: int = 1,
     total_env_steps: int = 500_000,
+    schedule_env_steps: int | None = None,
     buffer_size: int = 10_000,
     batch_size: int = 128,
     updates_per_iteration: int = 1,
@@ -65,7 +67,7 @@ def dqn(
     target_period: int = 50,
     hidden: Sequence[int] = (120, 84),
     activation: str = "relu",
-    network: str | nn.Module = "auto",
+    network: str | nn.Module | networks.Pair = "auto",
     double: bool = False,
     dueling: bool = False,
     n_step: int = 1,
@@ -75,9 +77,10 @@ def dqn(
     head: str = "scalar",
     loss: str = "squared",
     num_atoms: int = 51,
-    v_min: float = -10.0,
-    v_max: float = 10.0,
+    v_min: float | None = None,
+    v_max: float | None = None,
     normalize_observations: bool = False,
+    scale_images: bool = True,
     anneal_lr: bool = False,
     first: Update | None = None,
     hparams: Hparams | None = None,
@@ -90,6 +93,9 @@ def dqn(
         num_envs: environments N stepped side by side.
         rollout_length: steps T of each between updates.
         total_env_steps: how long to train, warm-up included; rounded up to whole iterations.
+        schedule_env_steps: environment steps over which schedules run (learning rate, exploration,
+            importance weights);
+            by default `total_env_steps`.
         buffer_size: steps remembered, over all environments; rounded up to whole rollouts.
         batch_size: steps B sampled for an update.
         updates_per_iteration: updates after each T x N steps.
@@ -97,7 +103,7 @@ def dqn(
         target_period: updates between two moves of the target network.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
-        network: "mlp", "cnn", "auto" or a linen module.
+        network: "mlp", "cnn", "auto", a linen module or a pair `(init, apply)`.
         double: whether the present network chooses the action that the target network values.
         dueling: whether values are the sum of a state's value and actions' advantages.
         n_step: how many rewards a target sums before it bootstraps.
@@ -109,11 +115,12 @@ def dqn(
         loss: of the scalar head: "squared", or "huber" for rewards of about 1 and outliers (far
             from its target it moves by the sign of errors alone, so rare terminations go under).
         num_atoms: of a distribution: atoms (c51), quantiles (qr) or samples of them (iqn).
-        v_min: c51's least return.
-        v_max: c51's largest return.
+        v_min: the least discounted return that is possible; c51 needs it.
+        v_max: the largest.
         normalize_observations: by running statistics, kept in the parameters.
-        anneal_lr: whether the step size falls to 0 over the run, linearly.
-        first: an update of your own, put in front of the others.
+        scale_images: whether images of uint8 are divided by 255.
+        anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
+        first: an update of your own, which is given every rollout once, before it is remembered.
         hparams: the numbers; `Hparams()` by default.
         agent: who this is, in error messages.
 
@@ -145,12 +152,9 @@ def dqn(
         noisy=noisy,
         head=networks.value_head(head, loss, num_atoms, v_min, v_max),
         normalize_observations=normalize_observations,
+        scale_images=scale_images,
         agent=agent,
     )
-    anneal_over = None
-    if anneal_lr:
-        steps = total_env_steps - warmup_env_steps
-        anneal_over = max(1, steps * updates_per_iteration // (num_envs * rollout_length))
 
     def memory(hp: Hparams, progress: jax.Array) -> replay.Replay:
         if not prioritized:
@@ -160,15 +164,17 @@ def dqn(
             buffer_size, batch_size, n_step, alpha=hp.priority_exponent, beta=beta
         )
 
+    def fresh(hp: Hparams, progress: jax.Array) -> Update:
+        return chain(first, observation_statistics(q.encode) if normalize_observations else None)
+
     def update(hp: Hparams, progress: jax.Array) -> Update:
         next_policy = td.double if double else td.greedy
-        optimizer = clipped_adam(hp.lr, hp.max_grad_norm, hp.adam_eps, anneal_over)
+        lr = learning_rate(hp.lr, progress, anneal_lr)
+        optimizer = clipped_adam(lr, hp.max_grad_norm, hp.adam_eps)
         return chain(
-            first,
             td.n_step(hp.gamma, n_step, rows=1),
             td_target(q, next_policy, hp.tau, target_period),
             gradient(q_loss(q), optimizer),
-            observation_statistics(q.encode) if normalize_observations else None,
         )
 
     return off_policy(
@@ -182,6 +188,8 @@ def dqn(
         total_env_steps,
         updates_per_iteration,
         warmup_env_steps,
+        schedule_env_steps,
+        fresh,
     )
 
 

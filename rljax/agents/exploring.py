@@ -95,13 +95,31 @@ def ez_greedy(actor: Actor, num_actions: int) -> Actor:
     return Actor(actor.init, policy, mode, none)
 
 
+def noise_of_its_own(q: QNetwork) -> QNetwork:
+    """`q`, for observations [N, ...], with noise that is drawn for each of them.
+
+    A noisy layer draws one set of weights for a whole batch, which is what an update wants (section
+    3.2). With the same weights in all environments they would all explore alike.
+
+    Source: Fortunato et al. 2018, https://arxiv.org/abs/1706.10295.
+    """
+
+    def apply(params: Params, obs: Obs, key: Key | None):
+        if key is None:
+            return q.apply(params, obs, None)
+        keys = jax.random.split(key, jax.tree.leaves(obs)[0].shape[0])
+        return jax.vmap(q.apply, (None, 0, 0))(params, obs, keys)
+
+    return q._replace(apply=apply)
+
+
 def exploring_actor(kind: str, q: QNetwork, num_actions: int, noisy: bool = False) -> Actor:
     """Acts on the values `q`, and explores by "epsilon_greedy" or "ez_greedy"; or by noisy weights.
 
     Raises UsageError for a kind that is not known, and for "ez_greedy" on noisy weights.
     """
     actors = {
-        "epsilon_greedy": q.actor(greedy if noisy else epsilon_greedy),
+        "epsilon_greedy": noise_of_its_own(q).actor(greedy) if noisy else q.actor(epsilon_greedy),
         "ez_greedy": ez_greedy(q.actor(greedy), num_actions),
     }
     if kind not in actors:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax import ops
-from rljax.agents.assembly import on_policy, whole
+from rljax.agents.assembly import on_policy
 from rljax.networks import ActorCritic
 from rljax.types import Agent, Batch, Environment, Update
 from rljax.updates import (
@@ -19,6 +19,7 @@ from rljax.updates import (
     chain,
     clipped_adam,
     gradient,
+    learning_rate,
     observation_statistics,
 )
 
@@ -29,7 +30,7 @@ class Hparams:
     """The numbers of a policy gradient: traced, so they can be swept without compiling again."""
 
     lr: float = 2e-3
-    """Adam's step size (at the start, where it is annealed)."""
+    """Adam's learning rate (at the start, where it is annealed)."""
     gamma: float = 0.99
     """Discount per step."""
     value_coef: float = 0.5
@@ -50,6 +51,7 @@ def policy_gradient(
     num_envs: int,
     rollout_length: int,
     total_env_steps: int,
+    schedule_env_steps: int | None,
     anneal_lr: bool,
     first: Update | None = None,
     learn_values: bool = True,
@@ -60,7 +62,6 @@ def policy_gradient(
     `advantage(hparams)` writes advantage [T, N] and, if values are learnt, target [T, N]. The
     other arguments are those of `a2c`.
     """
-    anneal_over = whole(total_env_steps, num_envs * rollout_length) if anneal_lr else None
 
     def policy_loss(pi, outputs, batch: Batch):
         log_prob = pi.log_prob(batch.extras["raw_action"])
@@ -73,7 +74,8 @@ def policy_gradient(
         loss = actor_critic_loss(
             actor_critic, policy_loss, value_loss, hp.value_coef, hp.entropy_coef
         )
-        optimizer = clipped_adam(hp.lr, hp.max_grad_norm, hp.adam_eps, anneal_over)
+        lr = learning_rate(hp.lr, progress, anneal_lr)
+        optimizer = clipped_adam(lr, hp.max_grad_norm, hp.adam_eps)
         return chain(
             first,
             advantage(hp),
@@ -82,5 +84,12 @@ def policy_gradient(
         )
 
     return on_policy(
-        env, actor_critic.actor, update, hparams, num_envs, rollout_length, total_env_steps
+        env,
+        actor_critic.actor,
+        update,
+        hparams,
+        num_envs,
+        rollout_length,
+        total_env_steps,
+        schedule_env_steps,
     )

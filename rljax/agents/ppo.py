@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
 from rljax import networks, ops
-from rljax.agents.assembly import check_hparams, on_policy, whole
+from rljax.agents.assembly import check_hparams, on_policy
 from rljax.errors import UsageError, check_divides, check_positive, nearest
 from rljax.types import Agent, Batch, Environment, Update
 from rljax.updates import (
@@ -18,6 +19,7 @@ from rljax.updates import (
     epochs,
     gae,
     gradient,
+    learning_rate,
     observation_statistics,
 )
 
@@ -30,7 +32,7 @@ class Hparams:
     """The numbers of PPO: traced, so they can be swept and mutated without compiling again."""
 
     lr: float = 2.5e-4
-    """Adam's step size (at the start, where it is annealed)."""
+    """Adam's learning rate (at the start, where it is annealed)."""
     gamma: float = 0.99
     """Discount per step."""
     gae_lambda: float = 0.95
@@ -59,15 +61,17 @@ def ppo(
     num_epochs: int = 4,
     num_minibatches: int = 4,
     total_env_steps: int = 1_000_000,
+    schedule_env_steps: int | None = None,
     hidden: Sequence[int] = (64, 64),
     activation: str = "tanh",
-    network: str | networks.Network = "auto",
+    network: str | nn.Module | networks.Network | networks.Pair = "auto",
     sequence_length: int | None = None,
     distribution: str = "normal",
     objective: str = "clip",
     clip_value: bool = False,
     standardize_advantages: bool = True,
     normalize_observations: bool = False,
+    scale_images: bool = True,
     anneal_lr: bool = True,
     stop_at_kl: bool = False,
     first: Update | None = None,
@@ -82,9 +86,12 @@ def ppo(
         num_epochs: passes over each batch [T, N].
         num_minibatches: parts of a batch, one gradient step each.
         total_env_steps: how long to train, over all environments; rounded up to whole iterations.
+        schedule_env_steps: environment steps over which schedules run (of the learning rate);
+            by default `total_env_steps`.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
-        network: "mlp", "cnn", "gru", "auto", a linen module, or a `networks.Network`.
+        network: "mlp", "cnn", "gru", "auto", a linen module, a pair `(init, apply)`, or a
+            `networks.Network`, which may have a memory.
         sequence_length: steps L that a minibatch keeps together; by default `rollout_length` for
             a network with memory and 1 for one without.
         distribution: of continuous actions: "normal" (clipped) or "tanh_normal" (squashed).
@@ -92,9 +99,10 @@ def ppo(
         clip_value: whether to clip the value loss, too.
         standardize_advantages: to mean 0 and deviation 1 within each minibatch.
         normalize_observations: by running statistics, kept in the parameters.
-        anneal_lr: whether the step size falls to 0 over the run, linearly.
+        scale_images: whether images of uint8 are divided by 255.
+        anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
         stop_at_kl: whether to end an iteration's epochs once `approx_kl` passes 1.5 `target_kl`.
-        first: an update of your own, put in front of the others.
+        first: an update of your own, which is given every rollout once, before the others.
         hparams: the numbers; `Hparams()` by default.
 
     Raises:
@@ -113,7 +121,14 @@ def ppo(
     if sequence_length is not None:
         check_positive(sequence_length=sequence_length)
     ac = networks.actor_critic(
-        env, network, hidden, activation, distribution, normalize_observations, agent="ppo"
+        env,
+        network,
+        hidden,
+        activation,
+        distribution,
+        normalize_observations,
+        scale_images=scale_images,
+        agent="ppo",
     )
     length = sequence_length or (rollout_length if ac.recurrent else 1)
     check_divides("rollout_length", rollout_length, "sequence_length", length)
@@ -123,8 +138,6 @@ def ppo(
         "num_minibatches",
         num_minibatches,
     )
-    num_iterations = whole(total_env_steps, num_envs * rollout_length)
-    num_gradient_steps = num_iterations * num_epochs * num_minibatches
 
     def update(hp: Hparams, progress: jax.Array) -> Update:
         def policy_loss(pi, outputs, batch: Batch):
@@ -149,8 +162,8 @@ def ppo(
         def moved_too_far(metrics):
             return metrics["losses/approx_kl"] > 1.5 * hp.target_kl
 
-        anneal_over = num_gradient_steps if anneal_lr else None
-        optimizer = clipped_adam(hp.lr, hp.max_grad_norm, hp.adam_eps, anneal_over)
+        lr = learning_rate(hp.lr, progress, anneal_lr)
+        optimizer = clipped_adam(lr, hp.max_grad_norm, hp.adam_eps)
         loss = actor_critic_loss(ac, policy_loss, value_loss, hp.value_coef, hp.entropy_coef)
         fit = epochs(
             gradient(loss, optimizer),
@@ -169,7 +182,16 @@ def ppo(
             observation_statistics(ac.net.encode) if normalize_observations else None,
         )
 
-    return on_policy(env, ac.actor, update, hparams, num_envs, rollout_length, total_env_steps)
+    return on_policy(
+        env,
+        ac.actor,
+        update,
+        hparams,
+        num_envs,
+        rollout_length,
+        total_env_steps,
+        schedule_env_steps,
+    )
 
 
 ppo.Hparams = Hparams  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ import jax
 from flax import linen as nn
 
 from rljax import networks
-from rljax.agents.assembly import check_hparams, on_policy, whole
+from rljax.agents.assembly import check_hparams, on_policy
 from rljax.agents.exploring import exploring_actor
 from rljax.errors import check_divides, check_positive
 from rljax.types import Agent, Environment, Update
@@ -21,6 +21,7 @@ from rljax.updates import (
     epochs,
     gradient,
     lambda_target,
+    learning_rate,
     observation_statistics,
     q_loss,
 )
@@ -32,7 +33,7 @@ class Hparams:
     """The numbers of PQN: traced, so they can be swept and mutated without compiling again."""
 
     lr: float = 5e-4
-    """RAdam's step size (at the start, where it is annealed)."""
+    """RAdam's learning rate (at the start, where it is annealed)."""
     gamma: float = 0.99
     """Discount per step."""
     q_lambda: float = 0.65
@@ -59,13 +60,15 @@ def pqn(
     num_epochs: int = 2,
     num_minibatches: int = 32,
     total_env_steps: int = 1_000_000,
+    schedule_env_steps: int | None = None,
     hidden: Sequence[int] = (128, 128),
     activation: str = "relu",
-    network: str | nn.Module = "auto",
+    network: str | nn.Module | networks.Pair = "auto",
     layer_norm: bool = True,
     dueling: bool = False,
     exploration: str = "epsilon_greedy",
     normalize_observations: bool = False,
+    scale_images: bool = True,
     anneal_lr: bool = True,
     first: Update | None = None,
     hparams: Hparams | None = None,
@@ -79,16 +82,19 @@ def pqn(
         num_epochs: passes over each batch [T, N].
         num_minibatches: parts of a batch, one gradient step each.
         total_env_steps: how long to train, over all environments; rounded up to whole iterations.
+        schedule_env_steps: environment steps over which schedules run (learning rate, exploration);
+            by default `total_env_steps`.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
-        network: "mlp", "cnn", "auto" or a linen module.
+        network: "mlp", "cnn", "auto", a linen module or a pair `(init, apply)`.
         layer_norm: whether to normalise every layer, which is what keeps it stable.
         dueling: whether values are the sum of a state's value and actions' advantages.
         exploration: "epsilon_greedy" (annealed) or "ez_greedy", which repeats each random action
             for a random time, and so gets to where single ones do not.
         normalize_observations: by running statistics, kept in the parameters.
-        anneal_lr: whether the step size falls to 0 over the run, linearly.
-        first: an update of your own, put in front of the others.
+        scale_images: whether images of uint8 are divided by 255.
+        anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
+        first: an update of your own, which is given every rollout once, before the others.
         hparams: the numbers; `Hparams()` by default.
 
     Raises:
@@ -114,20 +120,13 @@ def pqn(
         layer_norm=layer_norm,
         head=networks.value_head("scalar", "squared"),
         normalize_observations=normalize_observations,
+        scale_images=scale_images,
         agent="pqn",
-    )
-    num_gradient_steps = (
-        whole(total_env_steps, num_envs * rollout_length) * num_epochs * num_minibatches
     )
 
     def update(hp: Hparams, progress: jax.Array) -> Update:
-        optimizer = clipped_adam(
-            hp.lr,
-            hp.max_grad_norm,
-            hp.adam_eps,
-            num_gradient_steps if anneal_lr else None,
-            rectified=True,
-        )
+        lr = learning_rate(hp.lr, progress, anneal_lr)
+        optimizer = clipped_adam(lr, hp.max_grad_norm, hp.adam_eps, rectified=True)
         fit = gradient(q_loss(q), optimizer)
         return chain(
             first,
@@ -144,6 +143,7 @@ def pqn(
         num_envs,
         rollout_length,
         total_env_steps,
+        schedule_env_steps,
     )
 
 

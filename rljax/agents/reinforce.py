@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from flax import linen as nn
+
 from rljax import networks
 from rljax.agents.assembly import check_hparams
 from rljax.agents.policy_gradient import Hparams, policy_gradient
@@ -16,11 +18,13 @@ def reinforce(
     num_envs: int = 16,
     rollout_length: int = 128,
     total_env_steps: int = 1_000_000,
+    schedule_env_steps: int | None = None,
     baseline: bool = True,
     hidden: Sequence[int] = (64, 64),
     activation: str = "tanh",
-    network: str | networks.Network = "auto",
+    network: str | nn.Module | networks.Network | networks.Pair = "auto",
     distribution: str = "normal",
+    scale_images: bool = True,
     anneal_lr: bool = True,
     first: Update | None = None,
     hparams: Hparams | None = None,
@@ -38,12 +42,16 @@ def reinforce(
         rollout_length: steps T of each between updates.
         total_env_steps: how long to train, over all environments; rounded up to whole iterations.
         baseline: whether to take learnt values off the returns.
+        schedule_env_steps: environment steps over which schedules run (of the learning rate);
+            by default `total_env_steps`.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
-        network: "mlp", "cnn", "gru", "auto", a linen module, or a `networks.Network`.
+        network: "mlp", "cnn", "gru", "auto", a linen module, a pair `(init, apply)`, or a
+            `networks.Network`, which may have a memory.
         distribution: of continuous actions: "normal" (clipped) or "tanh_normal" (squashed).
-        anneal_lr: whether the step size falls to 0 over the run, linearly.
-        first: an update of your own, put in front of the others.
+        scale_images: whether images of uint8 are divided by 255.
+        anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
+        first: an update of your own, which is given every rollout once, before the others.
         hparams: the numbers; `Hparams()` by default.
 
     Raises:
@@ -53,7 +61,15 @@ def reinforce(
     check_positive(
         num_envs=num_envs, rollout_length=rollout_length, total_env_steps=total_env_steps
     )
-    ac = networks.actor_critic(env, network, hidden, activation, distribution, agent="reinforce")
+    ac = networks.actor_critic(
+        env,
+        network,
+        hidden,
+        activation,
+        distribution,
+        scale_images=scale_images,
+        agent="reinforce",
+    )
 
     def advantage(hp: Hparams) -> Update:
         # With lambda = 1 the advantage is the return minus the value.
@@ -67,6 +83,7 @@ def reinforce(
         num_envs,
         rollout_length,
         total_env_steps,
+        schedule_env_steps,
         anneal_lr,
         first,
         learn_values=baseline,

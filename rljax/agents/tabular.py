@@ -62,12 +62,14 @@ ARGUMENTS = """
             update counts by its mean.
         rollout_length: steps T of each between updates.
         total_env_steps: how long to train, over all environments; rounded up to whole iterations.
+        schedule_env_steps: environment steps over which schedules run (of exploration);
+            by default `total_env_steps`.
         n_step: how many rewards a target sums before it bootstraps; at most `rollout_length`.
         exploration: "epsilon_greedy" (annealed) or "boltzmann".
         step_size: "constant", "harmonic" or "visit_count".
         initial_value: what every cell starts from; above the largest return, it makes the learner
             try everything (optimism).
-        first: an update of your own, put in front of the others.
+        first: an update of your own, which is given every rollout once, before the others.
         hparams: the numbers; `Hparams()` by default.
 
     Raises:
@@ -86,6 +88,7 @@ def _control(
         num_envs: int = 16,
         rollout_length: int = 1,
         total_env_steps: int = 1_000_000,
+        schedule_env_steps: int | None = None,
         n_step: int = 1,
         exploration: str = "epsilon_greedy",
         step_size: str = "constant",
@@ -122,6 +125,7 @@ def _control(
             num_envs,
             rollout_length,
             total_env_steps,
+            schedule_env_steps,
         )
 
     make.__name__ = make.__qualname__ = name
@@ -169,7 +173,11 @@ q_learning = _control(
 
 sarsa = _control(
     "sarsa",
-    "SARSA (Rummery and Niranjan 1994; Sutton and Barto 2018, section 6.4).",
+    """SARSA (Rummery and Niranjan 1994; Sutton and Barto 2018, section 6.4).
+
+    A target has the action that is taken next, where that is in the rollout. For the last step of
+    each one is drawn from the same policy instead, for the next is chosen after the update. So with
+    `rollout_length` 1 all of them are drawn: the mean is the same, the actions are others.""",
     lambda table, hp, step, policy: [
         td.td_target(table, td.taken(policy)),
         tabular.table_step(step),

@@ -14,6 +14,7 @@ from rljax.networks.modules import (
 )
 from rljax.networks.network import (
     Network,
+    Pair,
     RunningStatistics,
     from_linen,
     network,
@@ -44,6 +45,7 @@ __all__ = [
     "NoisyDense",
     "Normal",
     "Outputs",
+    "Pair",
     "QNetwork",
     "Quantiles",
     "RecurrentActorCriticModule",

@@ -7,7 +7,7 @@ import jax
 from flax import linen as nn
 
 from rljax.networks.distributions import Distribution, Head, head
-from rljax.networks.network import Network, network, unroll
+from rljax.networks.network import Network, Pair, network, unroll
 from rljax.types import Action, Actor, Batch, Carry, Environment, Key, Obs, Params
 
 
@@ -73,12 +73,13 @@ class ActorCritic(NamedTuple):
 
 def actor_critic(
     env: Environment,
-    kind: str | nn.Module | Network = "auto",
+    kind: str | nn.Module | Network | Pair = "auto",
     hidden: Sequence[int] = (64, 64),
     activation: str = "tanh",
     distribution: str = "normal",
     normalize_observations: bool = False,
     agent: str = "this agent",
+    scale_images: bool = True,
 ) -> ActorCritic:
     """The actor-critic for an environment's spaces; see `network` and `head` for the arguments.
 
@@ -93,5 +94,6 @@ def actor_critic(
         activation,
         normalize_observations,
         agent,
+        scale_images,
     )
     return ActorCritic(net, action_head)

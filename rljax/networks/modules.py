@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
 
+from rljax import devices
 from rljax.networks.initializers import orthogonal
 from rljax.networks.product import product
 from rljax.types import Carry
@@ -242,7 +243,8 @@ class ImplicitQModule(nn.Module):
         x = self.torso()(x)
         shape = (*x.shape[:-1], self.num_samples)
         if self.has_rng("noise"):
-            tau = jax.random.uniform(self.make_rng("noise"), shape)
+            # Of every observation its own, also where devices share the observations.
+            tau = jax.random.uniform(devices.own(self.make_rng("noise")), shape)
         else:
             tau = jnp.broadcast_to(midpoints(self.num_samples), shape)
         cosines = jnp.cos(jnp.pi * tau.reshape(-1, 1) * jnp.arange(self.num_cosines))

@@ -1,6 +1,5 @@
 """Networks as pairs of pure functions, fitted to an observation space."""
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -23,9 +22,11 @@ class Network(NamedTuple):
     init: Callable[[Key], Params]
     apply: Callable[[Params, Obs, Carry], tuple[tuple[jax.Array, jax.Array], Carry]]
     """(params, obs [..., ...], carry) to ((policy outputs [..., K], value [...]), carry)."""
-    initial_carry: Callable[[tuple[int, ...]], Carry]  # of leading axes; () if feed-forward
+    initial_carry: Callable[[tuple[int, ...]], Carry] = lambda leading: ()  # of leading axes
     encode: Callable[[Obs], jax.Array] = lambda obs: obs  # observations to float features
 
+
+Pair = tuple[Callable, Callable]  # (init, apply) of a network of one's own
 
 # A Network, or a QNetwork, whose third argument is not a carry but a key.
 AnyNetwork = TypeVar("AnyNetwork", bound=Any)
@@ -50,8 +51,17 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 NETWORKS = ("auto", "mlp", "cnn", "gru")
 
 
-def encoder(space: spaces.Space, kind: object, agent: str) -> Callable[[Obs], jax.Array]:
+def is_given(kind: object) -> bool:
+    """Whether a network is given as such, a module or functions, and not named."""
+    return isinstance(kind, nn.Module | tuple)
+
+
+def encoder(
+    space: spaces.Space, kind: object, agent: str, scale_images: bool = True
+) -> Callable[[Obs], jax.Array]:
     """How an observation becomes float features: one-hot, flattened, or left as pixels.
+
+    With `scale_images`, images (three axes of uint8) are divided by 255.
 
     Raises UsageError for spaces that no network here can read, naming the agent and the space.
     """
@@ -68,22 +78,22 @@ def encoder(space: spaces.Space, kind: object, agent: str) -> Callable[[Obs], ja
             f"{agent} cannot use observations of {spaces.describe(space)}: "
             "it reads a Discrete space or a Box of at most three axes"
         )
-    if kind == "cnn" or isinstance(kind, Network | nn.Module):
-        return lambda obs: jnp.asarray(obs, jnp.float32)
     rank = len(space.shape)
-    size = math.prod(space.shape)
+    is_image = rank == 3 and space.dtype == jnp.uint8
+    largest = 255.0 if is_image and scale_images else 1.0
+    is_flat = kind in ("mlp", "gru")
 
-    def flatten(obs: Obs) -> jax.Array:
-        leading = obs.shape[: obs.ndim - rank]
-        return jnp.asarray(obs, jnp.float32).reshape(*leading, size)
+    def features(obs: Obs) -> jax.Array:
+        x = jnp.asarray(obs, jnp.float32) / largest
+        return x.reshape(*x.shape[: x.ndim - rank], -1) if is_flat else x
 
-    return flatten
+    return features
 
 
 class Reader(NamedTuple):
     """What the networks on one space have in common."""
 
-    kind: str | nn.Module | Network  # "auto" decided
+    kind: str | nn.Module | Network | Pair  # "auto" decided
     encode: Callable[[Obs], jax.Array]  # observations to float features
     shape: tuple[int, ...]  # of one observation's features
     torso: Callable[..., nn.Module]  # an MLP or a CNN; takes their further fields
@@ -91,16 +101,17 @@ class Reader(NamedTuple):
 
 def read(
     space: spaces.Space,
-    kind: str | nn.Module | Network,
+    kind: str | nn.Module | Network | Pair,
     hidden: Sequence[int],
     activation: str,
     agent: str,
+    scale_images: bool = True,
 ) -> Reader:
     """The part of a network that depends on the observations; see `network` for the arguments.
 
     Raises UsageError for a space, kind or activation that does not fit, in one sentence.
     """
-    if not isinstance(kind, nn.Module | Network) and kind not in NETWORKS:
+    if not is_given(kind) and kind not in NETWORKS:
         raise UsageError(f"network {kind!r} is not known{nearest(kind, NETWORKS)}")
     if activation not in ACTIVATIONS:
         raise UsageError(
@@ -111,7 +122,7 @@ def read(
     if kind == "auto":
         pixels = isinstance(space, spaces.Box) and len(space.shape) == 3
         kind = "cnn" if pixels else "mlp"
-    encode = encoder(space, kind, agent)
+    encode = encoder(space, kind, agent, scale_images)
     assert not isinstance(space, spaces.Dict), "encoder refuses these"
     shape = jax.eval_shape(encode, jax.ShapeDtypeStruct(space.shape, space.dtype)).shape
     torso = partial(CNN if kind == "cnn" else MLP, tuple(hidden), ACTIVATIONS[activation])
@@ -126,11 +137,12 @@ def on_observations(reader: Reader, inner: AnyNetwork, normalize: bool) -> AnyNe
 def network(
     space: spaces.Space,
     head: Head,
-    kind: str | nn.Module | Network = "auto",
+    kind: str | nn.Module | Network | Pair = "auto",
     hidden: Sequence[int] = (64, 64),
     activation: str = "tanh",
     normalize_observations: bool = False,
     agent: str = "this agent",
+    scale_images: bool = True,
 ) -> Network:
     """The actor-critic that reads a space's observations.
 
@@ -139,23 +151,25 @@ def network(
         head: what its outputs must be.
         kind: "mlp" (a torso each for policy and value), "cnn" (one torso for both), "gru" (an
             MLP, then a memory of `hidden[-1]`), "auto" (cnn for three axes, else mlp), a linen
-            module with the call signature of `ActorCriticModule`, or a `Network` on floats.
+            module with the call signature of `ActorCriticModule`, or the functions of a `Network`
+            on float features: a pair `(init, apply)`, and for one with memory `initial_carry`.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
         normalize_observations: whether to put running statistics between the two.
         agent: who asks, for error messages.
+        scale_images: whether images of uint8 are divided by 255.
 
     Raises:
         UsageError: for a space, kind or activation that does not fit, in one sentence.
     """
     if kind == "gru" and not hidden:
         raise UsageError("network 'gru' needs at least one size in hidden: the last is its memory")
-    reader = read(space, kind, hidden, activation, agent)
+    reader = read(space, kind, hidden, activation, agent, scale_images)
     torso, shape = reader.torso, reader.shape
     outputs = partial(Outputs, head.num_outputs, head.state_independent_std)
     match reader.kind:
-        case Network():
-            net = reader.kind
+        case tuple():
+            net = Network(*reader.kind)
         case nn.Module():
             net = from_linen(reader.kind, shape)
         case "gru":

@@ -20,7 +20,7 @@ from rljax.networks.modules import (
     dense,
     midpoints,
 )
-from rljax.networks.network import Network, on_observations, read, with_one_axis
+from rljax.networks.network import Pair, is_given, on_observations, read, with_one_axis
 from rljax.ops.exploration import sample
 from rljax.ops.td import categorical_projection, huber, quantile_huber, td_target
 from rljax.types import Actor, Environment, Hparams, Key, Obs, Params
@@ -56,6 +56,9 @@ class ValueHead(NamedTuple):
     """(chosen, target) to the loss [...] and, for a replay, the priority [...] of each."""
     implicit: bool = False
     """Whether the network draws the fractions whose quantiles it gives."""
+    clipped: Callable[[Chosen, jax.Array, jax.Array], jax.Array] | None = None
+    """(chosen, reward [...], discount [...]) to the part [...] of each target that lies beyond what
+    the numbers can stand for; None for a head that has no bounds."""
 
 
 def scalar(loss: str = "huber") -> ValueHead:
@@ -79,12 +82,12 @@ def scalar(loss: str = "huber") -> ValueHead:
     return ValueHead((), lambda q: q, pick, backup, losses)
 
 
-def categorical(v_min: float, v_max: float, num_atoms: int) -> ValueHead:
-    """Logits of `num_atoms` returns from `v_min` to `v_max`, which should span those possible.
+def categorical(v_min: float | None, v_max: float | None, num_atoms: int) -> ValueHead:
+    """Logits of `num_atoms` returns from `v_min` to `v_max`, which have to span those possible.
 
     The target is probabilities; loss and priority are KL[target, chosen] in nats.
 
-    Raises UsageError for fewer than two atoms, or bounds the wrong way round.
+    Raises UsageError for fewer than two atoms, or bounds that are missing or the wrong way round.
 
     Source: Bellemare et al. 2017 (C51), https://arxiv.org/abs/1707.06887; the KL as priority:
     Hessel et al. 2018, https://arxiv.org/abs/1710.02298.
@@ -92,6 +95,11 @@ def categorical(v_min: float, v_max: float, num_atoms: int) -> ValueHead:
     check_positive(num_atoms=num_atoms)
     if num_atoms < 2:
         raise UsageError("num_atoms must be at least 2 for value head 'c51', not 1")
+    if v_min is None or v_max is None:
+        raise UsageError(
+            "value head 'c51' needs v_min and v_max, the least and the largest discounted return "
+            "that is possible: for a reward of 1 a step and gamma = 0.99, v_min = 0 and v_max = 100"
+        )
     if not v_min < v_max:
         raise UsageError(f"v_min = {v_min:g} must be less than v_max = {v_max:g}")
     atoms = jnp.linspace(v_min, v_max, num_atoms)
@@ -106,7 +114,13 @@ def categorical(v_min: float, v_max: float, num_atoms: int) -> ValueHead:
         kl = jnp.sum(xlogy(target, target) - target * jax.nn.log_softmax(logits), axis=-1)
         return kl, kl
 
-    return ValueHead((num_atoms,), q, _pick, backup, loss)
+    def clipped(logits: jax.Array, reward: jax.Array, discount: jax.Array) -> jax.Array:
+        shifted = td_target(reward[..., None], discount[..., None], atoms)
+        slack = 1e-3 * (v_max - v_min)  # of rounding; v_max itself may be a fixed point
+        beyond = (shifted < v_min - slack) | (shifted > v_max + slack)
+        return jnp.sum(jax.nn.softmax(logits) * beyond, axis=-1)
+
+    return ValueHead((num_atoms,), q, _pick, backup, loss, clipped=clipped)
 
 
 def quantile(num_quantiles: int, kappa: float = 1.0) -> ValueHead:
@@ -174,8 +188,8 @@ def value_head(
     kind: str,
     loss: str = "huber",
     num_atoms: int = 51,
-    v_min: float = -10.0,
-    v_max: float = 10.0,
+    v_min: float | None = None,
+    v_max: float | None = None,
     kappa: float = 1.0,
 ) -> ValueHead:
     """The value head of that name; each reads the arguments that concern it.
@@ -184,8 +198,8 @@ def value_head(
         kind: "scalar", or a distribution over returns: "c51", "qr" or "iqn".
         loss: of scalar: "huber" or "squared".
         num_atoms: of a distribution: atoms (c51), quantiles (qr) or samples of them (iqn).
-        v_min: c51's least return.
-        v_max: c51's largest return.
+        v_min: of c51: the least discounted return that is possible; it has no default.
+        v_max: of c51: the largest.
         kappa: error up to which the loss of qr and iqn is a square.
 
     Raises UsageError for names and numbers that do not fit, in one sentence.
@@ -238,7 +252,7 @@ class QNetwork(NamedTuple):
 
 def q_network(
     env: Environment,
-    kind: str | nn.Module = "auto",
+    kind: str | nn.Module | Pair = "auto",
     hidden: Sequence[int] = (64, 64),
     activation: str = "relu",
     *,
@@ -248,13 +262,16 @@ def q_network(
     layer_norm: bool = False,
     normalize_observations: bool = False,
     agent: str = "this agent",
+    scale_images: bool = True,
 ) -> QNetwork:
     """The network that reads an environment's observations and values its actions.
 
     Args:
         env: with a Discrete action space.
-        kind: "mlp", "cnn", "auto" (cnn for three axes, else mlp), or a linen module from features
-            [B, ...] to an estimate [B, A, *head.shape]; its noise is the rng stream "noise".
+        kind: "mlp", "cnn", "auto" (cnn for three axes, else mlp), a linen module from features
+            [B, ...] to an estimate [B, A, *head.shape], whose noise is the rng stream "noise", or a
+            pair `(init, apply)`: `init(key) -> params`, and `apply(params, features, key)` to an
+            estimate, for any leading axes of features, with key None for one without noise.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
         head: what the outputs stand for.
@@ -263,6 +280,7 @@ def q_network(
         layer_norm: whether each layer but the last is normalised before its activation.
         normalize_observations: whether to put running statistics between the two.
         agent: who asks, for error messages.
+        scale_images: whether images of uint8 are divided by 255.
 
     Raises:
         UsageError: for a space, kind, activation or module that does not fit, in one sentence.
@@ -273,18 +291,20 @@ def q_network(
         )
     if kind == "gru":
         raise UsageError(f"{agent} has no memory yet: use network 'mlp' or 'cnn'")
-    if isinstance(kind, Network):
-        raise UsageError(f"{agent} needs action values, not the outputs of a Network: use a module")
     num_actions = env.action_space.n
-    reader = read(env.observation_space, kind, hidden, activation, agent)
-    if isinstance(kind, nn.Module):
+    reader = read(env.observation_space, kind, hidden, activation, agent, scale_images)
+    if is_given(kind):
+        name = type(kind).__name__ if isinstance(kind, nn.Module) else "the network"
         if dueling or noisy or layer_norm:
             raise UsageError(
                 f"dueling, noisy and layer_norm are for the networks that {agent} builds: "
-                f"put them into {type(kind).__name__}"
+                f"put them into {name}"
             )
-        net = _from_linen(kind, reader.shape, head)
-        _check_estimate(net, reader.shape, num_actions, type(kind).__name__)
+        if isinstance(kind, nn.Module):
+            net = _from_linen(kind, reader.shape, head)
+        else:
+            net = QNetwork(*kind[:2], head)
+        _check_estimate(net, reader.shape, num_actions, name)
     else:
         layer = NoisyDense if noisy else dense
         torso = partial(reader.torso, layer=layer, layer_norm=layer_norm)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +71,10 @@ def resume(
 
     Args:
         path: the run.
-        flags: changes to its config; only the length of the run, evaluation, checkpoints and
-            logging may change.
+        flags: changes to its config; only the length of the run, that of its schedules, the number
+            of devices, evaluation, checkpoints and logging may change. A run that is made longer
+            keeps its schedules: what has ended, such as the annealing of the learning rate, stays
+            at its end, unless `schedule_env_steps` says otherwise.
         hooks: called with agent and run; further hooks of training.
         report: told, a sentence at a time, what was found.
         config: what the config should be, changes included; by default what it was.
@@ -82,6 +84,7 @@ def resume(
     run = directory.find(path)
     before = run.load_config()
     config = _with_flags(config or before, flags or {})
+    config = _with_schedule(before, config, report)
     _check_change(before, config, report)
     processes.check_same("config", json.dumps(config.values()).encode())
     loggers.check(config.logging.to)
@@ -170,6 +173,23 @@ def _with_flags(config: Config, flags: Mapping[str, str]) -> Config:
     return configs.resolve(given, flags)
 
 
+def _with_schedule(before: Config, config: Config, report: Callable[[str], None]) -> Config:
+    """The config with the schedules that the run began with, unless it names others itself."""
+    length = before.top.schedule_env_steps or before.top.total_env_steps
+    if config.top.schedule_env_steps or length == config.top.total_env_steps:
+        return config
+    if config.top.total_env_steps != before.top.total_env_steps:
+        report(
+            f"schedules stay those of {length:,} environment steps, and keep their last values "
+            "after that (an annealed learning rate is 0 then): --schedule-env-steps changes that"
+        )
+    return replace(
+        config,
+        top=replace(config.top, schedule_env_steps=length),
+        sources={**config.sources, "schedule_env_steps": "the run before it was resumed"},
+    )
+
+
 def _check_change(before: Config, config: Config, report: Callable[[str], None]) -> None:
     for key, (old, new) in configs.differences(before, config).items():
         if not key.startswith(configs.RESUMABLE):
@@ -205,6 +225,7 @@ def _train(
             ],
             chunk_iterations=max(1, every // agent.env_steps_per_iteration) if every else None,
             interrupts=interrupts,
+            warn=lambda sentence: report(f"warning: {sentence}"),
         )
     complete = iterations(state) >= agent.num_iterations
     return Outcome(run, state, None if complete else interrupts.received)

@@ -3,10 +3,10 @@
 from rljax.types import Update
 from rljax.updates.chain import chain, stateless
 from rljax.updates.epochs import epochs
-from rljax.updates.gradient import clipped_adam, gradient
+from rljax.updates.gradient import clipped_adam, gradient, learning_rate
 from rljax.updates.losses import actor_critic_loss
 from rljax.updates.penalty import adaptive_kl
-from rljax.updates.statistics import observation_statistics
+from rljax.updates.statistics import observation_statistics, reward_scaling
 from rljax.updates.tabular import double_table_target, table_step, trace_step
 from rljax.updates.targets import gae, n_step_advantage, rewards_to_go
 from rljax.updates.td import lambda_target, n_step, q_loss, td_target
@@ -22,10 +22,12 @@ __all__ = [
     "gae",
     "gradient",
     "lambda_target",
+    "learning_rate",
     "n_step",
     "n_step_advantage",
     "observation_statistics",
     "q_loss",
+    "reward_scaling",
     "rewards_to_go",
     "stateless",
     "table_step",

@@ -8,6 +8,7 @@ import optax
 
 from rljax import devices
 from rljax.networks.network import RunningStatistics
+from rljax.ops.exploration import linear_schedule
 from rljax.types import Batch, Key, Metrics, Params, Update, UpdateState
 
 Loss = Callable[[Params, Batch, Key], tuple[jax.Array, Metrics]]
@@ -55,18 +56,24 @@ def _trainable(params: Params):
 
 
 def clipped_adam(
-    lr, max_grad_norm, eps=1e-5, anneal_over: int | None = None, rectified: bool = False
+    lr, max_grad_norm, eps=1e-5, rectified: bool = False
 ) -> optax.GradientTransformation:
     """Adam behind a clip of the gradients' global norm.
 
     Args:
-        lr: the step size, at the start if it is annealed.
+        lr: the learning rate.
         max_grad_norm: the global norm at which gradients are clipped.
         eps: Adam's denominator offset.
-        anneal_over: gradient steps over which the step size falls to 0, linearly; None for never.
         rectified: whether to hold the first steps back until their variance is known (RAdam, Liu
             et al. 2020, https://arxiv.org/abs/1908.03265).
     """
     adam = optax.radam if rectified else optax.adam
-    schedule = lr if anneal_over is None else optax.linear_schedule(lr, 0.0, anneal_over)
-    return optax.chain(optax.clip_by_global_norm(max_grad_norm), adam(schedule, eps=eps))
+    return optax.chain(optax.clip_by_global_norm(max_grad_norm), adam(lr, eps=eps))
+
+
+def learning_rate(lr, progress, anneal: bool):
+    """`lr`, or where it is annealed its value when a part `progress` [0, 1] of the run is done.
+
+    It falls in a line, and is 0 where progress is 1.
+    """
+    return linear_schedule(lr, 0.0, progress, 1.0) if anneal else lr

@@ -1,13 +1,14 @@
 """Running statistics as updates."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 
 from rljax import devices
 from rljax.networks.network import RunningStatistics
-from rljax.types import Batch, Key, Obs, Params, Update, UpdateState
+from rljax.types import Batch, Key, Obs, Params, PerEnvironment, Update, UpdateState
 
 
 def merge(statistics: RunningStatistics, features: jax.Array) -> RunningStatistics:
@@ -36,7 +37,8 @@ def merge(statistics: RunningStatistics, features: jax.Array) -> RunningStatisti
 def observation_statistics(encode: Callable[[Obs], jax.Array]) -> Update:
     """Add the batch's observations to `params["statistics"]` of a normalised network.
 
-    Put it last: everything before it then sees the statistics that the rollout used. Reads obs.
+    Reads obs of fresh experience. In a chain, put it last: everything before it then sees the
+    statistics that the rollout used.
     """
 
     def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
@@ -44,3 +46,33 @@ def observation_statistics(encode: Callable[[Obs], jax.Array]) -> Update:
         return {**params, "statistics": statistics}, state, batch, {}
 
     return Update(lambda params, key: (), apply)
+
+
+def reward_scaling(gamma) -> Update:
+    """Divide rewards by the running standard deviation of discounted returns.
+
+    Reads and replaces reward, reads terminated and truncated, of fresh experience. Each environment
+    keeps the discounted sum of its rewards since its episode began. Returns that are reported, and
+    those of evaluations, stay as the environment gives them.
+
+    Source: Engstrom et al. 2020, section 3, https://arxiv.org/abs/2005.12729.
+    """
+
+    def init(params: Params, key: Key) -> UpdateState:
+        statistics = RunningStatistics(jnp.float32(0), jnp.float32(1), jnp.float32(0))
+        return statistics, PerEnvironment(jnp.float32(0))
+
+    def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
+        statistics, so_far = state
+
+        def step(so_far: jax.Array, inputs):
+            reward, done = inputs
+            total = gamma * so_far + reward
+            return jnp.where(done, 0.0, total), total
+
+        so_far, totals = jax.lax.scan(step, so_far.value, (batch.reward, batch.done))
+        statistics = merge(statistics, totals)
+        batch = replace(batch, reward=batch.reward * jax.lax.rsqrt(statistics.variance + 1e-8))
+        return params, (statistics, PerEnvironment(so_far)), batch, {}
+
+    return Update(init, apply)

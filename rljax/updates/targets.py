@@ -47,8 +47,9 @@ def values_around(value: Value, params: Params, batch: Batch) -> tuple[jax.Array
 def gae(value: Value, gamma, gae_lambda) -> Update:
     """Annotate the batch with generalised advantages (`ops.generalized_advantage`).
 
-    Reads obs, next_obs, reward, terminated, truncated and extras carry. Writes value, advantage
-    and target (advantage + value), each [T, N]; metric `losses/explained_variance`.
+    Reads obs, next_obs, reward, terminated, truncated and extras carry of fresh experience. Writes
+    value, advantage and target (advantage + value), each [T, N]; metric
+    `losses/explained_variance`.
     `value(params, obs, carry) -> (values, carry)` takes any leading axes: the memory stored with
     each step makes one parallel call out of what would be a loop. The steps of the batch are
     consecutive, as those of a rollout are.
@@ -97,8 +98,9 @@ def rewards_to_go(gamma) -> Update:
     """Annotate the batch with the discounted reward that followed each step, as its advantage.
 
     Only steps whose episode ends within the batch count: the others weigh nothing, and these the
-    more, so that a mean over the batch is one over them. Reads reward, terminated and truncated.
-    Writes advantage [T, N]; metric `losses/complete`, the fraction of steps that count.
+    more, so that a mean over the batch is one over them. Reads reward, terminated and truncated of
+    fresh experience. Writes advantage [T, N]; metric `losses/complete`, the fraction of steps that
+    count.
     """
 
     def apply(params: Params, batch: Batch, key: Key):

@@ -24,9 +24,10 @@ probabilities [..., A] with which the target believes the next action to be take
 def n_step(gamma, n: int = 1, rows: int | None = None) -> Update:
     """Turn each step into one that spans n, or what is left of its episode or of the batch.
 
-    Reads reward, next_obs, terminated and truncated. Replaces them by the discounted sum of
-    rewards, and by those of the last step spanned; writes discount [T, N] (gamma^steps, 0 where the
-    task ended), the factor of what comes after, and last [T, N] int32, the row of that step.
+    Reads reward, next_obs, terminated and truncated, of fresh experience or of a sample. Replaces
+    them by the discounted sum of rewards, and by those of the last step spanned; writes discount
+    [T, N] (gamma^steps, 0 where the task ended), the factor of what comes after, and last [T, N]
+    int32, the row of that step.
 
     Args:
         gamma: discount per step.
@@ -80,7 +81,12 @@ def expected(explore: Callable[[jax.Array], jax.Array]) -> NextPolicy:
 def taken(explore: Callable[[jax.Array], jax.Array]) -> NextPolicy:
     """The action taken next: SARSA. Where the batch does not know it, one drawn from the policy.
 
-    Reads last, action, terminated and truncated. Source: Sutton and Barto 2018, eq. 6.7.
+    Reads last, action, terminated and truncated of fresh experience. The last step of a rollout
+    is never followed by another, so with rollouts of one step all actions are drawn. A drawn one is
+    from the policy that acted, with the parameters before the update: as likely as the action that
+    is taken, and another one. With rollouts of T steps, T - 1 of T targets have the action taken.
+
+    Source: Sutton and Barto 2018, eq. 6.7.
     """
 
     def next_policy(q_now: jax.Array, q_slow: jax.Array, batch: Batch, key: Key) -> jax.Array:
@@ -101,8 +107,9 @@ def _certain(action: jax.Array, q: jax.Array) -> jax.Array:
 def td_target(q: QNetwork, next_policy: NextPolicy = greedy, tau=None, period: int = 1) -> Update:
     """Annotate the batch with r + discount x (what `next_policy` leads to).
 
-    Reads reward, next_obs and discount (from `n_step`). Writes target, [T, N] or, for a
-    distribution, [T, N, M].
+    Reads reward, next_obs and discount (from `n_step`), of fresh experience or of a sample. Writes
+    target, [T, N] or, for a distribution, [T, N, M]; for a head with bounds also clipped [T, N],
+    the part of each target beyond them.
 
     Args:
         q: the values to bootstrap from.
@@ -131,8 +138,12 @@ def td_target(q: QNetwork, next_policy: NextPolicy = greedy, tau=None, period: i
         q_now = q.head.q(q.apply(params, batch.next_obs, key_now))
         policy = next_policy(q_now, q.head.q(estimate), batch, key_policy)
         chosen = q.head.pick(estimate, policy)
-        target = q.head.backup(chosen, batch.reward, batch.extras["discount"])
-        return params, state, batch.annotate(target=jax.lax.stop_gradient(target)), {}
+        reward, discount = batch.reward, batch.extras["discount"]
+        target = q.head.backup(chosen, reward, discount)
+        batch = batch.annotate(target=jax.lax.stop_gradient(target))
+        if q.head.clipped is not None:
+            batch = batch.annotate(clipped=q.head.clipped(chosen, reward, discount))
+        return params, state, batch, {}
 
     return Update(init, apply)
 
@@ -140,7 +151,7 @@ def td_target(q: QNetwork, next_policy: NextPolicy = greedy, tau=None, period: i
 def lambda_target(q: QNetwork, gamma, lambda_) -> Update:
     """Annotate a rollout with lambda-returns of the greedy policy: Peng's Q(lambda).
 
-    Reads reward, next_obs, terminated and truncated; writes target [T, N].
+    Reads reward, next_obs, terminated and truncated of fresh experience; writes target [T, N].
 
     Source: Peng and Williams 1994; Gallici et al. 2024, eq. 15, https://arxiv.org/abs/2407.04811.
     """
@@ -158,8 +169,9 @@ def lambda_target(q: QNetwork, gamma, lambda_) -> Update:
 def q_loss(q: QNetwork) -> Loss:
     """The distance of the values of the actions taken from their targets, a mean over the batch.
 
-    Reads obs, action, target and, where a replay wrote it, weight [T, N]. Besides the metrics
-    `losses/td_loss` and `losses/q_values` it gives priority [T, N], which `gradient` writes into
+    Reads obs, action, target and, where something wrote them, weight (a replay) and clipped
+    (`td_target`), each [T, N]. Besides the metrics `losses/td_loss`, `losses/q_values` and
+    `losses/clipped_targets` it gives priority [T, N], which `gradient` writes into
     the batch for a replay.
     """
 
@@ -169,10 +181,13 @@ def q_loss(q: QNetwork) -> Loss:
         taken = _certain(batch.action, values)
         losses, priority = q.head.loss(q.head.pick(estimate, taken), batch.extras["target"])
         mean = jnp.mean(losses * batch.extras.get("weight", 1.0))
-        return mean, {
+        metrics = {
             "losses/td_loss": mean,
             "losses/q_values": jnp.mean(jnp.sum(values * taken, axis=-1)),
             "priority": priority,
         }
+        if "clipped" in batch.extras:
+            metrics["losses/clipped_targets"] = jnp.mean(batch.extras["clipped"])
+        return mean, metrics
 
     return loss

@@ -60,6 +60,8 @@ dqn, rainbow = (
         warmup_env_steps=32,
         target_period=2,
         num_atoms=5,
+        v_min=-2.0,
+        v_max=2.0,
     )
     for factory in (rljax.dqn, rljax.rainbow)
 )

@@ -14,7 +14,7 @@ from test_contracts import AGENTS
 
 import rljax
 from rljax import devices
-from rljax.agents import assembly
+from rljax.agents import a2c, dqn, policy_gradient, ppo, pqn, tabular
 from rljax.types import Update
 
 N = 8
@@ -47,43 +47,50 @@ def make(name: str, **options):
     return row.make(num_envs=N, **options)
 
 
-def experience(name: str):
-    """A batch [T, N] that a row's update was given."""
-    batches: list = []
-
-    def apply(params, state, batch, key):
-        jax.debug.callback(batches.append, batch)
-        return params, state, batch, {}
-
-    agent = make(name, first=Update(lambda params, key: (), apply))
-    jit(lambda key: agent.step(agent.init(key))[1])(jax.random.key(0))
-    jax.effects_barrier()
-    return jax.tree.map(np.asarray, batches[0])
-
-
 def by_gradient_descent(name: str, monkeypatch):
-    """What a row's update makes of a batch, by plain descent: Adam would hide factors."""
-    updates = []
-    assemble = assembly._assemble
+    """A batch [T, N] that a row's update is given, and what the update makes of one.
 
-    def captured(env, actor, update, *rest):
-        updates.append(update)
-        return assemble(env, actor, update, *rest)
+    By plain descent: Adam would hide factors.
+    """
+    updates, batches = [], []
+
+    def capturing(assemble):
+        def captured(env, actor, update, *rest, **others):
+            updates.append(update)
+
+            def seen(hparams, progress):
+                inner = update(hparams, progress)
+
+                def apply(params, state, batch, key):
+                    jax.debug.callback(batches.append, batch)
+                    return inner.apply(params, state, batch, key)
+
+                return Update(inner.init, apply)
+
+            return assemble(env, actor, seen, *rest, **others)
+
+        return captured
 
     def descent(lr, eps):
         return optax.sgd(0.1)
 
-    monkeypatch.setattr(assembly, "_assemble", captured)
+    for module in (a2c, dqn, policy_gradient, ppo, pqn, tabular):
+        for assemble in ("on_policy", "off_policy"):
+            if hasattr(module, assemble):
+                monkeypatch.setattr(module, assemble, capturing(getattr(module, assemble)))
     monkeypatch.setattr(optax, "adam", descent)
     monkeypatch.setattr(optax, "radam", descent)
     agent = make(name)
     learner = jit(lambda key: agent.init(key).learner)(jax.random.key(0))
+    jit(lambda key: agent.step(agent.init(key))[1])(jax.random.key(0))
+    jax.effects_barrier()
+    update = updates[0](agent.hparams, jnp.float32(0.5))
+    state = jit(update.init)(learner.params, jax.random.key(2))
 
     def learn(batch):
-        update = updates[0](agent.hparams, jnp.float32(0.5))
-        return update.apply(learner.params, learner.update_state, batch, jax.random.key(1))[:2]
+        return update.apply(learner.params, state, batch, jax.random.key(1))[:2]
 
-    return learn
+    return jax.tree.map(np.asarray, batches[0]), learn
 
 
 def on_devices(learn, count: int):
@@ -103,7 +110,7 @@ def assert_close(found, expected):
 
 @pytest.mark.parametrize("name", rows([n for n in AGENTS if n not in DRAWS_FOR_EACH_STEP]))
 def test_several_devices_learn_from_a_batch_what_one_does(name, monkeypatch):
-    batch, learn = experience(name), by_gradient_descent(name, monkeypatch)
+    batch, learn = by_gradient_descent(name, monkeypatch)
     alone = jit(learn)(batch)
     assert different_leaves(alone[0], jit(learn)(jax.tree.map(np.zeros_like, batch))[0])
     assert_close(on_devices(learn, N)(batch), alone)
@@ -111,7 +118,7 @@ def test_several_devices_learn_from_a_batch_what_one_does(name, monkeypatch):
 
 @pytest.mark.parametrize("name", ["ppo", "dqn", "q_learning"])
 def test_any_number_of_devices_gives_the_same_and_without_combining_it_does_not(name, monkeypatch):
-    batch, learn = experience(name), by_gradient_descent(name, monkeypatch)
+    batch, learn = by_gradient_descent(name, monkeypatch)
     alone = jit(learn)(batch)
     for count in (1, 2, 4):
         assert_close(on_devices(learn, count)(batch), alone)

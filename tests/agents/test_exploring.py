@@ -10,8 +10,8 @@ from scipy import stats
 
 import rljax
 from rljax.agents.dqn import Hparams
-from rljax.agents.exploring import LONGEST, Option, exploring_actor, ez_greedy
-from rljax.networks import QNetwork, reset_carry, value_head
+from rljax.agents.exploring import LONGEST, Option, exploring_actor, ez_greedy, noise_of_its_own
+from rljax.networks import QNetwork, q_network, reset_carry, value_head
 from rljax.rollout import rollout, start
 from rljax.types import Actor
 
@@ -162,3 +162,20 @@ def test_options_get_to_where_single_random_actions_do_not():
 
         climbs[kind] = int(jax.jit(explore)(jax.random.key(0)).terminated.sum())
     assert climbs["epsilon_greedy"] == 0 and climbs["ez_greedy"] > 8
+
+
+def test_noisy_weights_differ_between_environments_and_are_one_set_in_an_update():
+    env = rljax.make("CartPole-v1")
+    q = q_network(env, hidden=(8,), head=value_head("scalar"), noisy=True)
+    params, obs = q.init(jax.random.key(0)), jnp.ones((6, 4))
+
+    def distinct(net, key) -> int:
+        return len(np.unique(np.asarray(net.apply(params, obs, key)).round(6), axis=0))
+
+    apart = noise_of_its_own(q)
+    assert distinct(q, jax.random.key(1)) == 1 and distinct(apart, jax.random.key(1)) == 6
+    np.testing.assert_allclose(apart.apply(params, obs, None), q.apply(params, obs, None))
+    act = exploring_actor("epsilon_greedy", q, 2, noisy=True).policy(None, NOW)
+    many = jnp.zeros((200, 4)) + 0.01
+    actions, _, _ = act(params, many, (), jax.random.key(2))
+    assert 0 < actions.mean() < 1

@@ -20,7 +20,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "reinforce": {"rollout_length": 8, "hidden": (8,)},
     **{name: {"rollout_length": 8} for name in TABLES},
 }
-SMALL["rainbow"] = SMALL["dqn"]
+SMALL["rainbow"] = {**SMALL["dqn"], "v_min": -1.0, "v_max": 1.0}
 
 
 @dataclass(frozen=True)

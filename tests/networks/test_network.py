@@ -13,6 +13,7 @@ from rljax.networks.modules import Conv3x3
 
 HEAD = head(Discrete(3))
 FLAT, PIXELS = Box(-1, 1, (4,)), Box(0, 1, (5, 4, 2))
+IMAGES = Box(0, 255, (3, 3, 1), np.uint8)
 KEY = jax.random.key(0)
 
 
@@ -140,14 +141,22 @@ def test_reset_carry_clears_finished_rows_to_the_initial_carry():
         (Discrete(3), "mlp", [2, 0], [[0, 0, 1], [1, 0, 0]]),
         (Box(0, 9, (2, 2), np.int32), "mlp", [[[1, 2], [3, 4]]], [[1, 2, 3, 4]]),
         (Box(0, 9, ()), "mlp", [5.0], [[5]]),
-        (Box(0, 255, (3, 3, 1), np.uint8), "cnn", np.full((1, 3, 3, 1), 200), None),
+        (IMAGES, "cnn", np.full((1, 3, 3, 1), 51), np.full((1, 3, 3, 1), 0.2)),
+        (IMAGES, "mlp", np.full((1, 3, 3, 1), 51), np.full((1, 9), 0.2)),
+        (Box(0, 255, (3,), np.uint8), "mlp", [[51, 0, 255]], [[51, 0, 255]]),
+        (Box(0, 255, (3, 3, 1)), "cnn", np.full((1, 3, 3, 1), 51.0), None),
     ],
 )
 def test_observations_are_encoded_as_float_features(space, kind, obs, expected):
     obs = np.asarray(obs, space.dtype)
     features = network(space, HEAD, kind).encode(jnp.asarray(obs))
     assert features.dtype == jnp.float32
-    np.testing.assert_array_equal(features, obs if expected is None else expected)
+    np.testing.assert_allclose(features, obs if expected is None else expected, rtol=1e-6)
+
+
+def test_images_are_left_as_they_are_where_that_is_asked_for():
+    features = network(IMAGES, HEAD, "cnn", scale_images=False).encode(jnp.full((3, 3, 1), 51))
+    np.testing.assert_array_equal(features, np.full((3, 3, 1), 51.0))
 
 
 class Linear(nn.Module):
@@ -167,8 +176,10 @@ def test_a_linen_module_or_a_network_may_be_given():
     mine = Network(
         lambda key: 2.0, lambda params, x, carry: ((x * params, x[..., 0]), carry), tuple
     )
-    (outputs, _), _ = network(PIXELS, HEAD, mine).apply(2.0, jnp.ones((1, 5, 4, 2), jnp.uint8), ())
-    np.testing.assert_array_equal(outputs, np.full((1, 5, 4, 2), 2.0))
+    for given in (mine, (mine.init, mine.apply)):
+        net = network(PIXELS, HEAD, given)
+        (outputs, _), _ = net.apply(2.0, jnp.ones((1, 5, 4, 2)), net.initial_carry((1,)))
+        np.testing.assert_array_equal(outputs, np.full((1, 5, 4, 2), 2.0))
 
 
 def test_normalized_standardizes_clips_and_gives_statistics_no_gradient():

@@ -501,6 +501,7 @@ def test_a_linen_module_may_be_given(kind):
         ),
         (lambda: scalar("hubber"), "loss 'hubber' is not known; did you mean 'huber'"),
         (lambda: value_head("c52"), "value head 'c52' is not known; did you mean 'c51'"),
+        (lambda: value_head("c51"), "^value head 'c51' needs v_min and v_max, the least and the"),
         (lambda: categorical(1.0, -1.0, 5), "v_min = 1 must be less than v_max = -1"),
         (lambda: categorical(-1.0, 1.0, 1), "num_atoms must be at least 2"),
         (lambda: categorical(-1.0, 1.0, 0), "num_atoms must be a whole number of at least 1"),
@@ -519,5 +520,36 @@ def test_what_does_not_fit_is_refused_in_one_sentence(make, message):
 def test_a_network_of_policy_outputs_is_refused():
     from rljax.networks import head, network
 
-    with pytest.raises(UsageError, match="^dqn needs action values, not the outputs of a Network"):
-        q_network(env(), network(FLAT, head(Discrete(3))), head=scalar(), agent="dqn")
+    mine = network(FLAT, head(Discrete(3)))
+    with pytest.raises(UsageError, match=r"^the network gives shapes .* where \[\(3,\)\] is due$"):
+        q_network(env(), (mine.init, mine.apply), head=scalar(), agent="dqn")
+
+
+def test_a_pair_of_functions_may_be_given():
+    def init(key):
+        return jax.random.normal(key, (4, 3))
+
+    def apply(params, features, key):
+        return features @ params
+
+    q = q_network(env(), (init, apply), head=scalar(), normalize_observations=True)
+    params, obs = q.init(KEY), jax.random.normal(KEY, (2, 5, 4))
+    np.testing.assert_allclose(q.apply(params, obs, None), obs @ params["network"], rtol=1e-5)
+
+
+def test_images_are_scaled_unless_asked_otherwise():
+    space = Box(0, 255, (3, 3, 1), np.uint8)
+    obs = jnp.full((3, 3, 1), 51, jnp.uint8)
+    for scale, seen in ((True, 0.2), (False, 51.0)):
+        q = q_network(env(space), "cnn", head=scalar(), scale_images=scale)
+        np.testing.assert_allclose(q.encode(obs), np.full((3, 3, 1), seen), rtol=1e-6)
+
+
+def test_what_lies_beyond_the_atoms_is_counted_and_what_reaches_the_last_is_not():
+    head = categorical(0.0, 10.0, 11)
+    at = jnp.eye(11)[jnp.array([0, 5, 10, 10])] * 1e3  # logits: all on one atom
+    reward, discount = jnp.array([-1.0, 1.0, 1.0, 1.0]), jnp.array([0.9, 0.9, 0.9, 0.95])
+    np.testing.assert_allclose(head.clipped(at, reward, discount), [1, 0, 0, 1], atol=1e-6)
+    even = head.clipped(jnp.zeros((1, 11)), jnp.array([3.0]), jnp.array([1.0]))
+    np.testing.assert_allclose(even, [3 / 11], rtol=1e-6)
+    assert all(HEADS[kind].clipped is None for kind in ("scalar", "qr", "iqn"))

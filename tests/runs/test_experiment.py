@@ -166,6 +166,26 @@ def test_a_longer_run_is_a_change_that_resume_takes_and_shows(copy):
     assert copy.load_config().top.total_env_steps == 448
 
 
+def test_a_longer_run_keeps_its_schedules_unless_told_otherwise(copy):
+    """The learning rate ends at 0 after 384 steps, so that nothing is learnt from there on."""
+    said = []
+    before = digest(experiment.load(copy.path)[1].learner.params)
+    outcome = experiment.resume(copy.path, {"total_env_steps": str(32 * 14)}, report=said.append)
+    assert any("schedules stay those of 384 environment steps" in line for line in said)
+    assert copy.load_config().top.schedule_env_steps == 384
+    assert digest(outcome.state.learner.params) == before
+    # Said again by a config that names none, as `train --resume auto` does: nothing changes.
+    resumed = copy.load_config()
+    top = dataclasses.replace(resumed.top, schedule_env_steps=0)
+    experiment.resume(copy.path, config=dataclasses.replace(resumed, top=top))
+    assert copy.load_config().top.schedule_env_steps == 384
+
+    flags = {"total_env_steps": str(32 * 15), "schedule_env_steps": str(32 * 15)}
+    outcome = experiment.resume(copy.path, flags, report=said.append)
+    assert "schedule_env_steps: 384 is now 480" in said
+    assert digest(outcome.state.learner.params) != before
+
+
 def test_a_change_that_would_make_it_another_run_is_refused_by_name(copy):
     with pytest.raises(UsageError, match=r"cannot change structure\.num_envs \(from 4 to 8\)"):
         experiment.resume(copy.path, {"structure.num_envs": "8"})
