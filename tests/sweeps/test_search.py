@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 
@@ -100,6 +101,33 @@ def test_a_bayesian_search_learns_from_values_and_from_what_diverged(config_):
     late = told(sweep, value, rounds=16)[0][-24:]
     assert sum(t.params["structure.hidden"] == (8,) for t in late) >= 18
     assert sum(3e-4 < t.params["hparams.lr"] < 3e-3 for t in late) >= 12
+
+
+def test_cma_es_is_told_of_trials_that_diverged(config_):
+    pytest.importorskip("optuna")
+    pytest.importorskip("cmaes")
+    space = {"hparams": {**LR, "gamma": {"low": 0.9, "high": 0.999}}}
+    sweep = sweeps.resolve(config_, space, method="bayes", sampler="cmaes", trials=64, batch=8)
+
+    def value(trial):
+        lr = trial.params["hparams.lr"]
+        return None if lr > 3e-3 or trial.number < 8 else -trial.params["hparams.gamma"]
+
+    trials, search = told(sweep, value, rounds=8)
+    values = [trial.value for trial in search._study.trials]
+    assert all(isinstance(v, float) and math.isfinite(v) for v in values)
+    diverged = [v for t, v in zip(trials, values, strict=True) if value(t) is None]
+    assert len(diverged) > 8 and max(diverged) <= min(set(values) - set(diverged))
+    # Half of the space diverges. Of a sampler that does not hear of it 6 of the last 24 would, too.
+    assert sum(value(trial) is None for trial in trials[-24:]) <= 3
+
+
+def test_what_diverged_is_told_as_the_worst_of_all_so_far(config_):
+    pytest.importorskip("optuna")
+    sweep = sweeps.resolve(config_, {"hparams": LR}, method="bayes", trials=6, batch=2)
+    values = [5.0, None, -7.0, None, None, 2.0]
+    _, search = told(sweep, lambda trial: values[trial.number], rounds=3)
+    assert [t.value for t in search._study.trials] == [5.0, 5.0, -7.0, -7.0, -7.0, 2.0]
 
 
 def test_a_search_that_learns_is_asked_in_rounds_and_others_at_once(config_):
