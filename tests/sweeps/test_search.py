@@ -65,10 +65,17 @@ def test_the_best_come_first_and_the_diverged_not_at_all():
     assert [o.trial.number for o in ranked(outcomes)] == [2, 3, 0]
 
 
-def test_of_equal_trials_the_one_with_the_higher_lower_bound_is_better():
-    lows = (495.0, 500.0, 351.0, 500.0)
-    outcomes = [Outcome(Trial(i, {}), (), 500.0, (low, 500.0)) for i, low in enumerate(lows)]
+def test_of_equal_trials_the_one_whose_worst_seed_is_better_is_better():
+    worst = (495.0, 500.0, 351.0, 500.0)
+    outcomes = [Outcome(Trial(i, {}), (500.0, seed), 500.0) for i, seed in enumerate(worst)]
     assert [o.trial.number for o in ranked(outcomes)] == [1, 3, 0, 2]
+
+
+@pytest.mark.parametrize(("seeds", "objective"), [(1, "mean"), (7, "mean"), (8, "IQM")])
+def test_the_mean_of_few_seeds_is_maximised_and_of_many_the_iqm(config_, seeds, objective):
+    assert sweeps.resolve(config_, {"hparams": LR}, seeds=seeds).settings.objective == objective
+    given = sweeps.resolve(config_, {"hparams": LR}, seeds=seeds, objective="IQM")
+    assert given.settings.objective == "IQM"
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
@@ -78,8 +85,13 @@ def test_a_sampler_asked_and_told_again_is_where_it_was(config_, sampler):
         pytest.importorskip("cmaes")
     space = {"hparams": {**LR, "gamma": {"low": 0.9, "high": 0.999}}}
     sweep = sweeps.resolve(config_, space, method="bayes", sampler=sampler, trials=22, batch=4)
-    asked, search = told(sweep, lambda trial: -trial.params["hparams.lr"], rounds=5)
-    again, search_again = told(sweep, lambda trial: -trial.params["hparams.lr"], rounds=5)
+
+    def value(trial):
+        lr = trial.params["hparams.lr"]
+        return None if lr > 3e-2 else -lr  # some diverge
+
+    asked, search = told(sweep, value, rounds=5)
+    again, search_again = told(sweep, value, rounds=5)
     last = search.ask()
     assert asked == again and search_again.ask() == last
     assert [t.number for t in asked + last] == list(range(22)) and not told(
