@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ import numpy as np
 from rljax import devices
 from rljax.envs import autoreset
 from rljax.errors import check_positive
-from rljax.statistics import interquartile_mean
+from rljax.statistics import central, interquartile_mean, interval, mean
 from rljax.types import Agent, HasGoal, Key, State
 
 
@@ -24,39 +24,54 @@ class Evaluation(NamedTuple):
     succeeded: jax.Array | None = None
     """[num_episodes] bool, whether it ended at its goal; None where an environment has none."""
 
-    def summary(self) -> dict:
-        """mean, iqm, std, episodes, env_steps and returns, as plain Python numbers.
+    def summary(self, training_env_steps: int | None = None) -> dict:
+        """What the episodes came to, as plain Python numbers.
 
-        `iqm` is the mean of the middle half of all returns. Where the environment has a goal (see
-        `rljax.types.HasGoal`), `success_rate` is the fraction of episodes that reached it. A
-        population adds `seeds`: mean, iqm, std and success_rate of each.
+        Of one agent: the `mean` and `std` of its returns. Of a population the unit is the member,
+        a seed as a rule, which is worth the mean of its own returns: `mean`, `iqm` (interquartile
+        mean) and `worst` of those, with 5 members or more the 95% `interval` of
+        `rljax.statistics.central`, and in `seeds` mean and std of each. There is no interquartile
+        mean of episodes: it leaves out the failures of an agent that fails one time in four.
+
+        Where the environment has a goal (see `rljax.types.HasGoal`), `success_rate` is the fraction
+        of episodes that reached it, also of each seed. `episodes`, `evaluation_env_steps` (taken by
+        them) and `returns` are of all; `unfinished` is there if `max_steps` cut some off.
+
+        Args:
+            training_env_steps: those behind the parameters of each seed, to be told along.
         """
         returns = np.asarray(self.returns, np.float64)
         succeeded = None if self.succeeded is None else np.asarray(self.succeeded)
-        summary = {
-            **_statistics(returns, succeeded),
-            "episodes": returns.size,
-            "env_steps": int(np.sum(self.lengths)),
-            "returns": returns.tolist(),
-        }
+        summary: dict[str, Any] = _of_one(returns, succeeded)
         if returns.ndim > 1:
-            members = np.ndindex(returns.shape[:-1])
-            summary["seeds"] = [
-                _statistics(returns[p], None if succeeded is None else succeeded[p])
-                for p in members
+            members = list(np.ndindex(returns.shape[:-1]))
+            seeds = [
+                _of_one(returns[p], None if succeeded is None else succeeded[p]) for p in members
             ]
+            del summary["std"]
+            summary |= _over_seeds(np.array([[seed["mean"]] for seed in seeds]))
+            summary["seeds"] = seeds
+        summary["episodes"] = returns.size
+        if training_env_steps is not None:
+            summary["training_env_steps"] = training_env_steps
+        summary["evaluation_env_steps"] = int(np.sum(self.lengths))
+        summary["returns"] = returns.tolist()
         if not np.all(self.finished):
             summary["unfinished"] = int(np.sum(~np.asarray(self.finished)))
         return summary
 
 
-def _statistics(returns: np.ndarray, succeeded: np.ndarray | None) -> dict[str, float]:
-    return {
-        "mean": float(returns.mean()),
-        "iqm": float(interquartile_mean(returns.reshape(-1, 1))),
-        "std": float(returns.std()),
-        **({} if succeeded is None else {"success_rate": float(succeeded.mean())}),
-    }
+def _of_one(returns: np.ndarray, succeeded: np.ndarray | None) -> dict[str, float]:
+    success = {} if succeeded is None else {"success_rate": float(succeeded.mean())}
+    return {"mean": float(returns.mean()), "std": float(returns.std()), **success}
+
+
+def _over_seeds(scores: np.ndarray) -> dict[str, Any]:
+    """Statistics of scores [N, 1]."""
+    found = {"mean": float(mean(scores)), "iqm": float(interquartile_mean(scores))}
+    found["worst"] = float(scores.min())
+    bounds = interval(central, scores)
+    return found if bounds is None else {**found, "interval": [float(b) for b in bounds]}
 
 
 def evaluate(

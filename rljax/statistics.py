@@ -2,7 +2,8 @@
 
 Scores are float arrays [..., N, M] of N seeds in each of M environments, one number for each seed:
 what its agent is worth, say the mean return of its last evaluation. Every statistic takes the last
-two axes away, and `interval` says what other seeds of the same kind might have given.
+two axes away. `central` is what stands for all seeds where that has to be one number, and
+`interval` says what other seeds of the same kind might have given.
 
 Source: Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice",
 https://arxiv.org/abs/2108.13264, whose own library is https://github.com/google-research/rliable.
@@ -13,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 CONFIDENCE, RESAMPLES = 0.95, 2000
+FEWEST_FOR_IQM, FEWEST_FOR_INTERVAL = 8, 5  # seeds
 _NUMBERS_AT_ONCE = 4_000_000  # of all resamples that are in memory together
 
 
@@ -30,6 +32,28 @@ def interquartile_mean(scores: np.ndarray) -> np.ndarray:
     from scipy.stats import trim_mean
 
     return trim_mean(scores.reshape(*scores.shape[:-2], -1), 0.25, axis=-1)
+
+
+STATISTICS = {"mean": mean, "IQM": interquartile_mean}
+"""What may stand for some seeds, by the name that tables and pictures have for it."""
+
+
+def central_name(seeds: int) -> str:
+    """Which of STATISTICS stands for so many seeds: "mean" for fewer than 8, from 8 on "IQM".
+
+    Of four seeds the interquartile mean leaves out the worst, so a method of whose trainings one in
+    four fails would score like one that never does. From eight on two are left out at either end,
+    which says more about the method than about the luck of one seed.
+    """
+    return "IQM" if seeds >= FEWEST_FOR_IQM else "mean"
+
+
+def central(scores: np.ndarray) -> np.ndarray:
+    """The mean of fewer than 8 seeds, the interquartile mean of 8 or more, [...].
+
+    `central_name` says which, and why.
+    """
+    return STATISTICS[central_name(scores.shape[-2])](scores)
 
 
 def performance_profile(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
@@ -57,8 +81,11 @@ def interval(
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
     rng: np.random.Generator | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Lower and upper bound of a statistic, by a stratified percentile bootstrap.
+
+    None with fewer than 5 seeds: show the seeds themselves. Resamples of two are as narrow as the
+    two lie, and a 95% interval of their mean holds the true one in half of all cases.
 
     Seeds are drawn with replacement within each environment, so the environments stay those that
     they are. Of several arrays of scores, each is drawn from by itself. A curve is one statistic of
@@ -73,6 +100,8 @@ def interval(
 
     Source: Agarwal et al. 2021, section 4.1; Efron 1979, https://doi.org/10.1214/aos/1176344552.
     """
+    if min(s.shape[-2] for s in scores) < FEWEST_FOR_INTERVAL:
+        return None
     rng = rng or np.random.default_rng(0)
     at_once = max(1, _NUMBERS_AT_ONCE // sum(s.size for s in scores))
     counts = [min(at_once, resamples - done) for done in range(0, resamples, at_once)]

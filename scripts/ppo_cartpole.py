@@ -69,9 +69,9 @@ def main(num_seeds, total_env_steps, out):
     figure = Figure(layout="constrained")
     axes = figure.subplots(subplot_kw={"xlabel": "environment steps", "ylabel": "return"})
     axes.plot(history["env_steps"], history["return"], color="silver")
-    middle = statistics.interquartile_mean(history["return"][..., None])
+    middle = statistics.central(history["return"][..., None])
     axes.plot(history["env_steps"], middle, linewidth=3)
-    axes.set_title(f"{num_seeds} seeds, and their interquartile mean")
+    axes.set_title(f"{num_seeds} seeds, and their {statistics.central_name(num_seeds)}")
     plots.save(figure, out)
 
 

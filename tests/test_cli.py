@@ -76,7 +76,10 @@ def test_a_cpu_is_as_many_devices_as_it_has_cores_unless_it_is_said():
 def test_eval_prints_one_json_object(run, capsys):
     assert main(["eval", str(run), "--episodes", "4", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
-    assert {"mean", "iqm", "std", "episodes", "env_steps", "returns"} <= set(summary)
+    assert {"mean", "iqm", "worst", "seeds", "episodes", "returns"} <= set(summary)
+    assert summary["training_env_steps"] == 640 and "env_steps" not in summary
+    assert summary["evaluation_env_steps"] == sum(map(sum, summary["returns"]))  # 1 for each step
+    assert summary.keys() == json.loads((run / "evaluation.json").read_text()).keys()
     assert summary["episodes"] == 12 and len(summary["returns"]) == len(summary["seeds"]) == 3
 
 

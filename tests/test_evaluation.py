@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from scipy.stats import trim_mean
 
+from rljax import statistics
 from rljax.envs import spaces
 from rljax.errors import UsageError
 from rljax.evaluation import Evaluation, evaluate
+from rljax.runs.hooks import evaluation_row
 from rljax.transforms import vmap
 from rljax.types import Agent, Learner, State
 
@@ -120,30 +122,64 @@ def test_episodes_beyond_max_steps_are_cut_off_and_reported():
     assert found.summary()["unfinished"] == cut.sum()
 
 
-def test_a_summary_is_of_all_episodes_and_of_each_member():
-    returns = np.array([[0.0, 1.0, 2.0, 100.0], [3.0, 4.0, 5.0, -50.0]], np.float32)
-    evaluation = Evaluation(returns, np.full((2, 4), 7), np.ones((2, 4), bool))
-    summary = evaluation.summary()
-    assert summary == {
-        "mean": returns.mean(),
-        "iqm": 2.5,
-        "std": pytest.approx(returns.std()),
-        "episodes": 8,
-        "env_steps": 56,
-        "returns": returns.tolist(),
-        "seeds": [
-            {
-                "mean": row.mean(),
-                "iqm": trim_mean(row, 0.25),
-                "std": pytest.approx(row.std()),
-            }
-            for row in returns
-        ],
+def played(returns):
+    """An evaluation with these returns, of episodes of 7 steps."""
+    returns = np.asarray(returns, np.float32)
+    return Evaluation(returns, np.full(returns.shape, 7), np.ones(returns.shape, bool))
+
+
+def test_a_summary_of_one_agent_is_of_its_episodes():
+    returns = [0.0, 1.0, 2.0, 101.0]
+    assert played(returns).summary(640) == {
+        "mean": 26.0,
+        "std": pytest.approx(np.std(returns)),
+        "episodes": 4,
+        "training_env_steps": 640,
+        "evaluation_env_steps": 28,
+        "returns": returns,
     }
-    assert summary["iqm"] == trim_mean(returns.ravel(), 0.25)
-    alone = jax.tree.map(lambda x: x[0], evaluation).summary()
-    assert alone.keys() == {"mean", "iqm", "std", "episodes", "env_steps", "returns"}
-    assert alone["iqm"] == 1.5
+    assert "training_env_steps" not in played(returns).summary()
+
+
+def test_a_summary_of_a_population_is_of_its_seeds():
+    returns = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
+    means = returns.mean(1, dtype=float)
+    summary = played(returns).summary()
+    low, high = summary.pop("interval")
+    assert low < summary["iqm"] < high and [low, high] == [
+        *statistics.interval(statistics.interquartile_mean, means[:, None])
+    ]
+    assert summary == {
+        "mean": pytest.approx(means.mean()),
+        "iqm": pytest.approx(trim_mean(means, 0.25)),
+        "worst": means.min(),
+        "seeds": [
+            {"mean": mean, "std": pytest.approx(row.std())}
+            for mean, row in zip(means, returns, strict=True)
+        ],
+        "episodes": 32,
+        "evaluation_env_steps": 224,
+        "returns": returns.tolist(),
+    }
+
+
+def test_an_interval_of_seeds_is_there_from_five_on_and_never_of_episodes():
+    returns = np.random.default_rng(0).normal(size=(5, 64))
+    low, high = played(returns).summary()["interval"]
+    assert low < returns.mean() < high
+    assert "interval" not in played(returns[:4]).summary() | played(returns[0]).summary()
+
+
+def test_seeds_that_fail_lower_what_the_others_score():
+    """One seed that always fails, and three that fail one episode in four."""
+    good, bad = 500.0, 10.8
+    returns = np.array([[bad] * 64] + [[bad, good, good, good] * 16] * 3, np.float32)
+    assert trim_mean([trim_mean(row, 0.25) for row in returns], 0.25) == 500  # as it was scored
+    summary = played(returns).summary()
+    assert summary["mean"] == pytest.approx(286, abs=0.5)
+    assert summary["worst"] == pytest.approx(bad) and summary["iqm"] < 400
+    row = evaluation_row(played(returns))["evaluation/return_mean"]
+    assert statistics.central(np.array(row)[:, None]) == pytest.approx(286, abs=0.5)
 
 
 def test_an_episode_succeeds_if_it_ends_at_the_goal():

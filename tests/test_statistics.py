@@ -48,7 +48,7 @@ def test_the_probability_of_improvement_is_that_of_rliable(size):
         assert found == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("size", [(10, 3), (5, 1), (4, 2)])
+@pytest.mark.parametrize("size", [(10, 3), (5, 1), (6, 2)])
 def test_intervals_are_those_of_rliable_on_the_same_resamples(rliable, size):
     own = scores(*size)
 
@@ -120,6 +120,33 @@ def test_an_interval_covers_as_often_as_it_says():
     draws = np.random.default_rng(0).normal(size=(400, 40, 1))
     low, high = statistics.interval(statistics.mean, draws, confidence=0.9, resamples=400)
     assert 0.85 < ((low < 0) & (high > 0)).mean() < 0.95
+
+
+@pytest.mark.parametrize(("seeds", "least"), [(5, 0.8), (10, 0.88), (20, 0.9)])
+def test_the_interval_of_few_seeds_is_too_narrow_but_says_something(seeds, least):
+    draws = np.random.default_rng(0).normal(size=(500, seeds, 1))
+    low, high = statistics.interval(statistics.central, draws, resamples=400)
+    assert least < ((low < 0) & (high > 0)).mean() < 0.97
+
+
+def test_of_fewer_than_five_seeds_there_is_no_interval(monkeypatch):
+    for few in (1, 2, 4):
+        assert statistics.interval(statistics.mean, scores(few, 3)) is None
+    improvement = statistics.probability_of_improvement
+    assert statistics.interval(improvement, scores(9, 1), scores(4, 1)) is None
+    assert statistics.interval(improvement, scores(9, 1), scores(5, 1)) is not None
+    monkeypatch.setattr(statistics, "FEWEST_FOR_INTERVAL", 2)  # Else a coin could be tossed for it:
+    draws = np.random.default_rng(0).normal(size=(1000, 2, 1))
+    low, high = statistics.interval(statistics.mean, draws, resamples=200)
+    assert 0.45 < ((low < 0) & (high > 0)).mean() < 0.55
+
+
+def test_one_number_for_some_seeds_does_not_hide_one_of_four_that_fails():
+    four, eight = np.array([[0.0], [4.0], [4.0], [4.0]]), scores(8, 2)
+    assert statistics.central(four) == 3 and statistics.interquartile_mean(four) == 4
+    assert statistics.central(eight) == statistics.interquartile_mean(eight)
+    assert statistics.central(eight[:7]) == statistics.mean(eight[:7])
+    assert [statistics.central_name(n) for n in (1, 7, 8)] == ["mean", "mean", "IQM"]
 
 
 def test_normalised_scores_are_0_and_1_where_it_says():

@@ -26,10 +26,11 @@ def evaluate(run: str, episodes: int, seed: int, stochastic: bool, as_json: bool
     import jax
 
     import rljax
+    from rljax.runs.experiment import iterations
 
     agent, state = rljax.load(run)
     result = rljax.evaluate(agent, state, jax.random.key(seed), episodes, not stochastic)
-    summary = result.summary()
+    summary = result.summary(agent.env_steps(iterations(state)))
     if as_json:
         click.echo(json.dumps(summary))
         return

@@ -47,11 +47,15 @@ def say(sentence: str) -> None:
 
 
 def statistics(summary: dict) -> str:
-    """What an evaluation came to, as a line of a terminal has it."""
-    returns = f"mean {summary['mean']:.2f}, iqm {summary['iqm']:.2f}, std {summary['std']:.2f}"
-    if "success_rate" not in summary:
-        return returns
-    return f"{returns}, success {summary['success_rate']:.1%}"
+    """What an evaluation, or a seed's part in it, came to, as a line of a terminal has it."""
+    names = {"mean": "mean", "iqm": "IQM over seeds", "worst": "worst seed", "std": "std"}
+    parts = [f"{name} {summary[key]:.2f}" for key, name in names.items() if key in summary]
+    if "interval" in summary:
+        low, high = summary["interval"]
+        parts.append(f"95% interval {low:.2f} to {high:.2f}")
+    if "success_rate" in summary:
+        parts.append(f"success {summary['success_rate']:.1%}")
+    return ", ".join(parts)
 
 
 def keep_compiled_programs() -> None:

@@ -18,12 +18,6 @@ from rljax.types import Agent, Key, State
 
 EVALUATION_STREAM = 0xE7A1  # keeps the keys of evaluation apart from those of training
 SECONDS_BETWEEN_DRAWINGS = 15.0
-REPORTED = {
-    metrics.EVALUATED: "mean",
-    "evaluation/return_iqm": "iqm",
-    metrics.SUCCESS_RATE: "success_rate",
-}
-"""Metric to what it is called in the summary of an evaluation."""
 
 
 def every(interval: int, agent: Agent, begun_at: int) -> Callable[[Row], bool]:
@@ -55,7 +49,9 @@ def evaluating(config: Config, agent: Agent, run: RunDirectory, begun_at: int) -
             return None
         result = devices.fetch(play(state, jax.random.fold_in(key, row["iteration"])))
         if row["iteration"] >= agent.num_iterations and processes.is_first():
-            directory.write_atomically(run.evaluation, json.dumps(result.summary()) + "\n")
+            directory.write_atomically(
+                run.evaluation, json.dumps(result.summary(row["env_steps"])) + "\n"
+            )
         return evaluation_row(result)
 
     return hook
@@ -68,15 +64,16 @@ def evaluation_key(seed: jax.typing.ArrayLike) -> Key:
 
 def evaluation_row(result: Evaluation) -> Row:
     """What a row of metrics says of an evaluation: a number, or a list [P] of a population's."""
-    summary = result.summary()
-    seeds = summary.get("seeds")
-    reported = {
-        name: [s[found] for s in seeds] if seeds else summary[found]
-        for name, found in REPORTED.items()
-        if found in summary
+    measured = {
+        metrics.EVALUATED: result.returns,
+        metrics.SUCCESS_RATE: result.succeeded,
+        "evaluation/length_mean": result.lengths,
     }
-    lengths = np.mean(np.asarray(result.lengths), axis=-1).tolist()
-    return {**reported, "evaluation/length_mean": lengths}
+    return {
+        name: np.asarray(values, np.float64).mean(-1).tolist()
+        for name, values in measured.items()
+        if values is not None
+    }
 
 
 def recording(run: RunDirectory) -> Hook:
@@ -92,7 +89,7 @@ def saving(
 
     def hook(state: State, row: Row) -> None:
         if due(row) or interrupts.received is not None:
-            score = row.get("evaluation/return_iqm")
+            score = row.get(metrics.EVALUATED)  # of each seed
             checkpoints.save(state, None if score is None else float(np.mean(score)))
 
     return hook

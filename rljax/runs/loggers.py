@@ -20,7 +20,7 @@ import numpy as np
 from rljax.config import LOGGERS
 from rljax.errors import RunError, UsageError, check_extra, nearest
 from rljax.runs.directory import write_atomically
-from rljax.statistics import interquartile_mean
+from rljax.statistics import central
 from rljax.training import Row
 from rljax.types import State
 
@@ -134,7 +134,7 @@ def check(names: Sequence[str]) -> None:
 def scalars(row: Row) -> dict[str, float]:
     """A row for tools that know only numbers.
 
-    Of a population it is the interquartile mean of the members, and of evaluations the range, too:
+    Of a population it is `statistics.central` of the members, and of evaluations the range, too:
     `evaluation/return_mean`, `evaluation/return_mean/min` and `evaluation/return_mean/max`.
     """
     found: dict[str, float] = {}
@@ -142,7 +142,7 @@ def scalars(row: Row) -> dict[str, float]:
         values = _members(value)
         values = values[~np.isnan(values)]
         if values.size:
-            found[name] = float(interquartile_mean(values[:, None]))
+            found[name] = float(central(values[:, None]))
             if np.ndim(value) and name.startswith("evaluation/"):
                 found |= {f"{name}/min": float(values.min()), f"{name}/max": float(values.max())}
     return found

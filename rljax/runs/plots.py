@@ -12,7 +12,7 @@ from rljax.errors import RunError, UsageError, nearest
 from rljax.runs import comparison, directory, metrics
 from rljax.runs.comparison import Comparison, Run
 from rljax.runs.directory import RunDirectory
-from rljax.statistics import interquartile_mean
+from rljax.statistics import central, central_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,10 +31,10 @@ def draw(runs: Sequence[RunDirectory], out: Path) -> None:
 def draw_comparison(compared: Comparison, out: Path, kind: str = "curves") -> None:
     """Draw runs as a PNG, those that differ by seed alone together. `kind` is one of KINDS:
 
-    - "curves": the interquartile mean over seeds of every evaluation and its 95% bootstrap
-      interval, a panel for each environment, and one for all together where that can be. Of a
-      method alone, a thin line besides: the return of the episodes that ended while training,
-      which is for watching.
+    - "curves": every evaluation, `statistics.central` over seeds and its 95% bootstrap interval,
+      or a thin line for each of fewer than 5 seeds; a panel for each environment, and one for all
+      together where that can be. Of a method alone, a grey line besides: the return of the episodes
+      that ended while training, which is for watching.
     - "profile": the fraction of seeds whose last evaluation was above each return.
     - "improvement": how likely a seed of one method beats one of another, for each pair.
 
@@ -71,6 +71,16 @@ def pairs(labels: Sequence[str]) -> list[tuple[str, str]]:
 def counted(count: int) -> str:
     """How many seeds, in words."""
     return "1 seed" if count == 1 else f"{count} seeds"
+
+
+def estimate(seeds: int, statistic: str | None = None) -> str:
+    """What stands for so many seeds, in words: a name of `statistics.STATISTICS`, and of how many.
+
+    By default it is that of `statistics.central`.
+    """
+    if seeds == 1:
+        return counted(seeds)
+    return f"{statistic or central_name(seeds)} of {counted(seeds)}"
 
 
 def scale_name(compared: Comparison) -> str:
@@ -137,19 +147,20 @@ def _curve(
     axes: "Axes", label: str, steps: np.ndarray, scores: np.ndarray, look: dict[str, Any]
 ) -> None:
     *_, seeds, environments = scores.shape
-    many = seeds * environments
-    name = f"{label}: " + (counted(seeds) if many == 1 else f"IQM of {counted(seeds)}")
-    axes.plot(steps, interquartile_mean(scores), marker="o", markersize=3.5, label=name, **look)
-    if seeds > 1:
-        low, high = statistics.interval(interquartile_mean, scores)
-        axes.fill_between(steps, low, high, color=look["color"], alpha=0.18, linewidth=0)
+    name = f"{label}: {estimate(seeds)}"
+    axes.plot(steps, central(scores), marker="o", markersize=3.5, label=name, **look)
+    bounds = statistics.interval(central, scores)
+    if bounds is not None:
+        axes.fill_between(steps, *bounds, color=look["color"], alpha=0.18, linewidth=0)
+    elif seeds > 1 and environments == 1:  # Over several, the panels of each show the seeds.
+        axes.plot(steps, scores[..., 0], linewidth=0.7, alpha=0.5, **look)
 
 
 def _training(axes: "Axes", runs: Sequence[Run]) -> None:
     for index, run in enumerate(runs):
         steps, training = run.series(metrics.TRAINING)
         some = ~np.isnan(training).all(1)  # rows in which an episode ended
-        middle = [interquartile_mean(v[~np.isnan(v), None]) for v in training[some]]
+        middle = [central(v[~np.isnan(v), None]) for v in training[some]]
         axes.plot(
             steps[some],
             middle,
@@ -171,9 +182,9 @@ def _profile(compared: Comparison) -> "Figure":
 
         look = _look(index)
         axes.plot(thresholds, profile(own), label=f"{label}: {counted(len(own))}", **look)
-        if len(own) > 1:
-            low, high = statistics.interval(profile, own)
-            axes.fill_between(thresholds, low, high, color=look["color"], alpha=0.18, linewidth=0)
+        bounds = statistics.interval(profile, own)
+        if bounds is not None:
+            axes.fill_between(thresholds, *bounds, color=look["color"], alpha=0.18, linewidth=0)
     axes.set(xlabel=f"{scale_name(compared)}, s", ylabel="fraction of seeds above s")
     axes.legend(frameon=False)
     return figure
@@ -197,8 +208,8 @@ def _improvement(compared: Comparison) -> "Figure":
         both = scores[ours], scores[theirs]
         chance = statistics.probability_of_improvement(*both)
         axes.plot(chance, row, "o", color=COLOURS[0])
-        if min(map(len, both)) > 1:
-            bounds = statistics.interval(statistics.probability_of_improvement, *both)
+        bounds = statistics.interval(statistics.probability_of_improvement, *both)
+        if bounds is not None:
             axes.plot(bounds, (row, row), color=COLOURS[0], linewidth=3, alpha=0.4)
     names = [
         f"{ours} ({counted(len(scores[ours]))})\nover {theirs} ({counted(len(scores[theirs]))})"

@@ -13,7 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 from rljax.runs.metrics import EVALUATED, TRAINING
-from rljax.statistics import interquartile_mean, interval
+from rljax.statistics import central, central_name, interval
 from rljax.training import Row
 from rljax.types import Agent, State
 
@@ -36,7 +36,7 @@ class Display:
         self._total = agent.env_steps(agent.num_iterations)
         self._latest: dict[str, Any] = {}
         self._steps: list[int] = []  # of evaluations
-        self._returns: list[float] = []  # their means, interquartile over seeds
+        self._returns: list[float] = []  # of which each is `central` over seeds
         self._evaluation: dict[str, str] = {}  # what there is to say of the latest
         self._began = time.perf_counter()
         self._printed = -SECONDS_BETWEEN_LINES
@@ -67,14 +67,17 @@ class Display:
         if row.get(EVALUATED) is None:
             return
         values = np.reshape(np.asarray(row[EVALUATED], float), (-1, 1))  # [seeds, 1 environment]
-        middle = float(interquartile_mean(values))
+        middle = float(central(values))
         self._steps.append(row["env_steps"])
         self._returns.append(middle)
         self._evaluation = {"evaluation": f"{middle:.4g}"}
         if values.size > 1:
-            low, high = interval(interquartile_mean, values)
-            self._evaluation["evaluation"] += f" ({low:.4g} to {high:.4g})"
-            self._evaluation["seeds"] = f"{values.size} (IQM, 95% interval)"
+            bounds = interval(central, values)
+            each = ", ".join(f"{value:.4g}" for value in values.ravel())
+            shown = each if bounds is None else "{:.4g} to {:.4g}".format(*bounds)
+            what = "each" if bounds is None else "95% interval"
+            self._evaluation["evaluation"] += f" ({shown})"
+            self._evaluation["seeds"] = f"{values.size} ({central_name(values.size)}, {what})"
 
     def _picture(self) -> RenderableType:
         if not self._latest:

@@ -15,6 +15,8 @@ from rljax.sweeps.space import Choice, Distribution
 from rljax.sweeps.training import Trainer
 from rljax.sweeps.trials import Outcome, Trial
 
+WORST = -1e9  # while all trials have diverged; samplers see the order of values, not their size
+
 
 class Asked:
     """A study of Optuna in memory, asked and told in batches.
@@ -48,13 +50,15 @@ class Asked:
         ]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """The values of a batch; a trial that diverged counts as worse than all others."""
-        pruned = optuna().trial.TrialState.PRUNED
+        """The values of a batch; one that diverged counts as much as the worst that is known.
+
+        It is told as a number: CMA-ES does not hear of trials that are told as pruned.
+        """
+        known = [trial.value for trial in self._study.trials if trial.value is not None]
+        found = [outcome.value for outcome in outcomes if outcome.value is not None]
+        worst = min(known + found, default=WORST)
         for asked, outcome in zip(self._round, outcomes, strict=True):
-            if outcome.value is None:
-                self._study.tell(asked, state=pruned)
-            else:
-                self._study.tell(asked, outcome.value)
+            self._study.tell(asked, worst if outcome.value is None else outcome.value)
 
 
 def study(sweep: Sweep) -> Any:

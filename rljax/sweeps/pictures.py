@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rljax.runs.plots import COLOURS, save
+from rljax.runs.plots import COLOURS, estimate, save
 from rljax.sweeps.directory import SweepDirectory
 from rljax.sweeps.settings import Sweep
 from rljax.sweeps.space import Choice, Distribution, Range
@@ -60,14 +60,15 @@ def draw_parallel(sweep: Sweep, outcomes: Sequence[Outcome]) -> "Figure":
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     axes.set_title(_title(sweep, outcomes), fontsize=9, loc="left")
-    figure.colorbar(colours, ax=axes, label=sweep.settings.objective, pad=0.01)
+    figure.colorbar(colours, ax=axes, label=_value_name(sweep), pad=0.01)
     return figure
 
 
 def draw_responses(sweep: Sweep, outcomes: Sequence[Outcome]) -> "Figure":
     """A panel for each key: the value of every trial over it, with its interval over seeds.
 
-    Trials that diverged are crosses at the lower edge.
+    Of trials with few seeds each is a small point. Trials that diverged are crosses at the lower
+    edge.
     """
     from matplotlib.figure import Figure
 
@@ -81,6 +82,7 @@ def draw_responses(sweep: Sweep, outcomes: Sequence[Outcome]) -> "Figure":
     values = np.array([o.value for o in good], float)
     ends = np.array([o.interval or (o.value, o.value) for o in good])
     reach = np.stack([values - ends[:, 0], ends[:, 1] - values]).clip(min=0)
+    few = [(i, seed) for i, o in enumerate(good) if not o.interval for seed in o.seeds]
     lost = [o for o in outcomes if o.value is None]
     for axes, key in zip(panels, keys, strict=False):
         distribution = sweep.space[key]
@@ -89,6 +91,8 @@ def draw_responses(sweep: Sweep, outcomes: Sequence[Outcome]) -> "Figure":
             x, values, reach, fmt="o", color=COLOURS[0], markersize=4, elinewidth=0.8, alpha=0.8
         )
         axes.plot(x[:1], values[:1], "o", color=COLOURS[1], markersize=7, zorder=3)
+        at = [x[i] for i, _ in few]
+        axes.plot(at, [s for _, s in few], ".", color=COLOURS[0], markersize=3, alpha=0.5)
         if isinstance(distribution, Range):
             axes.set_xscale(distribution.scale)
         if lost:
@@ -103,7 +107,7 @@ def draw_responses(sweep: Sweep, outcomes: Sequence[Outcome]) -> "Figure":
     for axes in panels[len(keys) :]:
         axes.set_visible(False)
     for axes in panels[::columns]:
-        axes.set_ylabel(sweep.settings.objective)
+        axes.set_ylabel(_value_name(sweep))
     figure.suptitle(_title(sweep, outcomes), fontsize=9, x=0.01, ha="left")
     return figure
 
@@ -144,15 +148,19 @@ def draw_schedule(sweep: Sweep, rows: Sequence[Row], best: Outcome) -> "Figure":
 
 
 def _title(sweep: Sweep, outcomes: Sequence[Outcome]) -> str:
-    top, seeds = sweep.config.top, sweep.settings.seeds
-    each = "1 seed" if seeds == 1 else f"IQM of {seeds} seeds"
+    top, settings = sweep.config.top, sweep.settings
     episodes = outcomes[0].episodes
     failed = sum(o.value is None for o in outcomes)
     diverged = f", {failed} diverged (grey)" if failed else ""
     return (
-        f"{top.agent} on {top.env}: {len(outcomes)} trials{diverged}, {each}, "
-        f"{episodes} episodes each"
+        f"{top.agent} on {top.env}: {len(outcomes)} trials{diverged}, "
+        f"{estimate(settings.seeds, settings.objective)}, {episodes} episodes each"
     )
+
+
+def _value_name(sweep: Sweep) -> str:
+    settings = sweep.settings
+    return f"mean return, {estimate(settings.seeds, settings.objective)}"
 
 
 def _name(key: str) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 from rljax.errors import UsageError
 from rljax.runs.directory import write_atomically
+from rljax.runs.plots import estimate
+from rljax.statistics import FEWEST_FOR_INTERVAL
 from rljax.sweeps import pictures
 from rljax.sweeps.directory import SweepDirectory
 from rljax.sweeps.settings import Sweep
@@ -95,23 +97,24 @@ def importances(sweep: Sweep, outcomes: Sequence[Outcome]) -> dict[str, float] |
 
 
 def table(sweep: Sweep, outcomes: Sequence[Outcome]) -> Any:
-    """The best trials, with intervals over seeds, as a table for a terminal."""
+    """The best trials as a table for a terminal, with intervals over seeds, or each of a few."""
     from rich.table import Table
 
     settings = sweep.settings
     episodes = outcomes[0].episodes if outcomes else 0
-    seeds = "1 seed" if settings.seeds == 1 else f"IQM of {settings.seeds} seeds, 95% interval"
+    over = estimate(settings.seeds, settings.objective)
+    spread = "95% interval" if settings.seeds >= FEWEST_FOR_INTERVAL else "seeds"
     shown = Table(
-        caption=f"{settings.objective}: {seeds}, {episodes} episodes each",
+        caption=f"mean return: {over}, {episodes} episodes each",
         caption_justify="left",
         width=max(80, 24 + 12 * len(sweep.space)),
         box=None,
         padding=(0, 1),
     )
-    for name in ("trial", "value", "interval", *(key.partition(".")[2] for key in sweep.space)):
+    for name in ("trial", "value", spread, *(key.partition(".")[2] for key in sweep.space)):
         shown.add_column(name, justify="right")
     for o in ranked(outcomes)[:MOST_SHOWN]:
-        between = f"{o.interval[0]:.2f} to {o.interval[1]:.2f}" if o.interval else "-"
+        between = f"{o.interval[0]:.2f} to {o.interval[1]:.2f}" if o.interval else _each(o)
         params = [_short(o.params[key]) for key in sweep.space]
         shown.add_row(str(o.trial.number), f"{o.value:.2f}", between, *params)
     return shown
@@ -130,6 +133,11 @@ def remarks(
         named = ", ".join(f"{key.partition('.')[2]} {shares[key]:.0%}" for key in order)
         lines.append(f"importance (PED-ANOVA): {named}")
     return lines
+
+
+def _each(outcome: Outcome) -> str:
+    """The scores of the seeds, where there are several."""
+    return ", ".join(map(_short, outcome.seeds)) if len(outcome.seeds) > 1 else "-"
 
 
 def _short(value: Any) -> str:

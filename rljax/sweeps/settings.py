@@ -8,11 +8,11 @@ from typing import Any
 from rljax import config as configs
 from rljax.config import Config
 from rljax.errors import UsageError, nearest
+from rljax.statistics import STATISTICS, central_name
 from rljax.sweeps import methods
 from rljax.sweeps import space as spaces
 from rljax.sweeps.space import Space
 
-OBJECTIVES = ("evaluation/return_iqm", "evaluation/return_mean")
 SAMPLERS = ("tpe", "cmaes")
 
 
@@ -27,9 +27,9 @@ class Settings:
     seeds: int = 4
     """Trainings of each trial: from the config's seed, the one after it, and so on. With the
     methods "pbt" and "halving" there is one of each."""
-    objective: str = "evaluation/return_iqm"
-    """What is maximised: of each seed, from full episodes at the end; the interquartile mean over
-    seeds is the trial's value."""
+    objective: str | None = None
+    """What is maximised: "mean" or "IQM" over seeds, of each seed's mean return in full episodes at
+    the end; by default `rljax.statistics.central_name`, the mean of fewer than 8 seeds."""
     batch: int = 0
     """Trials that train together; 0 for as many as are fast and fit into memory."""
     devices: int = 0
@@ -126,6 +126,7 @@ def resolve(
     values = configs.typed(known, entries)
     if "sweep.seeds" not in entries and values["sweep.method"] in methods.METHODS:
         values["sweep.seeds"] = methods.get(values["sweep.method"]).seeds
+    values["sweep.objective"] = values["sweep.objective"] or central_name(values["sweep.seeds"])
     settings = Settings(**{key.split(".")[1]: value for key, value in values.items()})
     _check_settings(settings)
     sweep = Sweep(config, settings, spaces.parse(tables, config, where))
@@ -135,7 +136,7 @@ def resolve(
 def _check_settings(settings: Settings) -> None:
     for name, known in (
         ("method", methods.METHODS),
-        ("objective", OBJECTIVES),
+        ("objective", STATISTICS),
         ("sampler", SAMPLERS),
     ):
         value = getattr(settings, name)

@@ -14,8 +14,9 @@ from rljax import agents, devices
 from rljax.config import Config
 from rljax.evaluation import Evaluation, episodes
 from rljax.replay import memory, size_in_bytes
+from rljax.runs import metrics
 from rljax.runs.hooks import evaluation_key, evaluation_row, every
-from rljax.statistics import interquartile_mean, interval
+from rljax.statistics import STATISTICS, interval
 from rljax.sweeps.settings import Sweep
 from rljax.sweeps.trials import Batch, Outcome, Trial
 from rljax.training import Chunk, Fault, Row, advance, compile_chunk
@@ -152,7 +153,7 @@ def outcome(
     result: Evaluation,
     faults: Mapping[int, Fault],
     env_steps: int,
-    objective: str,
+    objective: str | None,
 ) -> Outcome:
     """What became of a trial, from what is known of all members of its batch.
 
@@ -163,13 +164,14 @@ def outcome(
         result: that evaluation, [P, episodes].
         faults: of the members that diverged.
         env_steps: that each member trained.
-        objective: the metric that is maximised.
+        objective: which of `statistics.STATISTICS` is maximised.
     """
+    assert objective is not None
     mine = [of_members(row, members) for row in rows]
     ends = [faults.get(member) for member in range(members.start, members.stop)]
     scores = [
         None if end else float(score)
-        for end, score in zip(ends, np.atleast_1d(mine[-1][objective]), strict=True)
+        for end, score in zip(ends, np.atleast_1d(mine[-1][metrics.EVALUATED]), strict=True)
     ]
     done = Outcome(
         trial, tuple(scores), episodes=int(result.returns.shape[-1]), env_steps=env_steps, rows=mine
@@ -182,14 +184,14 @@ def outcome(
             failure=f"seed {seed} diverged at env step {end.env_steps}: {end.what} is not finite",
             rows=[row for row in mine if row["iteration"] < first],
         )
-    values = np.array(scores, float)[:, None]
-    bounds = interval(interquartile_mean, values) if len(scores) > 1 else None
+    values, statistic = np.array(scores, float)[:, None], STATISTICS[objective]
+    bounds = interval(statistic, values)
     pick = members if len(scores) > 1 else members.start
     return replace(
         done,
-        value=float(interquartile_mean(values)),
+        value=float(statistic(values)),
         interval=bounds and (float(bounds[0]), float(bounds[1])),
-        evaluation=jax.tree.map(lambda x: x[pick], result).summary(),
+        evaluation=jax.tree.map(lambda x: x[pick], result).summary(env_steps),
     )
 
 

@@ -33,9 +33,9 @@ class Outcome:
     """What became of a trial."""
 
     trial: Trial
-    seeds: tuple[float | None, ...]  # the objective of each, None where it diverged
-    value: float | None = None  # the interquartile mean over seeds, None if one of them diverged
-    interval: tuple[float, float] | None = None  # 95% bootstrap interval of it, with several seeds
+    seeds: tuple[float | None, ...]  # mean return of each, None where it diverged
+    value: float | None = None  # the objective, None if one of them diverged
+    interval: tuple[float, float] | None = None  # 95% bootstrap interval of it, from 5 seeds on
     episodes: int = 0  # that each seed was evaluated with
     env_steps: int = 0  # that each seed trained
     failure: str | None = None  # why there is no value
@@ -68,15 +68,15 @@ def batches(trials: Sequence[Trial], most: int) -> list[Batch]:
 
 
 def ranked(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """Those that have a value, best first; of equal ones that with the higher lower bound.
+    """Those that have a value, best first; of equal ones that whose worst seed is better.
 
-    An interquartile mean of four seeds is blind to the worst of them; the bound is not. Values
-    after fewer environment steps, of trials that were given up, come behind.
+    An interquartile mean does not know the worst seed. Values after fewer environment steps, of
+    trials that were given up, come behind.
     """
 
     def order(outcome: Outcome) -> tuple:
         value = outcome.value or 0.0
-        low = outcome.interval[0] if outcome.interval else value
-        return -outcome.env_steps, -value, -low, outcome.trial.number
+        worst = min((seed for seed in outcome.seeds if seed is not None), default=value)
+        return -outcome.env_steps, -value, -worst, outcome.trial.number
 
     return sorted((o for o in outcomes if o.value is not None), key=order)

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -10,7 +11,8 @@ from states import digest
 import rljax
 from rljax import config
 from rljax.errors import NonFiniteError, RunError, UsageError
-from rljax.runs import checkpoints, directory, experiment, metrics
+from rljax.runs import checkpoints, directory, experiment, hooks, metrics
+from rljax.training import Interrupts
 
 
 def rows(run):
@@ -276,6 +278,15 @@ def test_the_latest_and_the_best_are_kept(tmp_path, tiny):
     store = checkpoints.Checkpoints(tmp_path / "c", keep=2)
     store.save(state.replace(iteration=state.iteration + 5), 4.0)
     assert store.iterations() == [1, 4, 5]
+
+
+def test_the_score_of_a_checkpoint_is_the_mean_over_seeds_of_their_mean_returns(tiny):
+    saved, agent = [], experiment.build(tiny)
+    store = SimpleNamespace(save=lambda state, score: saved.append(score))
+    hook = hooks.saving(tiny, agent, store, Interrupts(), 0)
+    for steps, more in ((32, {}), (96, {}), (192, {metrics.EVALUATED: [0.0, 1.0, 1.0, 1.0]})):
+        hook(None, {"env_steps": steps, **more})
+    assert saved == [None, 0.75]
 
 
 def test_a_directory_that_exists_is_not_touched(tmp_path, tiny):

@@ -153,11 +153,11 @@ def test_a_csv_of_one_seed_has_a_line_for_each_row(tmp_path):
 def test_a_population_is_its_interquartile_mean_and_evaluations_their_range():
     found = loggers.scalars({"env_steps": 8, "losses/entropy": [0, 1, 2, 3, 4, 5, 6, 700]})
     assert found == {"env_steps": 8.0, "losses/entropy": 3.5}
-    found = loggers.scalars({"evaluation/return_iqm": [[4.0, None], [1.0, 4.0]]})
+    found = loggers.scalars({"evaluation/return_mean": [[4.0, None], [1.0, 4.0]]})
     assert found == {
-        "evaluation/return_iqm": 3.0,
-        "evaluation/return_iqm/min": 1.0,
-        "evaluation/return_iqm/max": 4.0,
+        "evaluation/return_mean": 3.0,
+        "evaluation/return_mean/min": 1.0,
+        "evaluation/return_mean/max": 4.0,
     }
     assert loggers.scalars({"evaluation/return_mean": 2.0}) == {"evaluation/return_mean": 2.0}
     assert loggers.scalars({"charts/episodic_return": None}) == {}

@@ -1,5 +1,7 @@
 """Pictures of runs: how many seeds, which numbers, and what is refused."""
 
+import json
+
 import numpy as np
 import pytest
 from fabricated import learning, write_run
@@ -31,18 +33,49 @@ def test_a_panel_for_each_environment_and_one_for_all(runs):
     titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
     assert titles == ["CartPole-v1", "Acrobot-v1", "all 2 environments"]
     for axes in figure.axes[:3]:
-        assert list(lines(axes)) == ["ppo: IQM of 3 seeds", "a2c: IQM of 3 seeds"]
-        assert len(axes.collections) == 2  # the intervals
+        named = [name for name in lines(axes) if not name.startswith("_")]
+        assert named == ["ppo: mean of 3 seeds", "a2c: mean of 3 seeds"]
+        assert not axes.collections  # too few seeds for intervals
 
 
-def test_a_curve_is_the_interquartile_mean_of_evaluations(runs):
-    figure = plots._curves(comparison.compare(runs[:1]))
-    drawn = lines(figure.axes[0])["ppo: IQM of 3 seeds"]
-    returns = learning(4, 3, 100, 0)
-    np.testing.assert_allclose(
-        drawn.get_ydata(), statistics.interquartile_mean(returns[..., None]), rtol=1e-12
-    )
+@pytest.mark.parametrize(
+    ("count", "name", "statistic"),
+    [
+        (2, "mean", statistics.mean),
+        (4, "mean", statistics.mean),
+        (5, "mean", statistics.mean),
+        (8, "IQM", statistics.interquartile_mean),
+    ],
+)
+def test_a_curve_is_of_the_seeds_and_has_an_interval_from_five_on(count, name, statistic, tmp_path):
+    returns = learning(4, count, 100, 0)
+    (axes,) = plots._curves(comparison.compare([write_run(tmp_path / "run", returns)])).axes
+    drawn = lines(axes)[f"ppo: {name} of {count} seeds"]
+    np.testing.assert_allclose(drawn.get_ydata(), statistic(returns[..., None]), rtol=1e-12)
     np.testing.assert_array_equal(drawn.get_xdata(), [1000, 2000, 3000, 4000])
+    assert len(axes.collections) == (count >= 5)
+    thin = [line.get_ydata() for line in axes.get_lines() if line.get_linewidth() < 0.9]
+    np.testing.assert_array_equal(thin, [] if count >= 5 else returns.T)
+
+
+@pytest.mark.parametrize("kind", ["profile", "improvement"])
+@pytest.mark.parametrize(("count", "intervals"), [(4, 0), (5, 2)])
+def test_comparisons_have_intervals_from_five_seeds_on(kind, count, intervals, tmp_path):
+    place = [write_run(tmp_path / a, learning(4, count), agent=a) for a in ("ppo", "a2c")]
+    (axes,) = plots.KINDS[kind](comparison.compare(place)).axes
+    bars = [line for line in axes.get_lines() if line.get_linewidth() == 3]
+    assert len(axes.collections) + 2 * len(bars) == intervals
+
+
+def test_a_run_of_an_older_version_is_drawn_and_reported(tmp_path):
+    run = write_run(tmp_path / "run", learning(4, 2))
+    rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    rows = [row | {"evaluation/return_iqm": row["evaluation/return_mean"]} for row in rows]
+    run.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run.evaluation.write_text('{"mean": 1.0, "iqm": 1.0, "std": 0.0, "env_steps": 9}\n')
+    for out in ("p.png", "p.html"):
+        command = "plot" if out.endswith("png") else "report"
+        assert main([command, str(run.path), "--out", str(tmp_path / out)]) == 0
 
 
 def test_returns_while_training_are_shown_of_one_method_alone(runs):

@@ -14,6 +14,7 @@ from fabricated import learning, write_run
 from rljax import statistics
 from rljax.cli import main
 from rljax.runs import comparison, report
+from rljax.runs.report import markup
 
 BROWSER = Path("/usr/bin/chromium")
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
@@ -107,10 +108,10 @@ def test_the_pointer_reads_the_numbers_of_the_data(visit, page_of_two, two, size
     assert tip.is_visible() and "6,000 environment steps" in tip.inner_text()
     group = comparison.compare([two["CartPole-v1", "ppo"]]).groups[0]
     scores = group.returns[5][:, None]
-    low, high = statistics.interval(statistics.interquartile_mean, scores)
+    low, high = statistics.interval(statistics.mean, scores)
     name, value, interval, seeds = cells(tip)[0]
-    assert (name, seeds) == ("ppo", "5 seeds")
-    assert float(value) == pytest.approx(statistics.interquartile_mean(scores), rel=1e-3)
+    assert (name, seeds) == ("ppo", "mean of 5 seeds")
+    assert float(value) == pytest.approx(scores.mean(), rel=1e-3)
     assert [float(bound) for bound in interval.split(" to ")] == pytest.approx(
         [low, high], rel=1e-3
     )
@@ -296,6 +297,30 @@ def test_methods_of_other_lengths_are_compared_where_the_shortest_ends(tmp_path)
     report.write(comparison.compare([long, short]), tmp_path / "r.html")
     said = "the shortest one&#x27;s end counts: on CartPole-v1 at 3,000 environment steps."
     assert said in (tmp_path / "r.html").read_text()
+
+
+@pytest.mark.parametrize("count", [1, 3, 5, 8])
+def test_few_seeds_stand_for_themselves_and_many_have_an_interval(count, tmp_path):
+    returns = learning(3, count)
+    returns[-1, 0] = -20.0  # one fails
+    compared = comparison.compare([write_run(tmp_path / "a", returns)])
+    report.write(compared, tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    [data] = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+    [line] = json.loads(data)["charts"]["curve-0"]["lines"]
+    statistic = statistics.interquartile_mean if count >= 8 else statistics.mean
+    np.testing.assert_allclose(line["y"], statistic(returns[..., None]), rtol=1e-5)
+    assert ("low" in line) == (count >= 5) and len(line.get("each", [])) == (count > 1) * count
+    assert ("each-seed" in page.split("<script")[0]) == (count >= 5)
+    results = re.search(r'<section id="results".*?</section>', page, re.S)[0]
+    cells = re.findall(r"<td>(.*?)</td>", results)
+    bold = [markup.number(float(f(returns[-1][:, None]))) for f in statistics.STATISTICS.values()]
+    bold[count >= 8] = f"<strong>{bold[count >= 8]}</strong>"
+    assert cells[:3] == [str(count), *bold] and cells[5] == "-20"
+    said = {1: "–", 3: ", ".join(map(markup.number, sorted(returns[-1])))}
+    assert cells[3] == said[count] if count in said else " to " in cells[3]
+    assert cells[4].count("<s ") == (count if count < 5 else 0)
+    assert cells[4].count("<i ") == (count >= 5)
 
 
 def test_other_sections_can_stand_on_a_page(visit, tmp_path):

@@ -46,7 +46,7 @@ def test_plain_lines_where_there_is_no_terminal(agent):
 
 def test_a_dashboard_on_a_terminal(agent):
     text = shown(agent, terminal=True)
-    assert all(t in text for t in ("6,400 of 6,400", "2 (IQM, 95% interval)", "5 at 6,400 steps"))
+    assert all(t in text for t in ("6,400 of 6,400", "2 (mean, each)", "5 at 6,400 steps"))
 
 
 ROWS = [
@@ -67,12 +67,26 @@ def test_facts_of_a_population(agent):
         ("steps", "4,800 of 6,400"),
         ("speed", "800 steps/s"),
         ("left", "0:00:04"),
-        ("evaluation", "20 (20 to 20)"),
-        ("seeds", "2 (IQM, 95% interval)"),
+        ("evaluation", "20 (20, 20)"),
+        ("seeds", "2 (mean, each)"),
         ("best", "30 at 3,200 steps"),
         ("entropy", "0.4 (0.2 to 0.4)"),
         ("episodic_return", "2 (2 to 2)"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("returns", "evaluation", "seeds"),
+    [
+        ([0.0, 500.0, 500.0, 500.0], "375 (0, 500, 500, 500)", "4 (mean, each)"),
+        ([0.0, 500.0, 500.0, 500.0, 500.0], "400 (200 to 500)", "5 (mean, 95% interval)"),
+        ([0.0] + [500.0] * 7, "500 (375 to 500)", "8 (IQM, 95% interval)"),
+    ],
+)
+def test_few_seeds_are_shown_and_many_have_an_interval(agent, returns, evaluation, seeds):
+    lines = dashboard(agent, 80, [row(3200, 640.0, **{"evaluation/return_mean": returns})])
+    facts = dict(line.split(maxsplit=1) for line in lines[7:])
+    assert (facts["evaluation"], facts["seeds"]) == (evaluation, seeds)
 
 
 def test_the_curve_spans_the_whole_run_over_its_bar(agent):

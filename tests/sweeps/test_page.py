@@ -46,7 +46,7 @@ def test_its_commands_are_understood(command, asked, capsys):
     [sweep] = asked
     assert ("--seed 1" in command) == (sweep.config.top.seed == 1)
     assert sweep.settings.batch == (8 if "--batch 8" in command else 0)
-    assert "IQM of 2 seeds, 95% interval, 4 episodes each" in capsys.readouterr().out
+    assert "mean return: mean of 2 seeds, 4 episodes each" in capsys.readouterr().out
 
 
 def test_its_program_runs(asked, capsys):

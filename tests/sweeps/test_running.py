@@ -1,4 +1,5 @@
 import csv
+import io
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import time
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from rljax import config, sweeps
 from rljax.cli import main
@@ -229,6 +231,34 @@ def test_a_sweep_in_which_all_diverge_says_so(finished, tmp_path):
         _ = running.Result(found, finished.sweep, lost, None).best
     remarks = results.remarks(finished.sweep, lost, None)
     assert remarks[0] == "trial 0: x" and remarks[-1] == "and 2 more diverged, see trials.csv"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said", "spread"),
+    [
+        (1, "mean return: 1 seed", "-"),
+        (4, "mean return: mean of 4 seeds", "0, 1, 1, 1"),
+        (5, "mean return: mean of 5 seeds", "0.25 to 0.75"),
+        (8, "mean return: IQM of 8 seeds", "0.25 to 0.75"),
+    ],
+)
+def test_a_table_and_pictures_say_what_stands_for_the_seeds(config_, seeds, said, spread):
+    lr = {"hparams": {"lr": {"low": 1e-4, "high": 1e-1}}}
+    sweep = sweeps.resolve(config_, lr, trials=1, seeds=seeds)
+    scores = (0.0, *[1.0] * (seeds - 1))
+    interval = (0.25, 0.75) if seeds >= 5 else None
+    outcome = Outcome(Trial(0, {"hparams.lr": 1e-3}), scores, 0.5, interval, episodes=4)
+    console = Console(file=io.StringIO(), width=120)
+    console.print(results.table(sweep, [outcome]))
+    printed = console.file.getvalue()
+    assert spread in printed and said in printed and "4 episodes each" in printed
+    assert ("95% interval" in printed) == (seeds >= 5)
+    parallel, responses = (
+        getattr(pictures, name)(sweep, [outcome]) for name in ("draw_parallel", "draw_responses")
+    )
+    assert responses.axes[0].get_ylabel() == parallel.axes[1].get_ylabel() == said.replace(":", ",")
+    points = [x.get_ydata() for x in responses.axes[0].get_lines() if x.get_marker() == "."]
+    assert [list(p) for p in points] == [[] if seeds in (5, 8) else list(scores)]
 
 
 def test_pictures_show_choices_and_what_diverged(config_, tmp_path):

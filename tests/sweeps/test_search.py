@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 
@@ -64,10 +65,17 @@ def test_the_best_come_first_and_the_diverged_not_at_all():
     assert [o.trial.number for o in ranked(outcomes)] == [2, 3, 0]
 
 
-def test_of_equal_trials_the_one_with_the_higher_lower_bound_is_better():
-    lows = (495.0, 500.0, 351.0, 500.0)
-    outcomes = [Outcome(Trial(i, {}), (), 500.0, (low, 500.0)) for i, low in enumerate(lows)]
+def test_of_equal_trials_the_one_whose_worst_seed_is_better_is_better():
+    worst = (495.0, 500.0, 351.0, 500.0)
+    outcomes = [Outcome(Trial(i, {}), (500.0, seed), 500.0) for i, seed in enumerate(worst)]
     assert [o.trial.number for o in ranked(outcomes)] == [1, 3, 0, 2]
+
+
+@pytest.mark.parametrize(("seeds", "objective"), [(1, "mean"), (7, "mean"), (8, "IQM")])
+def test_the_mean_of_few_seeds_is_maximised_and_of_many_the_iqm(config_, seeds, objective):
+    assert sweeps.resolve(config_, {"hparams": LR}, seeds=seeds).settings.objective == objective
+    given = sweeps.resolve(config_, {"hparams": LR}, seeds=seeds, objective="IQM")
+    assert given.settings.objective == "IQM"
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
@@ -77,8 +85,13 @@ def test_a_sampler_asked_and_told_again_is_where_it_was(config_, sampler):
         pytest.importorskip("cmaes")
     space = {"hparams": {**LR, "gamma": {"low": 0.9, "high": 0.999}}}
     sweep = sweeps.resolve(config_, space, method="bayes", sampler=sampler, trials=22, batch=4)
-    asked, search = told(sweep, lambda trial: -trial.params["hparams.lr"], rounds=5)
-    again, search_again = told(sweep, lambda trial: -trial.params["hparams.lr"], rounds=5)
+
+    def value(trial):
+        lr = trial.params["hparams.lr"]
+        return None if lr > 3e-2 else -lr  # some diverge
+
+    asked, search = told(sweep, value, rounds=5)
+    again, search_again = told(sweep, value, rounds=5)
     last = search.ask()
     assert asked == again and search_again.ask() == last
     assert [t.number for t in asked + last] == list(range(22)) and not told(
@@ -100,6 +113,33 @@ def test_a_bayesian_search_learns_from_values_and_from_what_diverged(config_):
     late = told(sweep, value, rounds=16)[0][-24:]
     assert sum(t.params["structure.hidden"] == (8,) for t in late) >= 18
     assert sum(3e-4 < t.params["hparams.lr"] < 3e-3 for t in late) >= 12
+
+
+def test_cma_es_is_told_of_trials_that_diverged(config_):
+    pytest.importorskip("optuna")
+    pytest.importorskip("cmaes")
+    space = {"hparams": {**LR, "gamma": {"low": 0.9, "high": 0.999}}}
+    sweep = sweeps.resolve(config_, space, method="bayes", sampler="cmaes", trials=64, batch=8)
+
+    def value(trial):
+        lr = trial.params["hparams.lr"]
+        return None if lr > 3e-3 or trial.number < 8 else -trial.params["hparams.gamma"]
+
+    trials, search = told(sweep, value, rounds=8)
+    values = [trial.value for trial in search._study.trials]
+    assert all(isinstance(v, float) and math.isfinite(v) for v in values)
+    diverged = [v for t, v in zip(trials, values, strict=True) if value(t) is None]
+    assert len(diverged) > 8 and max(diverged) <= min(set(values) - set(diverged))
+    # Half of the space diverges. Of a sampler that does not hear of it 6 of the last 24 would, too.
+    assert sum(value(trial) is None for trial in trials[-24:]) <= 3
+
+
+def test_what_diverged_is_told_as_the_worst_of_all_so_far(config_):
+    pytest.importorskip("optuna")
+    sweep = sweeps.resolve(config_, {"hparams": LR}, method="bayes", trials=6, batch=2)
+    values = [5.0, None, -7.0, None, None, 2.0]
+    _, search = told(sweep, lambda trial: values[trial.number], rounds=3)
+    assert [t.value for t in search._study.trials] == [5.0, 5.0, -7.0, -7.0, -7.0, 2.0]
 
 
 def test_a_search_that_learns_is_asked_in_rounds_and_others_at_once(config_):

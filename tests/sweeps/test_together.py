@@ -64,7 +64,7 @@ def test_pbt_finds_a_schedule(finished):
     assert moved  # losers were replaced
     for o in sweep.outcomes:
         rows = metrics.read(sweep.directory.trial(o.trial.number).metrics)
-        assert len(rows) == 20 and rows[-1]["evaluation/return_iqm"] == o.value
+        assert len(rows) == 20 and rows[-1]["evaluation/return_mean"] == o.value
         assert rows[-1]["population/lr"] == pytest.approx(o.became["hparams.lr"])
         selections = [row["iteration"] for row in rows if row["population/parent"] is not None]
         assert selections == [5, 10, 15, 20]

@@ -9,6 +9,7 @@ from rljax import config, sweeps
 from rljax.evaluation import Evaluation
 from rljax.replay import memory
 from rljax.runs import experiment
+from rljax.runs.metrics import EVALUATED
 from rljax.sweeps import running, settings, training
 from rljax.sweeps.trials import Batch, Trial
 from rljax.training import Fault
@@ -31,15 +32,16 @@ def test_a_trial_is_the_runs_of_its_seeds(trainer, config_, tmp_path):
     assert outcome.episodes == 4 and outcome.env_steps == 640 and outcome.failure is None
     assert [row["env_steps"] for row in outcome.rows] == [160, 320, 480, 640]
     assert np.isclose(outcome.value, np.mean(outcome.seeds))
-    assert outcome.interval[0] <= outcome.value <= outcome.interval[1]
-    assert outcome.evaluation["seeds"][1]["iqm"] == outcome.seeds[1]
+    assert outcome.interval is None  # of two seeds
+    assert outcome.evaluation["seeds"][1]["mean"] == outcome.seeds[1]
+    assert outcome.evaluation["training_env_steps"] == 640
     second = replace(config_.varied(GOOD, "test"), top=replace(config_.top, seed=4))
     alone = experiment.start(second, tmp_path / "alone").run
     rows = [json.loads(line) for line in alone.metrics.read_text().splitlines()]
     for mine, its in zip(outcome.rows, rows, strict=True):
         for name in ("losses/entropy", "losses/value_loss", "charts/episodic_return"):
             np.testing.assert_allclose(mine[name][1], its[name], rtol=1e-4)
-    assert rows[-1]["evaluation/return_iqm"] == outcome.seeds[1]
+    assert rows[-1]["evaluation/return_mean"] == outcome.seeds[1]
 
 
 def test_a_member_that_diverges_is_recorded_and_leaves_the_others_their_bits(trainer):
@@ -56,17 +58,31 @@ def test_a_member_that_diverges_is_recorded_and_leaves_the_others_their_bits(tra
 
 def test_of_a_trial_that_diverges_the_rows_before_are_kept():
     rows = [
-        {"iteration": i, "charts/SPS": 9.0, "charts/episodes": [1.0] * 3, "objective": [i, 2, 3]}
+        {"iteration": i, "charts/SPS": 9.0, "charts/episodes": [1.0] * 3, EVALUATED: [i, 2, 3]}
         for i in (5, 10, 15)
     ]
     played = Evaluation(np.ones((3, 4)), np.ones((3, 4), int), np.ones((3, 4), bool))
     faults = {1: Fault(8, 80, "losses/entropy", ()), 2: Fault(6, 60, "a reward", ())}
-    first = training.outcome(Trial(0, {}), slice(0, 1), rows, played, faults, 150, "objective")
-    assert first.value == 15 and first.rows[0]["objective"] == 5 and first.interval is None
+    first = training.outcome(Trial(0, {}), slice(0, 1), rows, played, faults, 150, "mean")
+    assert first.value == 15 and first.rows[0][EVALUATED] == 5 and first.interval is None
     assert first.rows[0]["charts/SPS"] == 3 and first.evaluation["returns"] == [1.0] * 4
-    lost = training.outcome(Trial(1, {}), slice(1, 3), rows, played, faults, 150, "objective")
+    lost = training.outcome(Trial(1, {}), slice(1, 3), rows, played, faults, 150, "mean")
     assert lost.failure == "seed 1 diverged at env step 60: a reward is not finite"
-    assert [row["iteration"] for row in lost.rows] == [5] and lost.rows[0]["objective"] == [2, 3]
+    assert [row["iteration"] for row in lost.rows] == [5] and lost.rows[0][EVALUATED] == [2, 3]
+
+
+@pytest.mark.parametrize(("objective", "value"), [("mean", 375.0), ("IQM", 500.0)])
+def test_a_trial_is_worth_its_seeds_and_has_an_interval_from_five_on(objective, value):
+    scores = [0.0, 500.0, 500.0, 500.0] * 2
+    row = {"iteration": 9, "charts/SPS": 9.0, "charts/episodes": [1.0] * 8, EVALUATED: scores}
+    played = Evaluation(np.ones((8, 4)), np.ones((8, 4), int), np.ones((8, 4), bool))
+
+    def found(seeds):
+        return training.outcome(Trial(0, {}), slice(0, seeds), [row], played, {}, 150, objective)
+
+    assert found(4).value == found(8).value == value and found(4).interval is None
+    low, high = found(8).interval
+    assert 0 < low < value <= high <= 500
 
 
 def test_a_batch_with_fewer_trials_runs_in_the_program_of_the_others(trainer):

@@ -56,14 +56,22 @@ def chart(name: str, title: str, about: str = "") -> str:
     )
 
 
-def range_(estimate: Sequence[float], method: int, rule: bool = False) -> str:
-    """A dot in its interval: bound, estimate, bound, from 0 to 1; `rule` is a line at one half."""
-    low, middle, high = estimate
-    left, at, right = (f"{100 * v:.1f}%" for v in (low, middle, 1 - high))
+def range_(
+    estimate: float,
+    method: int,
+    band: Sequence[float] = (),
+    dots: Sequence[float] = (),
+    rule: bool = False,
+) -> str:
+    """A dot from 0 to 1, in the interval `band` or among small `dots`; `rule` is a line at 0.5."""
+    parts = "<u></u>" if rule else ""
+    if len(band):
+        low, high = band
+        parts += f'<i style="left:{100 * low:.1f}%;right:{100 * (1 - high):.1f}%"></i>'
+    parts += "".join(f'<s style="left:{100 * dot:.1f}%"></s>' for dot in dots)
     return (
         f'<span class="range" aria-hidden="true" style="--colour:{colour(method)}">'
-        f"{'<u></u>' if rule else ''}"
-        f'<i style="left:{left};right:{right}"></i><b style="left:{at}"></b></span>'
+        f'{parts}<b style="left:{100 * estimate:.1f}%"></b></span>'
     )
 
 

@@ -56,6 +56,8 @@
     svg(picture, "line", { x1: 0, x2: 26, y1: 7.5, y2: 7.5, stroke: colour(method), "stroke-dasharray": dash(method) });
   }
 
+  const seedsOf = (line) => (eachSeed || !line.low ? line.each || [] : []); // where no band is, they are always there
+
   class Chart {
     constructor(place, chart) {
       this.place = place;
@@ -72,7 +74,7 @@
       const lines = (this.lines = chart.lines.filter((line) => !hidden.has(line.method)));
       const width = place.clientWidth, height = Math.round(Math.min(360, Math.max(230, width * 0.6)));
       if (!width) return;
-      const shown = (line) => [line.y, line.low || [], line.high || [], ...(eachSeed ? line.each || [] : [])];
+      const shown = (line) => [line.y, line.low || [], line.high || [], ...seedsOf(line)];
       const [left, right] = extent([chart.whole ? [0] : [], ...lines.map((line) => line.x)]);
       const [bottom, top] = chart.heights || extent(lines.flatMap(shown));
       const pad = chart.heights ? 0.02 : (top - bottom) * 0.05;
@@ -104,9 +106,8 @@
           const back = path([...line.x].reverse(), [...line.high].reverse()).slice(1);
           svg(group, "path", { d: `${path(line.x, line.low)}L${back}Z`, fill: stroke, "fill-opacity": 0.16 });
         }
-        if (eachSeed)
-          for (const ys of line.each || [])
-            svg(group, "path", { d: path(line.x, ys), fill: "none", stroke, "stroke-width": 0.8, "stroke-opacity": 0.55 });
+        for (const ys of seedsOf(line))
+          svg(group, "path", { d: path(line.x, ys), fill: "none", stroke, "stroke-width": 0.8, "stroke-opacity": 0.55 });
         svg(group, "path", {
           class: "line", d: path(line.x, line.y), fill: "none", stroke, "stroke-width": 2, "stroke-linejoin": "round",
           "stroke-dasharray": dash(line.method),
@@ -172,7 +173,8 @@
         key(name, line.method);
         name.append(line.label);
         html(html(row, "td"), "b", number(line.y[k]));
-        html(row, "td", line.low ? `${number(line.low[k])} to ${number(line.high[k])}` : "");
+        const few = found.length > 1 ? seedsOf(line) : []; // of one alone they stand below, by name
+        html(row, "td", line.low ? `${number(line.low[k])} to ${number(line.high[k])}` : few.map((ys) => number(ys[k])).join(", "));
         html(row, "td", line.x[k] === value ? line.told : `${line.told}, at ${this.name(line.x[k])}`);
       }
       if (found.length > listed.length) html(this.tip, "div", `and ${found.length - listed.length} more`);

@@ -24,7 +24,7 @@ from rljax.runs.report.markup import (
     table,
     text,
 )
-from rljax.statistics import interquartile_mean
+from rljax.statistics import FEWEST_FOR_INTERVAL, central, central_name
 
 MOST_FILMS, MOST_FRAMES, MOST_FILM_BYTES = 4, 300, 2_500_000
 NOTHING = "–"
@@ -48,8 +48,9 @@ def curves(compared: Comparison) -> Section:
         charts[place] = {"title": name, "yTitle": "return", "lines": lines, **axes}
         body.append(chart(place, name))
     about = (
-        "Points are evaluations over full episodes: the interquartile mean over seeds of each "
-        "seed's mean return. Bands are 95% bootstrap intervals. "
+        f"Points are evaluations over full episodes: {_central_in_words(compared)} of each seed's "
+        "mean return. Bands are 95% bootstrap intervals; of fewer than "
+        f"{FEWEST_FOR_INTERVAL} seeds there is none, and thin lines are the seeds themselves. "
     )
     if len(compared.environments) > 1:
         try:
@@ -84,7 +85,7 @@ def _legend(compared: Comparison) -> str:
             f'<li><button type="button" aria-pressed="true" data-method="{method}">'
             f"{key(method)}{text(label)}, {count}</button></li>"
         )
-    if any(len(group.seeds) > 1 for group in compared.groups):
+    if any(len(group.seeds) >= FEWEST_FOR_INTERVAL for group in compared.groups):
         switch = '<input type="checkbox" id="each-seed">each seed'
         items.append(f'<li><label class="toggle">{switch}</label></li>')
     return f'<ul class="legend">{"".join(items)}</ul>'
@@ -97,7 +98,7 @@ def _line(
     scores: np.ndarray,
     seeds: Sequence[Seed] = (),
 ) -> dict[str, Any]:
-    """A curve of scores [K, N, M]: its interquartile mean, with an interval if N is not 1.
+    """A curve of scores [K, N, M]: what stands for the seeds, with an interval if they are enough.
 
     With `seeds`, those of the only environment, the curve of each seed, too.
     """
@@ -105,18 +106,28 @@ def _line(
     line = {
         "label": label,
         "method": compared.labels.index(label),
-        "told": f"seed {seeds[0].seed}" if len(seeds) == 1 else counted(count),
+        "told": f"seed {seeds[0].seed}" if len(seeds) == 1 else plots.estimate(count),
         "x": x.tolist(),
-        "y": _plain(interquartile_mean(scores)),
+        "y": _plain(central(scores)),
+        **_bounds(statistics.interval(central, scores)),
     }
-    if count == 1:
-        return line
-    low, high = statistics.interval(interquartile_mean, scores)
-    line |= {"low": _plain(low), "high": _plain(high)}
-    if seeds:
+    if len(seeds) > 1:
         line["seeds"] = [seed.seed for seed in seeds]
         line["each"] = [_plain(one) for one in scores[..., 0].T]
     return line
+
+
+def _bounds(interval: tuple[np.ndarray, np.ndarray] | None) -> dict[str, list[float]]:
+    """The band of a line, if it has one."""
+    return {} if interval is None else {"low": _plain(interval[0]), "high": _plain(interval[1])}
+
+
+def _central_in_words(compared: Comparison) -> str:
+    """What `statistics.central` is of the groups."""
+    names = {central_name(len(group.seeds)) for group in compared.groups}
+    if len(names) == 1:
+        return f"the {names.pop()} over seeds"
+    return f"the mean over seeds, from {statistics.FEWEST_FOR_IQM} seeds on their IQM,"
 
 
 def _plain(values: np.ndarray) -> list[float]:
@@ -127,25 +138,30 @@ def _plain(values: np.ndarray) -> list[float]:
 def results(compared: Comparison) -> Section:
     """The last evaluation of each group."""
     succeeds = any(group.success is not None for group in compared.groups)
-    head = ["method", "seeds", "IQM", "95% interval", "", "mean"]
-    head += ["success", "episodes", "environment steps"] if succeeds else head[:0]
-    head = head if succeeds else [*head, "episodes", "environment steps"]
+    few = any(1 < len(group.seeds) < FEWEST_FOR_INTERVAL for group in compared.groups)
+    spread = "95% interval, or seeds" if few else "95% interval"
+    head = ["method", "seeds", "mean", "IQM", spread, "", "worst seed"]
+    head += [*(["success"] if succeeds else []), "episodes", "environment steps"]
     body = ""
     for name, groups in compared.environments.items():
-        found = [_estimate(group.returns[-1]) for group in groups]
-        least, most = min(low for low, *_ in found), max(high for *_, high in found)
-        span = most - least
+        last = np.concatenate([group.returns[-1] for group in groups])
         body += f'<tbody><tr><th class="place" colspan="{len(head)}">{text(name)}</th></tr>'
-        for group, (low, iqm, high) in zip(groups, found, strict=True):
+        for group in groups:
             method, count = compared.labels.index(group.label), len(group.seeds)
-            place = [(v - least) / span if span else 0.5 for v in (low, iqm, high)]
+            returns = group.returns[-1]
+            scores = returns[:, None]
+            bounds = statistics.interval(central, scores)
+            ends = np.sort(returns) if bounds is None else np.array(bounds)
+            said = (", " if bounds is None else " to ").join(map(number, ends))
+            middle, *places = _places([float(central(scores)), *ends], last)
+            band, dots = ([], places) if bounds is None else (places, [])
             cells = [
                 key(method) + text(group.label),
                 str(count),
-                f"<strong>{number(iqm)}</strong>",
-                f"{number(low)} to {number(high)}" if count > 1 else NOTHING,
-                range_(place, method),
-                number(group.returns[-1].mean()),
+                *(_estimate(name_, scores) for name_ in statistics.STATISTICS),
+                said if count > 1 else NOTHING,
+                range_(middle, method, band, dots),
+                number(returns.min()),
             ]
             if succeeds:
                 rate = None if group.success is None else group.success[-1].mean()
@@ -154,19 +170,24 @@ def results(compared: Comparison) -> Section:
             body += row([*cells, f"{episodes:,}", f"{group.steps[-1]:,}"])
         body += "</tbody>"
     about = (
-        "Mean return of each seed over the full episodes of its last evaluation: the interquartile "
-        "mean over seeds (IQM), its 95% bootstrap interval, and the mean."
+        "Mean return of each seed over the full episodes of its last evaluation; over seeds their "
+        "mean, interquartile mean (IQM) and worst. In bold what stands for the seeds: the mean of "
+        f"fewer than {statistics.FEWEST_FOR_IQM}, the IQM of as many or more. The 95% bootstrap "
+        f"interval is of that; of fewer than {FEWEST_FOR_INTERVAL} seeds there is none."
     )
-    if any(len(group.seeds) == 1 for group in compared.groups):
-        about += " One seed alone has no interval: what another would give is not known."
     return Section("results", "Results", about, table("Results", head, body))
 
 
-def _estimate(returns: np.ndarray) -> tuple[float, float, float]:
-    """Lower bound, interquartile mean and upper bound over seeds [N]; one seed bounds itself."""
-    scores = returns[:, None]
-    low, high = statistics.interval(interquartile_mean, scores)
-    return float(low), float(interquartile_mean(scores)), float(high)
+def _places(values: Sequence[float], among: np.ndarray) -> list[float]:
+    """Where values lie from the lowest, 0, to the highest, 1, of some numbers."""
+    low, span = float(among.min()), float(np.ptp(among))
+    return [(value - low) / span if span else 0.5 for value in values]
+
+
+def _estimate(name: str, scores: np.ndarray) -> str:
+    """One of `statistics.STATISTICS`, in bold where it is what stands for scores [N, 1]."""
+    value = number(float(statistics.STATISTICS[name](scores)))
+    return f"<strong>{value}</strong>" if name == central_name(len(scores)) else value
 
 
 def comparison(compared: Comparison) -> Section | None:
@@ -187,10 +208,7 @@ def comparison(compared: Comparison) -> Section | None:
     for label, own in scores.items():
         line = {"label": label, "method": compared.labels.index(label), "x": _plain(thresholds)}
         line |= {"y": _plain(profile(own)), "told": counted(len(own))}
-        if len(own) > 1:
-            low, high = statistics.interval(profile, own)
-            line |= {"low": _plain(low), "high": _plain(high)}
-        lines.append(line)
+        lines.append(line | _bounds(statistics.interval(profile, own)))
     what = plots.scale_name(compared)
     charts = {
         "profile": {
@@ -229,12 +247,9 @@ def _improvement(compared: Comparison, scores: dict[str, np.ndarray]) -> str:
     for ours, theirs in plots.pairs(compared.labels):
         both = scores[ours], scores[theirs]
         chance = float(statistics.probability_of_improvement(*both))
-        low = high = chance
-        said = NOTHING
-        if min(map(len, both)) > 1:
-            bounds = statistics.interval(statistics.probability_of_improvement, *both)
-            low, high = map(float, bounds)
-            said = f"{low:.2f} to {high:.2f}"
+        bounds = statistics.interval(statistics.probability_of_improvement, *both)
+        band = [] if bounds is None else [float(bound) for bound in bounds]
+        said = "{:.2f} to {:.2f}".format(*band) if band else NOTHING
         method = compared.labels.index(ours)
         name = f"{key(method)}{text(ours)} over {text(theirs)}"
         rows.append(
@@ -243,7 +258,7 @@ def _improvement(compared: Comparison, scores: dict[str, np.ndarray]) -> str:
                     name,
                     f"<strong>{chance:.2f}</strong>",
                     said,
-                    range_((low, chance, high), method, True),
+                    range_(chance, method, band, rule=True),
                 ]
             )
         )
@@ -319,7 +334,7 @@ def films(compared: Comparison) -> Section | None:
         playable = [g for g in groups if any(r.directory.checkpoints.is_dir() for r in g.runs)]
         if name not in render.drawable() or not playable:
             continue
-        best = max(playable, key=lambda g: float(interquartile_mean(g.returns[-1][:, None])))
+        best = max(playable, key=lambda g: float(central(g.returns[-1][:, None])))
         try:
             film = _film(best) if len(pictures) < MOST_FILMS else None
         except RunError as error:
@@ -333,7 +348,7 @@ def films(compared: Comparison) -> Section | None:
     if not pictures and not left_out:
         return None
     about = (
-        "On each environment the method with the highest IQM, and of its seeds the one in the "
+        "On each environment the method with the highest score, and of its seeds the one in the "
         f"middle; the likeliest actions, and at most {MOST_FRAMES} steps. " + " ".join(left_out)
     )
     body = f'<div class="films">{"".join(pictures)}</div>'
@@ -474,10 +489,11 @@ def reading(compared: Comparison) -> Section:
         "towards short ones, and are not used.",
         "Interquartile mean (IQM)": "The mean of the middle half of the seeds, those of all "
         "environments together. A single lucky or failed seed moves it less than the mean, and it "
-        "wastes less than the median. Of three or fewer seeds it is the mean.",
-        "95% interval": f"A percentile bootstrap, stratified: seeds are drawn with replacement "
+        "wastes less than the median. It does not know the worst seeds, one of four and two of "
+        f"eight, so with fewer than {statistics.FEWEST_FOR_IQM} seeds the mean stands for them.",
+        "95% interval": "A percentile bootstrap, stratified: seeds are drawn with replacement "
         f"within each environment, {statistics.RESAMPLES:,} times. Of fewer than about ten seeds "
-        "such intervals are too narrow.",
+        f"such intervals are too narrow, and of fewer than {FEWEST_FOR_INTERVAL} there is none.",
         "Performance profile": "For every return, the fraction of seeds that got above it. A "
         "method whose profile is nowhere below another's is at least as good at every level.",
         "Probability of improvement": "How likely a seed of the one method has a higher return "
