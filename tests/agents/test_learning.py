@@ -1,69 +1,105 @@
-"""Agents learn real environments, over many seeds and with an interval; minutes, so marked slow."""
+"""Every agent learns a real environment from seeds nobody tuned on; minutes, so marked slow."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import jax
 import numpy as np
+import pages
 import pytest
-from scipy.stats import trim_mean
+from states import different_leaves
 
 import rljax
+from rljax import config
+from rljax.agents import AGENTS
+from rljax.runs import experiment
 
-SEEDS = 64  # With 16, three intervals in ten reach below the gate although the IQM does not.
-pytestmark = pytest.mark.slow
-
-
-def lower_bound(returns, resamples: int = 2_000) -> float:
-    """The lower end of a 95% bootstrap interval of the IQM of returns [seeds, episodes].
-
-    Whole seeds are resampled: episodes of one seed share its policy, so they say less than as many
-    of different seeds.
-    """
-    returns = np.asarray(returns, np.float64)
-    picks = np.random.default_rng(0).integers(len(returns), size=(resamples, len(returns)))
-    return float(np.quantile(trim_mean(returns[picks].reshape(resamples, -1), 0.25, axis=1), 0.025))
+FIRST_SEED, EPISODES = 100, 64
 
 
-@pytest.fixture(scope="module")
-def cartpole_agent(cartpole):
-    return rljax.vmap(rljax.ppo(cartpole, num_envs=4, rollout_length=128, total_env_steps=150_000))
+class Gate(NamedTuple):
+    """The least that seeds must return: their mean, and the worst of them."""
+
+    num_seeds: int
+    mean: float
+    worst: float
+
+    def passes(self, returns: np.ndarray) -> bool:
+        """Whether returns [P, episodes] are good enough; the seed is the unit."""
+        seeds = np.asarray(returns, np.float64).mean(axis=1)
+        return bool(seeds.mean() >= self.mean and seeds.min() >= self.worst)
 
 
-@pytest.fixture(scope="module")
-def train(cartpole_agent):
-    """From a step size to the returns [seeds, episodes] before and after training."""
+# Behind each is what seeds from 100 up came to: mean, standard deviation, worst; 40 seeds of
+# Pendulum, and 64 or more of the others. Each threshold leaves three standard errors below the mean
+# and one deviation below the worst. Populations of two sizes round differently, so another size is
+# another sample: which seeds fail is no property of theirs.
+GATES = {
+    "ppo/cartpole": Gate(16, 480, 315),  # 496.7, 21.1, 339.3
+    "ppo/pendulum": Gate(8, -210, -265),  # -186.5, 18.7, -243.7
+    # One seed in nine ends below 350, so it is the mean that refuses.
+    "a2c/cartpole": Gate(16, 411, 60),  # 474.2, 83.6, 145.9
+    "reinforce/cartpole": Gate(16, 484, 395),  # 493.7, 11.9, 411.3
+    "pqn/cartpole": Gate(16, 490, 400),
+    "dqn/cartpole": Gate(16, 490, 400),
+    "rainbow/cartpole": Gate(16, 490, 400),
+    "q_learning/frozen_lake": Gate(16, 0.7, 0.56),  # 0.737, 0.050, 0.609
+    # -23.8, 60.5, -500.0: the greedy policy of one seed in 64 goes round in circles, so here, too,
+    # it is the mean that refuses. It leaves room for three such seeds.
+    "sarsa/cliff_walking": Gate(16, -110, -500),
+    "expected_sarsa/cliff_walking": Gate(16, -16, -17),  # -15.0, 0.0, -15.0
+    "double_q_learning/cliff_walking": Gate(16, -17.3, -19),  # -16.0, 1.7, -17.0
+    "q_lambda/cliff_walking": Gate(16, -15.3, -19),  # -14.2, 1.3, -17.0
+}
 
-    @jax.jit
+
+def population(name: str, num_seeds: int):
+    """The seeds of a config as one population, and their keys, as `rljax train` would have them."""
+    flags = {"num_seeds": str(num_seeds), "seed": str(FIRST_SEED)}
+    settings = config.load(pages.ROOT / "configs" / f"{name}.toml", flags)
+    return rljax.vmap(settings.agent()), experiment.keys(settings)
+
+
+def trained(agent, state, iterations: int):
     def run(state):
-        def step(state, _):
-            return cartpole_agent.step(state)[0], None
+        return jax.lax.scan(lambda s, _: (agent.step(s)[0], None), state, length=iterations)[0]
 
-        return jax.lax.scan(step, state, length=cartpole_agent.num_iterations)[0]
-
-    def play(state, deterministic):
-        found = rljax.evaluate(cartpole_agent, state, jax.random.key(1), 32, deterministic)
-        assert found.finished.all()
-        return found.returns
-
-    def returns(lr: float, seeds: int = SEEDS):
-        keys = jax.random.split(jax.random.key(0), seeds)
-        start = cartpole_agent.init(keys, replace(cartpole_agent.hparams, lr=lr))
-        return play(start, deterministic=False), play(run(start), deterministic=True)
-
-    return returns
+    return jax.jit(run)(state)
 
 
-def test_ppo_learns_cartpole_and_the_gate_refuses_random_and_frozen_policies(train):
-    random, learnt = train(lr=2.5e-4)
-    _, frozen = train(lr=0.0, seeds=8)
-    assert lower_bound(learnt) > 450
-    assert lower_bound(random) < 50
-    assert lower_bound(frozen) < 450
+def play(agent, state, deterministic: bool = True) -> np.ndarray:
+    found = rljax.evaluate(agent, state, jax.random.key(1), EPISODES, deterministic)
+    assert found.finished.all()
+    return np.asarray(found.returns)
 
 
-def test_the_bound_falls_with_the_spread_over_seeds():
-    steady = np.full((SEEDS, 8), 480.0)
-    mixed = steady.copy()
-    mixed[: SEEDS // 3] = 100.0
-    assert lower_bound(steady) == 480.0
-    assert lower_bound(mixed) < 450 < np.median(mixed)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GATES)
+def test_agents_learn(name):
+    agent, keys = population(name, GATES[name].num_seeds)
+    state = trained(agent, agent.init(keys), agent.num_iterations)
+    returns = play(agent, state)
+    assert GATES[name].passes(returns), np.sort(returns.mean(axis=1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GATES)
+def test_the_gates_refuse_frozen_and_random_policies(name):
+    agent, keys = population(name, 4)
+    start = agent.init(keys, replace(agent.hparams, lr=0.0))
+    # Nothing changes what the next iteration starts from, so a few stand for all of them.
+    state = trained(agent, start, 3)
+    assert not different_leaves(start.learner.params, state.learner.params)
+    assert not GATES[name].passes(play(agent, state))
+    assert not GATES[name].passes(play(agent, state, deterministic=False))
+
+
+def test_every_agent_has_a_gate():
+    assert {name.split("/")[0] for name in GATES} == set(AGENTS)
+
+
+def test_a_gate_looks_at_the_mean_and_at_the_worst_seed():
+    gate = Gate(4, 490, 400)
+    assert gate.passes(np.full((4, 8), 490.0))
+    assert not gate.passes(np.full((4, 8), 489.0))
+    assert not gate.passes(np.repeat([[500.0]] * 32 + [[399.0]], 8, axis=1))
