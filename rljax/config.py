@@ -1,7 +1,7 @@
 """Configs: one TOML file is one experiment; nothing here imports JAX until an agent is asked for.
 
-`env`, `agent`, `seed`, `num_seeds` and `total_env_steps` stand at the top. `[structure]` is what
-compiling closes over, `[hparams]` the numbers that are traced; both depend on the agent. Then
+The keys of `Top`, such as `env`, `agent` and `total_env_steps`, stand at the top. `[structure]` is
+what compiling closes over, `[hparams]` the numbers that are traced; both depend on the agent. Then
 `[evaluation]`, `[checkpoint]` and `[logging]`. Defaults give way to the file, the file to flags.
 """
 

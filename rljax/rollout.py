@@ -83,7 +83,7 @@ def rollout(
         return worker, transition
 
     # What is not acted upon stays where it is: a loop would take it along.
-    acting = replace(worker, replay=(), update_state=())
+    acting = replace(worker, replay=(), update_state=[])
     moved, batch = loops.scan(step, acting, (keys_act, keys_env))
     return replace(moved, replay=worker.replay, update_state=worker.update_state), batch
 

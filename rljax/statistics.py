@@ -56,6 +56,15 @@ def central(scores: np.ndarray) -> np.ndarray:
     return STATISTICS[central_name(scores.shape[-2])](scores)
 
 
+def central_of_some(scores: np.ndarray) -> float:
+    """What stands for N seeds [N] of which some have no score, NaN: `central`'s statistic of N.
+
+    NaN where none has one. So along a curve it is the same statistic, however many have a score.
+    """
+    known = scores[~np.isnan(scores)]
+    return float(STATISTICS[central_name(scores.size)](known[:, None])) if known.size else np.nan
+
+
 def performance_profile(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """The fraction of seeds whose score is above each of T thresholds, [..., T].
 
@@ -84,8 +93,8 @@ def interval(
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Lower and upper bound of a statistic, by a stratified percentile bootstrap.
 
-    None with fewer than 5 seeds: show the seeds themselves. Resamples of two are as narrow as the
-    two lie, and a 95% interval of their mean holds the true one in half of all cases.
+    None with fewer than 5 seeds: show the seeds themselves. With two, the interval is at most as
+    wide as their distance, and holds the true mean in half of all cases.
 
     Seeds are drawn with replacement within each environment, so the environments stay those that
     they are. Of several arrays of scores, each is drawn from by itself. A curve is one statistic of

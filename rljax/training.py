@@ -5,7 +5,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import FrameType
 from typing import Any, NamedTuple
@@ -39,7 +39,7 @@ TOO_MUCH = {
         "follow: set them to the least and the largest discounted return that is possible",
     )
 }
-"""Metric to the value above which it keeps an agent from learning, and what to do about it."""
+"""Metric to its largest harmless value, and what to do about a larger one."""
 EPISODE_MEANS = ("charts/episodic_return", "charts/episodic_length")
 LATEST = "population/"  # names of which a row has the latest value; NaN is one that is not due
 
@@ -79,7 +79,7 @@ def train(
     with interrupts or Interrupts() as listening:
         for state, row in advance(agent, compiled, beginning):
             listening.agree()
-            for name in exceeded(row) - warned:
+            for name in too_much(agent, row) - warned:
                 warned.add(name)
                 warn(TOO_MUCH[name][1])
             for hook in hooks:
@@ -90,8 +90,13 @@ def train(
     return state, columns(rows)
 
 
-def exceeded(row: Row) -> set[str]:
-    """The metrics of `TOO_MUCH` that are, for one member of a population at least."""
+def too_much(agent: Agent, row: Row) -> set[str]:
+    """The metrics of `TOO_MUCH` that are above their bound, for at least one member.
+
+    None in the first tenth of the run, in which values are still what they were by chance.
+    """
+    if row["iteration"] <= agent.num_iterations / 10:
+        return set()
     found = ((name, row.get(name), most) for name, (most, _) in TOO_MUCH.items())
     return {name for name, value, most in found if np.any(np.asarray(value, float) > most)}
 
@@ -359,10 +364,12 @@ def find_faults(
             "rljax.devices.mean or rljax.devices.total"
         )
     found = np.stack([bad(name) for name in order])  # [names, rows, members]
+    both = (state.learner.update_state, state.worker.update_state)
+    learnt = replace(state.learner, update_state=both)
     finite = {
         jax.tree_util.keystr(path, simple=True, separator="/"): np.ravel(leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(
-            devices.fetch(are_finite(state.learner, agent.population_axes))
+            devices.fetch(are_finite(learnt, agent.population_axes))
         )
     }
     unsound = found.any((0, 1)) | ~np.stack(list(finite.values())).all(0)

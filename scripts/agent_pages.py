@@ -71,9 +71,15 @@ def structure(agent: str) -> str:
     )
 
 
+def config_files(agent: str = "*") -> list[Path]:
+    """The shipped configs of an agent, or of all; search spaces are none."""
+    found = (ROOT / "configs").glob(f"{agent}/*.toml")
+    return sorted(path for path in found if not path.name.endswith(".sweep.toml"))
+
+
 def metrics(agent: str) -> str:
     """The names of the metrics that an agent reports with the first of its configs."""
-    built = config.load(min((ROOT / "configs" / agent).glob("*.toml"))).agent()
+    built = config.load(config_files(agent)[0]).agent()
     reported = jax.eval_shape(lambda key: built.step(built.init(key))[1], jax.random.key(0))
     names = sorted(name for name in reported if not name.startswith("nonfinite/"))
     return textwrap.fill(", ".join(f"`{name}`" for name in names), 100) + "\n"
@@ -82,8 +88,7 @@ def metrics(agent: str) -> str:
 def configs(agent: str) -> str:
     """The shipped configs of an agent as a table."""
     rows = []
-    paths = sorted((ROOT / "configs" / agent).glob("*.toml"))
-    for path in (p for p in paths if not p.name.endswith(".sweep.toml")):
+    for path in config_files(agent):
         values = tomllib.loads(path.read_text())
         chosen = {**values.get("structure", {}), **values.get("hparams", {})}
         link = f"[{agent}/{path.stem}](../../configs/{agent}/{path.name})"

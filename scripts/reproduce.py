@@ -30,7 +30,7 @@ from typing import Any
 
 import click
 import numpy as np
-from agent_pages import table
+from agent_pages import config_files, table
 from scipy.stats import ttest_ind_from_stats
 
 from rljax import config, statistics
@@ -44,7 +44,6 @@ ROOT = Path(__file__).parent.parent
 REGION = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 FIRST_SEED = 100  # of seeds that nobody tuned on
 SIGNIFICANCE, TOLERANCE = 0.01, 0.01
-FEWEST_SEEDS = 5  # for an interval
 COLUMNS = (
     "environment",
     "config",
@@ -60,9 +59,7 @@ Row = dict[str, Any]  # as it is in docs/results.json
 
 def names() -> list[str]:
     """All configs, such as "ppo/cartpole"."""
-    folder = ROOT / "configs"
-    paths = sorted(p for p in folder.rglob("*.toml") if not p.name.endswith(".sweep.toml"))
-    return [str(path.relative_to(folder).with_suffix("")) for path in paths]
+    return [f"{path.parent.name}/{path.stem}" for path in config_files()]
 
 
 def settings(name: str, seeds: int | None = None, first_seed: int = FIRST_SEED) -> Config:
@@ -126,11 +123,10 @@ def measure(name: str, chosen: Config, out: Path) -> Row:
 def summary(returns: Sequence[float] | np.ndarray) -> Row:
     """The statistics of a row over its seeds' returns [N]; no interval of fewer than 5."""
     scores = np.reshape(returns, (-1, 1))
-    enough = len(scores) >= FEWEST_SEEDS
-    bounds = statistics.interval(statistics.mean, scores) if enough else ()
+    bounds = statistics.interval(statistics.mean, scores)
     return {
         "mean": float(statistics.mean(scores)),
-        "interval": [float(bound) for bound in bounds] or None,
+        "interval": bounds and [float(bound) for bound in bounds],
         "iqm": float(statistics.interquartile_mean(scores)),
         "worst": float(scores.min()),
     }

@@ -153,3 +153,10 @@ def test_normalised_scores_are_0_and_1_where_it_says():
     raw = np.array([[10.0, -5.0], [30.0, -5.0]])
     found = statistics.normalised(raw, np.array([10.0, -5.0]), np.array([30.0, -5.0]))
     np.testing.assert_array_equal(found, [[0.0, 0.0], [1.0, 0.0]])
+
+
+def test_along_a_curve_it_is_the_same_statistic_however_many_seeds_have_a_score():
+    scores = np.array([0.0, 100, 100, 100, 100, 100, 100, np.nan])
+    assert statistics.central_of_some(scores) == 100.0
+    assert statistics.central_of_some(scores[:4]) == 75.0
+    assert np.isnan(statistics.central_of_some(scores[7:]))

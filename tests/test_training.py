@@ -9,7 +9,7 @@ import pytest
 
 import rljax
 from rljax import training
-from rljax.envs import spaces
+from rljax.envs import probes, spaces
 from rljax.errors import NonFiniteError
 
 SMALL = {"num_envs": 4, "rollout_length": 8, "hidden": (8,), "num_minibatches": 2, "num_epochs": 1}
@@ -252,3 +252,20 @@ def _leaves(state):
 
 def _bytes(state):
     return [x.tobytes() for x in _leaves(state)]
+
+
+def test_what_keeps_an_agent_from_learning_is_warned_of_once():
+    """Of a reward of 1 a step nothing fits between -0.1 and 0.1, and all of it between 0 and 10."""
+    small = {"num_envs": 4, "buffer_size": 64, "batch_size": 8, "warmup_env_steps": 16}
+    options = {**small, "hidden": (8,), "head": "c51", "num_atoms": 5, "total_env_steps": 60}
+    hparams = rljax.dqn.Hparams(gamma=0.9)
+    for bounds, count in (((-0.1, 0.1), 1), ((0.0, 10.0), 0)):
+        v_min, v_max = bounds
+        env = probes.ConstantReward()
+        agent = rljax.dqn(env, **options, v_min=v_min, v_max=v_max, hparams=hparams)
+        warned: list[str] = []
+        _, history = rljax.train(
+            rljax.vmap(agent), jax.random.split(jax.random.key(0), 2), warn=warned.append
+        )
+        assert len(warned) == count and all("v_min and v_max" in line for line in warned)
+        assert ((history["losses/clipped_targets"] > 0.1) == bool(count)).all()

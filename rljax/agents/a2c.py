@@ -60,7 +60,7 @@ def a2c(
             `networks.Network`, which may have a memory.
         distribution: of continuous actions: "normal" (clipped) or "tanh_normal" (squashed).
         normalize_observations: by running statistics, kept in the parameters.
-        scale_images: whether images of uint8 are divided by 255.
+        scale_images: whether images (three axes of uint8) are divided by 255.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
         first: an update of your own, which is given every rollout once, before the others.
         hparams: the numbers; `Hparams()` by default.

@@ -32,7 +32,13 @@ from rljax.types import (
     UpdateState,
     Worker,
 )
-from rljax.updates.chain import chain, run
+from rljax.updates.chain import (
+    chain,
+    check_shared,
+    is_per_environment,
+    kept_by_environments,
+    run,
+)
 
 UpdateAt = Callable[[Hparams, jax.Array], Update]
 """(hparams, progress) to an update, progress [] running from 0 to 1; called while tracing."""
@@ -118,7 +124,8 @@ def off_policy(
         warmup_env_steps: steps taken at random by `init`, over all environments; rounded up to
             whole rollouts.
         fresh: an update that is given every rollout [T, N] once, those of the warm-up included,
-            before it is remembered. The replay remembers the batch that it returns.
+            before it is remembered. The replay remembers the batch that it returns: the fields of
+            a step, and of the extras those that `replay` names.
 
     Raises UsageError for counts that do not fit, MissingField as `on_policy` does.
     """
@@ -146,7 +153,8 @@ def off_policy(
             return see(seeing, params, state, worker, batch, key_see)
 
         def remember(loop, key: Key):
-            params, state, worker, batch, _ = explore(*loop, key)
+            params, state, worker = loop
+            params, state, worker, batch, _ = explore(params, state, worker, key)
             worker = replace(worker, replay=memory.add(worker.replay, batch))
             return (params, state, worker), None
 
@@ -155,11 +163,7 @@ def off_policy(
         worker = replace(worker, replay=memory.init(example))
         (params, state, worker), _ = jax.lax.scan(remember, (params, state, worker), keys)
         of_samples = update(hparams, at_start).init(params, key_update)
-        if kept_by_environments(of_samples):
-            raise UsageError(
-                "an update that keeps a state of each environment reads fresh experience, and not "
-                "samples of a replay: give it as `fresh`, or to an agent as `first`"
-            )
+        check_shared(of_samples, "samples of a replay")
         return Learner(params, (state, of_samples)), worker
 
     def learn(hparams, progress, learner: Learner, worker: Worker, batch: Batch, key: Key):
@@ -210,7 +214,8 @@ def fresh_state(
 ) -> tuple[UpdateState, Worker]:
     """The state of an update of fresh experience: what all devices share, and the worker's part.
 
-    An update says what it keeps of one environment; here every environment gets its own.
+    What `update.init` gives for one environment, every environment of the worker begins with: each
+    leaf [...] becomes [N, ...].
     """
     state = update.init(params, key)
     num_envs = worker.episode_length.shape
@@ -225,7 +230,7 @@ def fresh_state(
 def see(
     update: Update, params: Params, state: UpdateState, worker: Worker, batch: Batch, key: Key
 ) -> tuple[Params, UpdateState, Worker, Batch, Metrics]:
-    """Apply an update to fresh experience; its state is in two parts, as `fresh_state` gives."""
+    """Apply an update to a rollout [T, N]; its state is in two parts, as `fresh_state` gives."""
     whole_state = _with_kept(state, worker.update_state)
     params, whole_state, batch, metrics = run(update, params, whole_state, batch, key)
     kept = kept_by_environments(whole_state)
@@ -233,24 +238,14 @@ def see(
     return params, state, replace(worker, update_state=kept), batch, metrics
 
 
-def kept_by_environments(state: UpdateState) -> list:
-    """The values of all `PerEnvironment` in an update's state, in order."""
-    nodes = jax.tree.leaves(state, is_leaf=_is_of_environments)
-    return [node.value for node in nodes if _is_of_environments(node)]
-
-
 def _with_kept(state: UpdateState, values: Sequence) -> UpdateState:
     """The state with these values in its `PerEnvironment`, in order."""
     left = iter(values)
     return jax.tree.map(
-        lambda node: PerEnvironment(next(left)) if _is_of_environments(node) else node,
+        lambda node: PerEnvironment(next(left)) if is_per_environment(node) else node,
         state,
-        is_leaf=_is_of_environments,
+        is_leaf=is_per_environment,
     )
-
-
-def _is_of_environments(node) -> bool:
-    return isinstance(node, PerEnvironment)
 
 
 def _assemble(
@@ -274,6 +269,11 @@ def _assemble(
         raise UsageError(
             f"warm-up takes {warmup_env_steps} environment steps, which leaves none of "
             f"total_env_steps = {total_env_steps} to learn in: make warmup_env_steps smaller"
+        )
+    if warmup_env_steps >= horizon:
+        raise UsageError(
+            f"schedules end after schedule_env_steps = {horizon} environment steps, and warm-up "
+            f"takes {warmup_env_steps}, so there is nothing between: make schedule_env_steps larger"
         )
     env_steps_per_iteration = num_envs * rollout_length
     num_iterations = whole(total_env_steps - warmup_env_steps, env_steps_per_iteration)

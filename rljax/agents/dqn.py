@@ -40,7 +40,7 @@ class Hparams:
     epsilon_end: float = 0.05
     """The same once exploration has been annealed."""
     exploration_fraction: float = 0.5
-    """Part of the run over which it is annealed, linearly."""
+    """Part of the schedule over which it is annealed, linearly."""
     duration_exponent: float = 2.0
     """Of "ez_greedy" exploration: how fast n-fold repetition gets rare, as n^-exponent."""
     max_grad_norm: float = 10.0
@@ -50,7 +50,8 @@ class Hparams:
     priority_exponent: float = 0.5
     """How much priorities count, from 0 (not at all) to 1."""
     importance_start: float = 0.4
-    """How much importance weights correct for priorities at the start; fully at the end."""
+    """How much importance weights correct for priorities at the start of the schedule; fully at its
+    end."""
 
 
 def dqn(
@@ -94,8 +95,7 @@ def dqn(
         rollout_length: steps T of each between updates.
         total_env_steps: how long to train, warm-up included; rounded up to whole iterations.
         schedule_env_steps: environment steps over which schedules run (learning rate, exploration,
-            importance weights);
-            by default `total_env_steps`.
+            importance weights); by default `total_env_steps`.
         buffer_size: steps remembered, over all environments; rounded up to whole rollouts.
         batch_size: steps B sampled for an update.
         updates_per_iteration: updates after each T x N steps.
@@ -118,9 +118,10 @@ def dqn(
         v_min: the least discounted return that is possible; c51 needs it.
         v_max: the largest.
         normalize_observations: by running statistics, kept in the parameters.
-        scale_images: whether images of uint8 are divided by 255.
+        scale_images: whether images (three axes of uint8) are divided by 255.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
-        first: an update of your own, which is given every rollout once, before it is remembered.
+        first: an update of your own, which is given every rollout once, before it is remembered (of
+            what it writes, the fields of a step).
         hparams: the numbers; `Hparams()` by default.
         agent: who this is, in error messages.
 

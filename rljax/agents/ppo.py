@@ -99,7 +99,7 @@ def ppo(
         clip_value: whether to clip the value loss, too.
         standardize_advantages: to mean 0 and deviation 1 within each minibatch.
         normalize_observations: by running statistics, kept in the parameters.
-        scale_images: whether images of uint8 are divided by 255.
+        scale_images: whether images (three axes of uint8) are divided by 255.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
         stop_at_kl: whether to end an iteration's epochs once `approx_kl` passes 1.5 `target_kl`.
         first: an update of your own, which is given every rollout once, before the others.

@@ -43,7 +43,7 @@ class Hparams:
     epsilon_end: float = 0.05
     """The same once exploration has been annealed."""
     exploration_fraction: float = 0.1
-    """Part of the run over which it is annealed, linearly."""
+    """Part of the schedule over which it is annealed, linearly."""
     duration_exponent: float = 2.0
     """Of "ez_greedy" exploration: how fast n-fold repetition gets rare, as n^-exponent."""
     max_grad_norm: float = 10.0
@@ -92,7 +92,7 @@ def pqn(
         exploration: "epsilon_greedy" (annealed) or "ez_greedy", which repeats each random action
             for a random time, and so gets to where single ones do not.
         normalize_observations: by running statistics, kept in the parameters.
-        scale_images: whether images of uint8 are divided by 255.
+        scale_images: whether images (three axes of uint8) are divided by 255.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
         first: an update of your own, which is given every rollout once, before the others.
         hparams: the numbers; `Hparams()` by default.

@@ -41,15 +41,15 @@ def reinforce(
         num_envs: environments N stepped side by side.
         rollout_length: steps T of each between updates.
         total_env_steps: how long to train, over all environments; rounded up to whole iterations.
-        baseline: whether to take learnt values off the returns.
         schedule_env_steps: environment steps over which schedules run (of the learning rate);
             by default `total_env_steps`.
+        baseline: whether to take learnt values off the returns.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
         network: "mlp", "cnn", "gru", "auto", a linen module, a pair `(init, apply)`, or a
             `networks.Network`, which may have a memory.
         distribution: of continuous actions: "normal" (clipped) or "tanh_normal" (squashed).
-        scale_images: whether images of uint8 are divided by 255.
+        scale_images: whether images (three axes of uint8) are divided by 255.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
         first: an update of your own, which is given every rollout once, before the others.
         hparams: the numbers; `Hparams()` by default.

@@ -25,7 +25,7 @@ class Hparams:
     """The numbers of tabular control: traced, so they can be swept without compiling again."""
 
     lr: float = 0.1
-    """Step size, at the start."""
+    """Learning rate, at the start."""
     gamma: float = 0.99
     """Discount per step."""
     epsilon_start: float = 1.0
@@ -33,7 +33,7 @@ class Hparams:
     epsilon_end: float = 0.05
     """The same once exploration has been annealed."""
     exploration_fraction: float = 0.5
-    """Part of the run over which it is annealed, linearly."""
+    """Part of the schedule over which it is annealed, linearly."""
     temperature: float = 1.0
     """Of "boltzmann" exploration: the difference of value that makes a factor of e."""
     half_life: float = 1000.0
@@ -104,6 +104,11 @@ def _control(
             n_step=n_step,
         )
         check_at_most("n_step", n_step, "rollout_length", rollout_length)
+        if traces and n_step != 1:
+            raise UsageError(
+                f"{name} sums the errors of single steps along its traces: n_step must be 1, not "
+                f"{n_step}; trace_lambda says how far a reward reaches"
+            )
         if step_size not in STEP_SIZES:
             raise UsageError(
                 f"step_size {step_size!r} is not known{nearest(step_size, STEP_SIZES)}"
@@ -134,6 +139,9 @@ def _control(
     return make
 
 
+SMALLEST_TRACE = 1e-6  # what is left of one below it moves no value that float32 could tell
+
+
 def tracing(actor: Actor, table: QNetwork) -> Actor:
     """`actor` with replacing eligibility traces [N, S, A], cut where it explores.
 
@@ -150,7 +158,8 @@ def tracing(actor: Actor, table: QNetwork) -> Actor:
             envs = jnp.arange(action.shape[0])
             keeps = q[envs, action] >= jnp.max(q, axis=-1)
             fade = jnp.where(keeps, hp.gamma * hp.trace_lambda, 0.0)
-            trace = (carry * fade[:, None, None]).at[envs, obs, action].set(1.0)
+            trace = carry * fade[:, None, None]
+            trace = jnp.where(trace < SMALLEST_TRACE, 0.0, trace).at[envs, obs, action].set(1.0)
             return action, {**extras, "trace": trace}, trace
 
         return traced

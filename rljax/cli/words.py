@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from rljax.errors import UsageError
+from rljax.statistics import central_name
 
 ANY_FLAGS = {"ignore_unknown_options": True, "allow_extra_args": True}
 
@@ -52,7 +53,8 @@ def statistics(summary: dict) -> str:
     parts = [f"{name} {summary[key]:.2f}" for key, name in names.items() if key in summary]
     if "interval" in summary:
         low, high = summary["interval"]
-        parts.append(f"95% interval {low:.2f} to {high:.2f}")
+        name = central_name(len(summary["seeds"]))
+        parts.append(f"95% interval of the {name} {low:.2f} to {high:.2f}")
     if "success_rate" in summary:
         parts.append(f"success {summary['success_rate']:.1%}")
     return ", ".join(parts)

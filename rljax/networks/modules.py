@@ -243,7 +243,7 @@ class ImplicitQModule(nn.Module):
         x = self.torso()(x)
         shape = (*x.shape[:-1], self.num_samples)
         if self.has_rng("noise"):
-            # Of every observation its own, also where devices share the observations.
+            # Each observation has its own, also where a batch is split over devices.
             tau = jax.random.uniform(devices.own(self.make_rng("noise")), shape)
         else:
             tau = jnp.broadcast_to(midpoints(self.num_samples), shape)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,9 @@ class Network(NamedTuple):
     encode: Callable[[Obs], jax.Array] = lambda obs: obs  # observations to float features
 
 
-Pair = tuple[Callable, Callable]  # (init, apply) of a network of one's own
+Pair = tuple[Callable, Callable]
+"""`init(key) -> params` and `apply(params, features, context)` of a network of one's own. The
+context is a carry for policies, as `Network` says, and a key or None for action values."""
 
 # A Network, or a QNetwork, whose third argument is not a carry but a key.
 AnyNetwork = TypeVar("AnyNetwork", bound=Any)
@@ -51,9 +53,10 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 NETWORKS = ("auto", "mlp", "cnn", "gru")
 
 
-def is_given(kind: object) -> bool:
+def is_given(kind: object) -> TypeGuard[nn.Module | Network | Pair]:
     """Whether a network is given as such, a module or functions, and not named."""
-    return isinstance(kind, nn.Module | tuple)
+    is_pair = isinstance(kind, tuple) and len(kind) == 2 and all(map(callable, kind))
+    return isinstance(kind, nn.Module | Network) or is_pair
 
 
 def encoder(
@@ -151,13 +154,13 @@ def network(
         head: what its outputs must be.
         kind: "mlp" (a torso each for policy and value), "cnn" (one torso for both), "gru" (an
             MLP, then a memory of `hidden[-1]`), "auto" (cnn for three axes, else mlp), a linen
-            module with the call signature of `ActorCriticModule`, or the functions of a `Network`
-            on float features: a pair `(init, apply)`, and for one with memory `initial_carry`.
+            module with the call signature of `ActorCriticModule`, a pair `(init, apply)` on float
+            features, as the first two of a `Network`, or a `Network`, which may have a memory.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
         normalize_observations: whether to put running statistics between the two.
         agent: who asks, for error messages.
-        scale_images: whether images of uint8 are divided by 255.
+        scale_images: whether images (three axes of uint8) are divided by 255.
 
     Raises:
         UsageError: for a space, kind or activation that does not fit, in one sentence.
@@ -170,6 +173,7 @@ def network(
     match reader.kind:
         case tuple():
             net = Network(*reader.kind)
+            _check_outputs(net, shape, head, agent)
         case nn.Module():
             net = from_linen(reader.kind, shape)
         case "gru":
@@ -180,6 +184,24 @@ def network(
             shared = reader.kind == "cnn"
             net = from_linen(ActorCriticModule(torso, outputs, shared), shape)
     return on_observations(reader, net, normalize_observations)
+
+
+def _check_outputs(net: Network, shape: tuple[int, ...], head: Head, agent: str) -> None:
+    """Refuse functions whose outputs for one observation are not what the head reads."""
+
+    def apply(key: Key):
+        return net.apply(net.init(key), jnp.zeros((1, *shape)), net.initial_carry((1,)))
+
+    found = jax.eval_shape(apply, jax.random.key(0))
+    wanted = f"((outputs [..., {head.num_outputs}], values [...]), carry)"
+    match found:
+        case ((outputs, values), _) if outputs.shape == (1, head.num_outputs):
+            if values.shape == (1,):
+                return
+    shapes = jax.tree.map(lambda x: x.shape, found)
+    raise UsageError(
+        f"the network of {agent} gives {shapes} for one observation, where {wanted} is due"
+    )
 
 
 def from_linen(module: nn.Module, shape: tuple[int, ...], memory: int = 0) -> Network:

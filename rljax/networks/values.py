@@ -20,7 +20,14 @@ from rljax.networks.modules import (
     dense,
     midpoints,
 )
-from rljax.networks.network import Pair, is_given, on_observations, read, with_one_axis
+from rljax.networks.network import (
+    Network,
+    Pair,
+    is_given,
+    on_observations,
+    read,
+    with_one_axis,
+)
 from rljax.ops.exploration import sample
 from rljax.ops.td import categorical_projection, huber, quantile_huber, td_target
 from rljax.types import Actor, Environment, Hparams, Key, Obs, Params
@@ -280,7 +287,7 @@ def q_network(
         layer_norm: whether each layer but the last is normalised before its activation.
         normalize_observations: whether to put running statistics between the two.
         agent: who asks, for error messages.
-        scale_images: whether images of uint8 are divided by 255.
+        scale_images: whether images (three axes of uint8) are divided by 255.
 
     Raises:
         UsageError: for a space, kind, activation or module that does not fit, in one sentence.
@@ -291,6 +298,10 @@ def q_network(
         )
     if kind == "gru":
         raise UsageError(f"{agent} has no memory yet: use network 'mlp' or 'cnn'")
+    if isinstance(kind, Network):
+        raise UsageError(
+            f"{agent} needs action values, not the outputs of a Network: use a module or a pair"
+        )
     num_actions = env.action_space.n
     reader = read(env.observation_space, kind, hidden, activation, agent, scale_images)
     if is_given(kind):
@@ -303,7 +314,8 @@ def q_network(
         if isinstance(kind, nn.Module):
             net = _from_linen(kind, reader.shape, head)
         else:
-            net = QNetwork(*kind[:2], head)
+            init, apply = kind
+            net = QNetwork(init, apply, head)
         _check_estimate(net, reader.shape, num_actions, name)
     else:
         layer = NoisyDense if noisy else dense

@@ -35,7 +35,7 @@ def fitness(
     def measure(states: State, key: Key) -> tuple[jax.Array, jax.Array]:
         result = jax.vmap(play, (0, None))(states, key)
         returns = result.returns.mean(-1)
-        parts = are_finite((states.learner, states.worker.obs), 1)
+        parts = are_finite((states.learner, states.worker.obs, states.worker.update_state), 1)
         sound = jax.tree.reduce(jnp.logical_and, parts) & jnp.isfinite(returns)
         return jnp.where(sound, returns, jnp.nan), result.lengths.sum(-1)
 

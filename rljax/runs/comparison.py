@@ -49,6 +49,7 @@ class Run:
     def method(self) -> dict[str, Any]:
         """Every value by its dotted key, but for those that make it one run of many."""
         values = self.config.values()
+        values["schedule_env_steps"] = values["schedule_env_steps"] or values["total_env_steps"]
         return {k: v for k, v in values.items() if k.partition(".")[0] not in NOT_OF_THE_METHOD}
 
 

@@ -84,7 +84,7 @@ def resume(
     run = directory.find(path)
     before = run.load_config()
     config = _with_flags(config or before, flags or {})
-    config = _with_schedule(before, config, report)
+    config = _with_schedule(before, config, flags or {}, report)
     _check_change(before, config, report)
     processes.check_same("config", json.dumps(config.values()).encode())
     loggers.check(config.logging.to)
@@ -173,12 +173,15 @@ def _with_flags(config: Config, flags: Mapping[str, str]) -> Config:
     return configs.resolve(given, flags)
 
 
-def _with_schedule(before: Config, config: Config, report: Callable[[str], None]) -> Config:
+def _with_schedule(
+    before: Config, config: Config, flags: Mapping[str, str], report: Callable[[str], None]
+) -> Config:
     """The config with the schedules that the run began with, unless it names others itself."""
     length = before.top.schedule_env_steps or before.top.total_env_steps
-    if config.top.schedule_env_steps or length == config.top.total_env_steps:
+    is_given = config.top.schedule_env_steps or "schedule_env_steps" in flags
+    if is_given or length == config.top.total_env_steps:
         return config
-    if config.top.total_env_steps != before.top.total_env_steps:
+    if config.top.total_env_steps > length:
         report(
             f"schedules stay those of {length:,} environment steps, and keep their last values "
             "after that (an annealed learning rate is 0 then): --schedule-env-steps changes that"

@@ -20,7 +20,7 @@ import numpy as np
 from rljax.config import LOGGERS
 from rljax.errors import RunError, UsageError, check_extra, nearest
 from rljax.runs.directory import write_atomically
-from rljax.statistics import central
+from rljax.statistics import central_of_some
 from rljax.training import Row
 from rljax.types import State
 
@@ -139,10 +139,10 @@ def scalars(row: Row) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     for name, value in row.items():
-        values = _members(value)
-        values = values[~np.isnan(values)]
+        members = _members(value)
+        values = members[~np.isnan(members)]
         if values.size:
-            found[name] = float(central(values[:, None]))
+            found[name] = central_of_some(members)
             if np.ndim(value) and name.startswith("evaluation/"):
                 found |= {f"{name}/min": float(values.min()), f"{name}/max": float(values.max())}
     return found

@@ -160,7 +160,7 @@ def _training(axes: "Axes", runs: Sequence[Run]) -> None:
     for index, run in enumerate(runs):
         steps, training = run.series(metrics.TRAINING)
         some = ~np.isnan(training).all(1)  # rows in which an episode ended
-        middle = [central(v[~np.isnan(v), None]) for v in training[some]]
+        middle = [statistics.central_of_some(values) for values in training[some]]
         axes.plot(
             steps[some],
             middle,

@@ -9,7 +9,7 @@ from rljax import devices
 from rljax.errors import check_divides, check_positive
 from rljax.ops.shuffle import permutation
 from rljax.types import Batch, Key, Metrics, Params, Update, UpdateState
-from rljax.updates.chain import run
+from rljax.updates.chain import check_shared, run
 
 
 def epochs(
@@ -82,14 +82,17 @@ def epochs(
 
         first = jax.tree.map(lambda x: x[0], inputs)
         zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(fit, params, state, *first)[2])
-        # A population goes on until its last member has stopped: `cond` would compute all of it.
+        # Under `vmap` a `cond` computes both branches, so stopping would save nothing.
         params, state, sums, made, _ = jax.lax.while_loop(
             goes_on, next_one, (params, state, zeros, jnp.int32(0), jnp.bool_(False))
         )
         means = jax.tree.map(lambda x: x / made, sums)
         return params, state, batch, {**means, "losses/updates_made": made / len(keys)}
 
-    return Update(update.init, apply)
+    def init(params: Params, key: Key) -> UpdateState:
+        return check_shared(update.init(params, key), "minibatches")
+
+    return Update(init, apply)
 
 
 def _moments(x: jax.Array, order: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -72,7 +72,7 @@ def clipped_adam(
 
 
 def learning_rate(lr, progress, anneal: bool):
-    """`lr`, or where it is annealed its value when a part `progress` [0, 1] of the run is done.
+    """`lr`, or where it is annealed its value when the part `progress` of the schedule is done.
 
     It falls in a line, and is 0 where progress is 1.
     """

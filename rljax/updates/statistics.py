@@ -51,9 +51,14 @@ def observation_statistics(encode: Callable[[Obs], jax.Array]) -> Update:
 def reward_scaling(gamma) -> Update:
     """Divide rewards by the running standard deviation of discounted returns.
 
-    Reads and replaces reward, reads terminated and truncated, of fresh experience. Each environment
-    keeps the discounted sum of its rewards since its episode began. Returns that are reported, and
-    those of evaluations, stay as the environment gives them.
+    Reads and replaces reward [T, N], reads terminated and truncated [T, N], of fresh experience.
+    Each environment keeps the discounted sum of its rewards since its episode began. Returns that
+    are reported, and those of evaluations, stay as the environment gives them. Nothing is clipped:
+    where rewards are rare, the first ones are large.
+
+    >>> import rljax
+    >>> first = rljax.updates.reward_scaling(0.99)
+    >>> agent = rljax.ppo(rljax.make("Pendulum-v1"), first=first)
 
     Source: Engstrom et al. 2020, section 3, https://arxiv.org/abs/2005.12729.
     """

@@ -129,9 +129,10 @@ def trace_step(step_size: StepSize) -> Update:
                 visits + jnp.sum(jnp.square(older), axis=0),
             )
         )
-        eligible = weight > 0
-        number = jnp.where(eligible, jnp.square(weight) / jnp.where(eligible, squares, 1.0), 1.0)
-        return _moved(params, state, step_size, moved / number, eligible, error, batch)
+        eligible = squares > 0
+        number = jnp.square(weight) / jnp.where(eligible, squares, 1.0)
+        distance = jnp.where(eligible, moved / jnp.maximum(number, 1.0), 0.0)
+        return _moved(params, state, step_size, distance, eligible, error, batch)
 
     return Update(init, apply)
 

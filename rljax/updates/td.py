@@ -82,9 +82,9 @@ def taken(explore: Callable[[jax.Array], jax.Array]) -> NextPolicy:
     """The action taken next: SARSA. Where the batch does not know it, one drawn from the policy.
 
     Reads last, action, terminated and truncated of fresh experience. The last step of a rollout
-    is never followed by another, so with rollouts of one step all actions are drawn. A drawn one is
-    from the policy that acted, with the parameters before the update: as likely as the action that
-    is taken, and another one. With rollouts of T steps, T - 1 of T targets have the action taken.
+    is never followed by another, so with rollouts of one step all actions are drawn. A drawn one
+    has the distribution of the policy before the update, but is drawn apart from the action that
+    will be taken. With rollouts of T steps, T - 1 of T targets have the action taken.
 
     Source: Sutton and Barto 2018, eq. 6.7.
     """

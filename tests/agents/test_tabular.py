@@ -12,6 +12,7 @@ from rljax import ops
 from rljax.agents.tabular import Hparams
 from rljax.envs import probes
 from rljax.envs.grid_world import GridWorld
+from rljax.errors import UsageError
 from rljax.updates import stateless
 
 TABLES = ("q_learning", "sarsa", "expected_sarsa", "double_q_learning", "q_lambda")
@@ -280,3 +281,16 @@ def test_q_lambda_is_stable_at_its_defaults_however_much_a_rollout_holds(n, t):
     options = {"num_envs": n, "rollout_length": t, "total_env_steps": 100 * n * t}
     table, _ = train("q_lambda", lake, 2, Hparams(), **options)
     assert np.all((table > -0.5) & (table < 1.5)) and table.max() > 0.1
+
+
+def test_a_trace_of_next_to_nothing_moves_next_to_nothing():
+    """Its square is 0 in float32."""
+    lake = rljax.make("FrozenLake4x4")
+    options = {"num_envs": 16, "rollout_length": 4, "total_env_steps": 64 * 200}
+    table, _ = train("q_lambda", lake, 2, Hparams(trace_lambda=0.1), **options)
+    assert np.isfinite(table).all() and table.max() > 0
+
+
+def test_traces_sum_errors_of_one_step():
+    with pytest.raises(UsageError, match="n_step must be 1, not 4; trace_lambda says"):
+        rljax.q_lambda(rljax.make("FrozenLake4x4"), n_step=4, rollout_length=8)

@@ -132,6 +132,11 @@ def test_warm_up_leaves_something_to_learn_in(caplog, name, total):
     assert named(message, "warm-up", "40", f"total_env_steps = {total}", "warmup_env_steps")
 
 
+def test_schedules_outlast_the_warm_up(caplog):
+    message = refusal(caplog, "dqn", total_env_steps=100, schedule_env_steps=40)
+    assert named(message, "schedule_env_steps = 40", "warm-up takes 40")
+
+
 def test_warm_up_counts_in_whole_rollouts(caplog):
     message = refusal(caplog, "dqn", warmup_env_steps=37, total_env_steps=40)
     assert named(message, "warm-up takes 40", "total_env_steps = 40")

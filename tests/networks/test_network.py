@@ -174,12 +174,15 @@ def test_a_linen_module_or_a_network_may_be_given():
     np.testing.assert_array_equal(value, [6, 22])
     assert outputs.shape == (2, 3)
     mine = Network(
-        lambda key: 2.0, lambda params, x, carry: ((x * params, x[..., 0]), carry), tuple
+        lambda key: 2.0, lambda params, x, carry: ((x[..., :3] * params, x[..., 0]), carry)
     )
     for given in (mine, (mine.init, mine.apply)):
-        net = network(PIXELS, HEAD, given)
-        (outputs, _), _ = net.apply(2.0, jnp.ones((1, 5, 4, 2)), net.initial_carry((1,)))
-        np.testing.assert_array_equal(outputs, np.full((1, 5, 4, 2), 2.0))
+        net = network(FLAT, HEAD, given)
+        (outputs, _), _ = net.apply(2.0, jnp.ones((1, 4)), net.initial_carry((1,)))
+        np.testing.assert_array_equal(outputs, np.full((1, 3), 2.0))
+    wrong = (mine.init, lambda params, x, carry: ((x, x[..., 0]), carry))
+    with pytest.raises(UsageError, match=r"gives .*\(1, 4\).* where \(\(outputs \[\.\.\., 3\]"):
+        network(FLAT, HEAD, wrong)
 
 
 def test_normalized_standardizes_clips_and_gives_statistics_no_gradient():

@@ -521,8 +521,12 @@ def test_a_network_of_policy_outputs_is_refused():
     from rljax.networks import head, network
 
     mine = network(FLAT, head(Discrete(3)))
+    with pytest.raises(UsageError, match="^dqn needs action values, not the outputs of a Network"):
+        q_network(env(), mine, head=scalar(), agent="dqn")
     with pytest.raises(UsageError, match=r"^the network gives shapes .* where \[\(3,\)\] is due$"):
-        q_network(env(), (mine.init, mine.apply), head=scalar(), agent="dqn")
+        q_network(env(), (lambda key: 0, lambda p, x, key: x), head=scalar(), agent="dqn")
+    with pytest.raises(UsageError, match="^network .* is not known"):
+        q_network(env(), (mine.init,), head=scalar(), agent="dqn")
 
 
 def test_a_pair_of_functions_may_be_given():

@@ -182,6 +182,15 @@ def test_a_trace_that_has_nearly_gone_does_not_hold_back_a_visit(make_batch):
     np.testing.assert_allclose(after[1, 1], LR, rtol=0.01)
 
 
+@pytest.mark.parametrize("left", [1e-7, 1e-25, 1e-40])
+def test_what_is_next_to_nothing_of_a_trace_does_no_harm(make_batch, left):
+    trace = jnp.zeros((1, 2, S, A)).at[:, :, 0, 0].set(1.0).at[:, :, 4, 0].set(left)
+    zeros, ones = np.zeros((1, 2), int), np.ones((1, 2))
+    batch = table_batch(make_batch, zeros, zeros, ones, trace=trace)
+    (after,), _ = in_turn(tabular.trace_step(tabular.constant(LR)), jnp.zeros((S, A)), batch)
+    np.testing.assert_allclose(after[[0, 4], 0], [LR, 0.0], atol=1e-6)
+
+
 def double_batch(make_batch, shape=(8, 8)):
     rng = np.random.default_rng(5)
     obs, action, _, _ = draw(5, *shape)
