@@ -37,7 +37,7 @@ HELD_BY = {
     "tutorial.md: agent = rljax.dqn": "test_tutorial::test_deep_agents_learn_what_it_says",
     "tutorial.md: agent = rljax.ppo": "test_tutorial::test_deep_agents_learn_what_it_says",
     "tutorial.md: states = jax.jit": "test_tutorial::test_deep_agents_learn_what_it_says",
-    "tutorial.md: spread = rljax.pmap": "test_tutorial::test_every_block_is_run",
+    "tutorial.md: spread = rljax.pmap": "test_tutorial::test_pictures_come_out_as_shown",
 }
 """By the page and the first line of a block that matches, up to its parenthesis."""
 

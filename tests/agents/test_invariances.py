@@ -88,8 +88,7 @@ def penalised(network: str, sequence_length: int, num_epochs: int = 1) -> Parts:
         hidden=(8,),
         objective="kl_penalty",
         normalize_observations=True,
-        anneal_lr=False,
-        hparams=ppo.Hparams(lr=0.05, gamma=GAMMA, gae_lambda=GAE_LAMBDA, target_kl=1e-3),
+        hparams=ppo.Hparams(gamma=GAMMA, gae_lambda=GAE_LAMBDA),
     )
 
 
@@ -124,7 +123,6 @@ def experience(request):
         )
         inner = jax.tree.map(lambda x: x + nudge(x), state.learner.params["network"])
         params = {"network": inner, "statistics": statistics}
-
         state = state.replace(learner=state.learner.replace(params=params))
 
         def act(before, key):
@@ -220,9 +218,9 @@ def test_the_first_gradient_step_sees_what_acting_recorded(nudged):
     assert second["kl"].mean() > 5e-3 and np.abs(second["value"] - first["value"]).min() > 1e-6
 
 
-def test_losses_do_not_depend_on_the_length_of_sequences(experience):
+@pytest.mark.parametrize("lengths", [(1, T), pytest.param((2, 3, L, 6), marks=pytest.mark.slow)])
+def test_losses_do_not_depend_on_the_length_of_sequences(experience, lengths):
     kind, state, batch = experience
-    lengths = (L, T) if kind == "gru" else (1, L)
     found = [learning(penalised(kind, length))(state, batch) for length in lengths]
     for metrics in found:
         for name in set(metrics) - {"losses/grad_norm"}:
@@ -233,7 +231,7 @@ def test_losses_do_not_depend_on_the_length_of_sequences(experience):
         assert metrics["losses/value_loss"] > 0.1 and metrics["losses/entropy"] > 0.1
     norms = [metrics["losses/grad_norm"] for metrics in found]
     if kind == "gru":  # Gradients flow back through a memory, as far as a sequence goes.
-        assert np.abs(np.diff(norms)).min() > 1e-3 * norms[0]
+        assert np.abs(np.diff(norms)).min() > 1e-4 * norms[0]
     else:
         np.testing.assert_allclose(norms, norms[0], rtol=1e-4)
 
