@@ -132,7 +132,8 @@ def test_the_agent_of_the_readme_learns(in_python):
     assert population.num_iterations == 123  # of 64 x 128 steps: a million
     state, _ = rljax.train(population, jax.random.split(jax.random.key(0), 8))
     returns = greedy_returns(population, state)
-    assert returns.mean() > 450, returns  # 16 seeds had 499 on average, and 491 at least.
+    # Eight seeds had 499 on average, and 491 at least; without a step size 66 on average.
+    assert returns.mean() > 450, returns
 
 
 @pytest.mark.slow
@@ -143,7 +144,8 @@ def test_all_parts_of_rainbow_together_learn():
     population = rljax.vmap(agent)
     state, _ = rljax.train(population, jax.random.split(jax.random.key(0), 2))
     returns = greedy_returns(population, state)
-    assert returns.min() > 100, returns
+    # Six seeds had 500, 500, 491, 459, 451 and 115; without a step size eight had 16, 46 at most.
+    assert returns.mean() > 200, returns
 
 
 def test_the_hooks_of_the_page_on_logging_are_told_every_row(tmp_path, monkeypatch, capsys):
@@ -188,6 +190,6 @@ def test_populations_as_on_their_page_select_and_learn(length, capsys):
     rungs = re.findall(r"^\d+ \[", capsys.readouterr().out, re.M)
     assert len(rungs) == (4 if length == "full" else 2) and len(names["rung"].members) == 1
     if length == "full":
-        # 500 steps without an end are worth -500; who has learnt needs less than 100.
+        # 500 steps without an end are worth -500. The last had -81, and the population -80 to -88.
         members = greedy_returns(names["population"], names["states"])
         assert names["rung"].fitness[0] > -100 and members.max() > -100, members
