@@ -23,7 +23,8 @@ from rljax.replay import uniform
 CONFIG = Path(__file__).parent.parent / "configs/dqn/cartpole.toml"
 ONE_STEP = {"structure.n_step": "1"}
 VARIANTS: dict[str, dict[str, str]] = {
-    "the config: 3 steps": {},
+    "the config: 5 steps": {},
+    "3 steps": {"structure.n_step": "3"},
     "1 step": ONE_STEP,
     "1 step, Huber's loss": {**ONE_STEP, "structure.loss": "huber"},
     "1 step, no annealing": {**ONE_STEP, "structure.anneal_lr": "false"},
@@ -33,7 +34,6 @@ VARIANTS: dict[str, dict[str, str]] = {
         "structure.target_period": "100",
     },
     "1 step, half the lr": {**ONE_STEP, "hparams.lr": "2.5e-4"},
-    "1 step, not double": {**ONE_STEP, "structure.double": "false"},
     "1 step, replay of 10k": {**ONE_STEP, "structure.buffer_size": "10_000"},
 }
 ROWS = 25  # of the curves
