@@ -71,9 +71,9 @@ def structure(agent: str) -> str:
     )
 
 
-def config_files(agent: str = "*") -> list[Path]:
+def config_files(agent: str = "*", root: Path = ROOT) -> list[Path]:
     """The shipped configs of an agent, or of all; search spaces are none."""
-    found = (ROOT / "configs").glob(f"{agent}/*.toml")
+    found = (root / "configs").glob(f"{agent}/*.toml")
     return sorted(path for path in found if not path.name.endswith(".sweep.toml"))
 
 

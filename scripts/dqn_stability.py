@@ -23,18 +23,18 @@ from rljax.replay import uniform
 CONFIG = Path(__file__).parent.parent / "configs/dqn/cartpole.toml"
 ONE_STEP = {"structure.n_step": "1"}
 VARIANTS: dict[str, dict[str, str]] = {
-    "the config: 5 steps": {},
-    "3 steps": {"structure.n_step": "3"},
+    "the config: 5 steps, replay of all": {},
+    "5 steps, replay of 50k": {"structure.buffer_size": "50_000"},
     "1 step": ONE_STEP,
+    "1 step, replay of 50k": {**ONE_STEP, "structure.buffer_size": "50_000"},
     "1 step, Huber's loss": {**ONE_STEP, "structure.loss": "huber"},
+    "1 step, half the learning rate": {**ONE_STEP, "hparams.lr": "2.5e-4"},
     "1 step, no annealing": {**ONE_STEP, "structure.anneal_lr": "false"},
     "1 step, target copied": {
         **ONE_STEP,
         "hparams.tau": "1.0",
         "structure.target_period": "100",
     },
-    "1 step, half the lr": {**ONE_STEP, "hparams.lr": "2.5e-4"},
-    "1 step, replay of 10k": {**ONE_STEP, "structure.buffer_size": "10_000"},
 }
 ROWS = 25  # of the curves
 BOUND = 100.0  # of values: 1 / (1 - 0.99)

@@ -59,7 +59,7 @@ Row = dict[str, Any]  # as it is in docs/results.json
 
 def names() -> list[str]:
     """All configs, such as "ppo/cartpole"."""
-    return [f"{path.parent.name}/{path.stem}" for path in config_files()]
+    return [f"{path.parent.name}/{path.stem}" for path in config_files(root=ROOT)]
 
 
 def settings(name: str, seeds: int | None = None, first_seed: int = FIRST_SEED) -> Config:

@@ -33,7 +33,8 @@ def test_what_it_cannot_be_is_one_sentence(caplog, agent, name, number, said):
 def test_defaults_and_the_ends_of_a_range_are_accepted():
     env = rljax.make("FrozenLake4x4")
     for name in agents.AGENTS:
-        agents.factory(name)(env)
+        bounds = {"v_min": 0.0, "v_max": 1.0} if name == "rainbow" else {}
+        agents.factory(name)(env, **bounds)
     for gamma in (0, 1, jnp.float32(0.5)):
         rljax.q_learning(env, hparams=rljax.q_learning.Hparams(gamma=gamma, lr=0))
 

@@ -97,7 +97,7 @@ def test_custom_env_serves_every_agent_with_a_network(script, name):
 
 def test_dqn_stability_measures_and_draws_each_variant(script, monkeypatch, tmp_path, capsys):
     module = script("dqn_stability")
-    assert module.VARIANTS["the config: 5 steps"] == {} and len(module.VARIANTS) > 5
+    assert module.VARIANTS["the config: 5 steps, replay of all"] == {} and len(module.VARIANTS) > 5
     monkeypatch.setattr(module, "VARIANTS", {"Huber's loss": {"structure.loss": "huber"}})
     figures, out = tmp_path / "figures.json", tmp_path / "figures.png"
     with compiled_quickly():

@@ -139,8 +139,8 @@ def categorical_projection(
     moved = reward[..., None] + discount[..., None] * atoms
     moved = jnp.clip(moved, atoms[0], atoms[-1])
     spacing = (atoms[-1] - atoms[0]) / (len(atoms) - 1)
-    # [..., M, M]: what each atom, by row, gets of each moved one; no scatter, which is slow. As a sum
-    # and not a product, XLA would work out the probabilities again for every row.
+    # [..., M, M]: what each atom, by row, gets of each moved one; no scatter, which is slow. For a
+    # sum in the place of the product, XLA works out the probabilities again for every row.
     share = jnp.clip(1.0 - jnp.abs(moved[..., None, :] - atoms[:, None]) / spacing, 0.0, 1.0)
     return jnp.einsum("...ij,...j->...i", share, probabilities)
 

@@ -30,10 +30,10 @@ class Gate(NamedTuple):
         return bool(seeds.mean() >= self.mean and seeds.min() >= self.worst)
 
 
-# Behind each is what seeds from 100 up came to: mean, standard deviation, worst; 16 seeds each, 8 of
-# Pendulum, and 64 of those marked so. Each threshold leaves three standard errors below the mean and
-# one deviation below the worst, and more where a seed in many fails. Populations of two sizes round
-# differently, so another size is another sample: which seeds fail is no property of theirs.
+# Behind each is what seeds from 100 up came to: mean, standard deviation, worst; of 16 seeds, or of
+# as many as it says. A threshold leaves three standard errors below the mean and one deviation below
+# the worst, and more where a seed in many fails. Populations of two sizes round differently, so
+# another size is another sample: which seeds fail is no property of theirs.
 GATES = {
     "ppo/cartpole": Gate(16, 490, 400),  # 500.0, 0.0, 500.0
     "ppo/pendulum": Gate(8, -210, -265),  # -175.3, 21.0, -214.1, of 16

@@ -202,7 +202,7 @@ COUNTS = {
 }
 
 
-COUNTS["rainbow"] = COUNTS["dqn"]
+COUNTS["rainbow"] = {**COUNTS["dqn"], "v_min": 0.0, "v_max": 1.0}
 
 
 @pytest.mark.parametrize("name", OPTIONS)

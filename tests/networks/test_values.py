@@ -218,7 +218,7 @@ def test_quantiles_of_a_distribution_are_learnt(kind):
 
 def test_heads_by_name():
     for kind, shape in {"scalar": (), "c51": (7,), "qr": (7,), "iqn": (7,)}.items():
-        assert value_head(kind, num_atoms=7).shape == shape
+        assert value_head(kind, num_atoms=7, v_min=0.0, v_max=1.0).shape == shape
     assert value_head("iqn").implicit and not value_head("qr").implicit
     logits = jnp.array([0.0, 0.0, 50.0])
     assert value_head("c51", num_atoms=3, v_min=-4.0, v_max=6.0).q(logits) == 6.0

@@ -150,8 +150,9 @@ def test_trace_step_equals_a_loop(make_batch, name):
                 if t == 0 and cell != (obs[t, n], action[t, n]) and trace[t, n][cell] > 0:
                     shares[cell].append(trace[t, n][cell])  # a trace from before the rollout
         for cell, share in shares.items():
-            number = np.square(np.sum(share)) / np.sum(np.square(share)) if share else 1.0
             counts[cell] += bool(share)
+            # A trace that begins without a visit is none.
+            number = np.square(np.sum(share)) / np.sum(np.square(share)) if share else np.inf
             moved[cell] /= number
         assert {len(share) for share in shares.values()} >= {0, 1, 2}
         table = table + formula(np.maximum(counts, 1), update) * moved
