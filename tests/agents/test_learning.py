@@ -31,7 +31,7 @@ class Gate(NamedTuple):
 
 
 # Behind each is what seeds from 100 up came to: mean, standard deviation, worst; of 16 seeds, or of
-# as many as it says. A threshold leaves three standard errors below the mean and one deviation below
+# as many as it says. A threshold leaves three standard errors below the mean, one deviation below
 # the worst, and more where a seed in many fails. Populations of two sizes round differently, so
 # another size is another sample: which seeds fail is no property of theirs.
 GATES = {
