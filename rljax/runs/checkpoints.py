@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
@@ -77,8 +78,26 @@ class Checkpoints:
             args = ocp.args.Composite(state=ocp.args.StandardRestore(like))
             return self._manager.restore(iteration, args=args).state
         except Exception as error:  # Orbax and TensorStore raise whatever they met.
+            if changed := self._changed(like, iteration):
+                raise RunError(f"{place} is of another version of rljax: {changed}") from error
             reason = str(error).strip().split("\n")[0][:300]
             raise RunError(f"{place} is damaged or of another make: {reason}") from error
+
+    def _changed(self, like: State, iteration: int) -> str:
+        """Which leaves a checkpoint and `like` do not share, in words; "" if it cannot be read."""
+
+        def paths(tree) -> set[str]:
+            found = jax.tree_util.tree_leaves_with_path(tree)
+            return {jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in found}
+
+        try:
+            folder = self._manager.directory / str(iteration) / "state"
+            saved = paths(ocp.PyTreeCheckpointHandler().metadata(folder).tree)
+        except Exception:  # As above.
+            return ""
+        wanted = paths(like)
+        kinds = {"it has no": wanted - saved, "it has": saved - wanted}
+        return " and ".join(f"{how} {', '.join(sorted(x)[:3])}" for how, x in kinds.items() if x)
 
     def restore_latest(self, like: State) -> tuple[State | None, list[str]]:
         """The newest state that can be read, and a sentence for each that cannot.

@@ -197,6 +197,20 @@ def largest_file(folder):
     return max((f for f in folder.rglob("*") if f.is_file()), key=lambda f: f.stat().st_size)
 
 
+def test_a_checkpoint_of_another_version_is_refused_by_what_differs(copy, tiny):
+    agent = experiment.build(tiny)
+    like = experiment.template(tiny, agent)
+    older = dataclasses.replace(
+        like, learner=dataclasses.replace(like.learner, params={"table": like.iteration})
+    )
+    saved = checkpoints.Checkpoints(copy.checkpoints, read_only=True)
+    with pytest.raises(
+        RunError, match=r"of another version .*: it has no .*table and it has .*MLP"
+    ):
+        saved.restore(older, 12)
+    saved.close()
+
+
 @pytest.mark.parametrize("harm", ["truncate", "flip", "remove"])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(copy, finished, harm):
     newest = copy.checkpoints / "12"
