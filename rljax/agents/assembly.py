@@ -1,6 +1,6 @@
 """What all agents have in common: roll out, learn, repeat."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import jax
@@ -25,20 +25,14 @@ from rljax.types import (
     Metrics,
     MissingField,
     Params,
-    PerEnvironment,
     State,
     Transition,
     Update,
     UpdateState,
     Worker,
 )
-from rljax.updates.chain import (
-    chain,
-    check_shared,
-    is_per_environment,
-    kept_by_environments,
-    run,
-)
+from rljax.updates.chain import chain, run
+from rljax.updates.per_environment import check_shared, put_back, taken_out
 
 UpdateAt = Callable[[Hparams, jax.Array], Update]
 """(hparams, progress) to an update, progress [] running from 0 to 1; called while tracing."""
@@ -217,35 +211,23 @@ def fresh_state(
     What `update.init` gives for one environment, every environment of the worker begins with: each
     leaf [...] becomes [N, ...].
     """
-    state = update.init(params, key)
+    state, of_one = taken_out(update.init(params, key))
     num_envs = worker.episode_length.shape
 
     def of_all(x: jax.Array) -> jax.Array:
         return jnp.broadcast_to(x, num_envs + jnp.shape(x))
 
-    kept = jax.tree.map(of_all, kept_by_environments(state))
-    return _with_kept(state, [()] * len(kept)), replace(worker, update_state=kept)
+    return state, replace(worker, update_state=jax.tree.map(of_all, of_one))
 
 
 def see(
     update: Update, params: Params, state: UpdateState, worker: Worker, batch: Batch, key: Key
 ) -> tuple[Params, UpdateState, Worker, Batch, Metrics]:
     """Apply an update to a rollout [T, N]; its state is in two parts, as `fresh_state` gives."""
-    whole_state = _with_kept(state, worker.update_state)
-    params, whole_state, batch, metrics = run(update, params, whole_state, batch, key)
-    kept = kept_by_environments(whole_state)
-    state = _with_kept(whole_state, [()] * len(kept))
-    return params, state, replace(worker, update_state=kept), batch, metrics
-
-
-def _with_kept(state: UpdateState, values: Sequence) -> UpdateState:
-    """The state with these values in its `PerEnvironment`, in order."""
-    left = iter(values)
-    return jax.tree.map(
-        lambda node: PerEnvironment(next(left)) if is_per_environment(node) else node,
-        state,
-        is_leaf=is_per_environment,
-    )
+    state = put_back(state, worker.update_state)
+    params, state, batch, metrics = run(update, params, state, batch, key)
+    state, of_environments = taken_out(state)
+    return params, state, replace(worker, update_state=of_environments), batch, metrics
 
 
 def _assemble(

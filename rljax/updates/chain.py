@@ -1,19 +1,8 @@
 """Updates in sequence."""
 
-from typing import Any
-
 import jax
 
-from rljax.errors import UsageError
-from rljax.types import (
-    Batch,
-    Key,
-    MissingField,
-    Params,
-    PerEnvironment,
-    Update,
-    UpdateState,
-)
+from rljax.types import Batch, Key, MissingField, Params, Update, UpdateState
 
 
 def chain(*parts: Update | None) -> Update:
@@ -52,30 +41,6 @@ def run(update: Update, params: Params, state: UpdateState, batch: Batch, key: K
         raise MissingField(
             message if message.startswith("update ") else f"update {name} {message}"
         ) from None
-
-
-def is_per_environment(node: Any) -> bool:
-    """Whether a node of an update's state belongs to the environments."""
-    return isinstance(node, PerEnvironment)
-
-
-def kept_by_environments(state: UpdateState) -> list:
-    """The values of all `PerEnvironment` in an update's state, in order."""
-    nodes = jax.tree.leaves(state, is_leaf=is_per_environment)
-    return [node.value for node in nodes if is_per_environment(node)]
-
-
-def check_shared(state: UpdateState, given: str) -> UpdateState:
-    """The state of an update that is given `given`, in which nothing belongs to an environment.
-
-    Raises UsageError if something does.
-    """
-    if kept_by_environments(state):
-        raise UsageError(
-            "an update that keeps a state of each environment reads fresh experience, and not "
-            f"{given}: put it in front of an agent, as `first`"
-        )
-    return state
 
 
 def stateless(apply) -> Update:

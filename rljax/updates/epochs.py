@@ -9,7 +9,8 @@ from rljax import devices
 from rljax.errors import check_divides, check_positive
 from rljax.ops.shuffle import permutation
 from rljax.types import Batch, Key, Metrics, Params, Update, UpdateState
-from rljax.updates.chain import check_shared, run
+from rljax.updates.chain import run
+from rljax.updates.per_environment import check_shared
 
 
 def epochs(
