@@ -1,11 +1,12 @@
 """What keeps DQN's values right on CartPole: one change of its config at a time, several seeds.
 
-    python scripts/dqn_stability.py --json dqn_stability.json --out dqn_stability.png
+    python scripts/dqn_stability.py --from benchmarks/dqn_stability.json --out dqn_stability.png
 
 Each variant trains as `configs/dqn/cartpole.toml` says, but for the change it is named for. Drawn
 are each seed's mean return in 64 episodes at the end; the estimated value of the actions sampled,
 which cannot rightly be above 100 (a reward of 1 a step, discounted by 0.99); and the part of the
-hidden units that no observation of the replay activates. `--from FILE` draws figures of before.
+hidden units that no observation of the replay activates. `--from` draws what was measured before,
+without it everything is measured, and `--json` keeps it.
 """
 
 import argparse
