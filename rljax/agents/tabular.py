@@ -64,7 +64,8 @@ ARGUMENTS = """
         total_env_steps: how long to train, over all environments; rounded up to whole iterations.
         schedule_env_steps: environment steps over which schedules run (of exploration);
             by default `total_env_steps`.
-        n_step: how many rewards a target sums before it bootstraps; at most `rollout_length`.
+        n_step: how many rewards a target sums before it bootstraps; at most `rollout_length`,
+            and 1 for `q_lambda`.
         exploration: "epsilon_greedy" (annealed) or "boltzmann".
         step_size: "constant", "harmonic" or "visit_count".
         initial_value: what every cell starts from; above the largest return, it makes the learner
