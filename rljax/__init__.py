@@ -7,44 +7,47 @@ __version__ = "0.1.0"
 
 # Loaded on first use: the command line must answer before JAX could even be imported.
 _PUBLIC = {
+    "actors": "rljax.actors",
     "agents": "rljax.agents",
-    "devices": "rljax.devices",
+    "collectives": "rljax.collectives",
     "envs": "rljax.envs",
     "networks": "rljax.networks",
     "ops": "rljax.ops",
+    "replay": "rljax.replay",
+    "statistics": "rljax.statistics",
+    "tune": "rljax.tune",
     "updates": "rljax.updates",
-    "Logger": "rljax.runs.loggers:Logger",
+    "Logger": "rljax.experiments.loggers:Logger",
     "a2c": "rljax.agents.a2c:a2c",
     "check_env": "rljax.envs.check:check_env",
     "double_q_learning": "rljax.agents.tabular:double_q_learning",
     "dqn": "rljax.agents.dqn:dqn",
-    "evaluate": "rljax.evaluation:evaluate",
+    "evaluate": "rljax.training.evaluation:evaluate",
     "expected_sarsa": "rljax.agents.tabular:expected_sarsa",
-    "halving": "rljax.populations.halving:halving",
-    "iterate": "rljax.training:iterate",
-    "load": "rljax.runs.experiment:load",
+    "halving": "rljax.tune.halving:halving",
+    "iterate": "rljax.training.loop:iterate",
+    "load": "rljax.experiments.experiment:load",
     "make": "rljax.envs:make",
-    "pbt": "rljax.populations.pbt:pbt",
-    "populations": "rljax.populations",
+    "pbt": "rljax.tune.pbt:pbt",
     "ppo": "rljax.agents.ppo:ppo",
-    "pmap": "rljax.transforms:pmap",
+    "pmap": "rljax.parallel.transforms:pmap",
     "pqn": "rljax.agents.pqn:pqn",
     "q_lambda": "rljax.agents.tabular:q_lambda",
     "q_learning": "rljax.agents.tabular:q_learning",
     "rainbow": "rljax.agents.rainbow:rainbow",
     "reinforce": "rljax.agents.reinforce:reinforce",
     "sarsa": "rljax.agents.tabular:sarsa",
-    "sweeps": "rljax.sweeps",
-    "train": "rljax.training:train",
-    "vmap": "rljax.transforms:vmap",
+    "train": "rljax.training.loop:train",
+    "vmap": "rljax.parallel.transforms:vmap",
 }
 
 __all__ = [
     "Logger",
     "a2c",
+    "actors",
     "agents",
     "check_env",
-    "devices",
+    "collectives",
     "double_q_learning",
     "dqn",
     "envs",
@@ -58,22 +61,34 @@ __all__ = [
     "ops",
     "pbt",
     "pmap",
-    "populations",
     "ppo",
     "pqn",
     "q_lambda",
     "q_learning",
     "rainbow",
     "reinforce",
+    "replay",
     "sarsa",
-    "sweeps",
+    "statistics",
     "train",
+    "tune",
     "updates",
     "vmap",
 ]
 
 if TYPE_CHECKING:
-    from rljax import agents, devices, envs, networks, ops, populations, sweeps, updates
+    from rljax import (
+        actors,
+        agents,
+        collectives,
+        envs,
+        networks,
+        ops,
+        replay,
+        statistics,
+        tune,
+        updates,
+    )
     from rljax.agents.a2c import a2c
     from rljax.agents.dqn import dqn
     from rljax.agents.ppo import ppo
@@ -89,13 +104,13 @@ if TYPE_CHECKING:
     )
     from rljax.envs import make
     from rljax.envs.check import check_env
-    from rljax.evaluation import evaluate
-    from rljax.populations.halving import halving
-    from rljax.populations.pbt import pbt
-    from rljax.runs.experiment import load
-    from rljax.runs.loggers import Logger
-    from rljax.training import iterate, train
-    from rljax.transforms import pmap, vmap
+    from rljax.experiments.experiment import load
+    from rljax.experiments.loggers import Logger
+    from rljax.parallel.transforms import pmap, vmap
+    from rljax.training.evaluation import evaluate
+    from rljax.training.loop import iterate, train
+    from rljax.tune.halving import halving
+    from rljax.tune.pbt import pbt
 
 
 def __getattr__(name: str):

@@ -22,8 +22,9 @@ from pathlib import Path
 
 import jax
 
-from rljax import agents, config
-from rljax.config import PYTHON_ONLY
+from rljax import agents
+from rljax.experiments import config
+from rljax.experiments.config import PYTHON_ONLY
 
 ROOT = Path(__file__).parent.parent
 PAGES = ROOT / "docs" / "agents"

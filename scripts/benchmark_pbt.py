@@ -21,8 +21,8 @@ import numpy as np
 from scipy.stats import bootstrap, trim_mean
 
 import rljax
-from rljax.evaluation import episodes
-from rljax.training import plain
+from rljax.training.evaluation import episodes
+from rljax.training.loop import plain
 
 ENV = "Pendulum-v1"
 BOUNDS = {

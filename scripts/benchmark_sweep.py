@@ -33,7 +33,7 @@ ALONE = """
 import json, sys, time
 import jax
 from rljax import config, evaluation, training
-from rljax.runs import hooks
+from rljax.experiments import hooks
 agent = config.load(sys.argv[1]).agent()
 rates = [float(lr) for lr in sys.argv[2:]]
 init = jax.jit(agent.init)

@@ -267,7 +267,7 @@ def communication_seconds(
 
 def analysed(path: str, counts: Sequence[int], hardware: Hardware, compiled: bool) -> dict:
     """What a config costs on each number of devices: all that is printed about it."""
-    from rljax.config import load
+    from rljax.experiments.config import load
 
     config = load(path)
     agent = config.agent()

@@ -15,7 +15,7 @@ import numpy as np
 import rljax
 from rljax import agents
 from rljax.envs import spaces
-from rljax.evaluation import episodes
+from rljax.training.evaluation import episodes
 
 
 class State(NamedTuple):

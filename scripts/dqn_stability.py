@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import rljax
-from rljax import config
+from rljax.experiments import config
 from rljax.replay import uniform
 
 CONFIG = Path(__file__).parent.parent / "configs/dqn/cartpole.toml"

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import rljax
-from rljax.populations.pbt import lineage
+from rljax.tune.pbt import lineage
 
 BOUNDS = {"lr": (1e-5, 1e-1, "log"), "entropy_coef": (1e-4, 1e-1, "log"), "gamma": (0.9, 0.999)}
 

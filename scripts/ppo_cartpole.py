@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 import rljax
 from rljax import statistics, updates
-from rljax.evaluation import episodes
-from rljax.runs import plots
+from rljax.analysis import plots
+from rljax.training.evaluation import episodes
 
 
 class Net(nn.Module):

@@ -33,12 +33,12 @@ import numpy as np
 from agent_pages import config_files, table
 from scipy.stats import ttest_ind_from_stats
 
-from rljax import config, statistics
+from rljax import statistics
 from rljax.bench import results as bench
-from rljax.config import Config
 from rljax.errors import RunError, UsageError, nearest
-from rljax.runs import directory
-from rljax.runs.directory import RunDirectory, write_atomically
+from rljax.experiments import config, directory
+from rljax.experiments.config import Config
+from rljax.experiments.directory import RunDirectory, write_atomically
 
 ROOT = Path(__file__).parent.parent
 REGION = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)

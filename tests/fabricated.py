@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rljax import config
-from rljax.runs.directory import RunDirectory
+from rljax.experiments import config
+from rljax.experiments.directory import RunDirectory
 
 
 def write_run(path, returns, steps=None, success=None, command="rljax train ppo.toml", **flags):

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from rljax import config
+from rljax.experiments import config
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts/cost_model.py"

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rljax import devices
+from rljax import collectives
+from rljax.actors.rollout import episode_metrics, rollout, start
 from rljax.envs import spaces
 from rljax.errors import UsageError, check_positive
 from rljax.hparams import check_number
 from rljax.networks import reset_carry
 from rljax.replay import Replay
-from rljax.rollout import episode_metrics, rollout, start
 from rljax.types import (
     Actor,
     Agent,
@@ -31,7 +31,7 @@ from rljax.types import (
     UpdateState,
     Worker,
 )
-from rljax.updates.chain import chain, run
+from rljax.updates.composition import chain, run
 from rljax.updates.per_environment import check_shared, put_back, taken_out
 
 UpdateAt = Callable[[Hparams, jax.Array], Update]
@@ -141,7 +141,7 @@ def off_policy(
                 lambda carry, done: carry,
                 (),
                 worker,
-                devices.own(key_rollout),
+                collectives.own(key_rollout),
                 rollout_length,
             )
             return see(seeing, params, state, worker, batch, key_see)
@@ -171,7 +171,7 @@ def off_policy(
         def one(loop, keys: Key):
             params, of_samples, remembered = loop
             key_sample, key_update = keys
-            sample = memory.sample(remembered, devices.own(key_sample))
+            sample = memory.sample(remembered, collectives.own(key_sample))
             params, of_samples, sample, metrics = update(hparams, progress).apply(
                 params, of_samples, sample, key_update
             )
@@ -264,8 +264,8 @@ def _assemble(
         hparams = checked(default_hparams if hparams is None else hparams)
         key, key_params, key_begin, key_env = jax.random.split(key, 4)
         params = actor.init(key_params)
-        envs = devices.share("num_envs", num_envs)
-        worker = start(env, actor.initial_carry((envs,)), envs, devices.own(key_env))
+        envs = collectives.share("num_envs", num_envs)
+        worker = start(env, actor.initial_carry((envs,)), envs, collectives.own(key_env))
         learner, worker = begin(hparams, params, worker, key_begin)
         return State(
             iteration=jnp.int32(0), key=key, hparams=hparams, learner=learner, worker=worker
@@ -283,7 +283,7 @@ def _assemble(
             lambda carry, done: reset_carry(actor, carry, done),
             state.learner.params,
             state.worker,
-            devices.own(key_rollout),
+            collectives.own(key_rollout),
             rollout_length,
         )
         learner, worker, metrics = learn(

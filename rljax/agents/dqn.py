@@ -7,8 +7,8 @@ import jax
 from flax import linen as nn
 
 from rljax import networks, replay
+from rljax.actors.exploration import exploring_actor
 from rljax.agents.assembly import check_hparams, off_policy, whole
-from rljax.agents.exploring import exploring_actor
 from rljax.errors import check_at_most, check_positive
 from rljax.ops import linear_schedule
 from rljax.types import Agent, Environment, Update

@@ -11,8 +11,8 @@ import jax
 from flax import linen as nn
 
 from rljax import networks
+from rljax.actors.exploration import exploring_actor
 from rljax.agents.assembly import check_hparams, on_policy
-from rljax.agents.exploring import exploring_actor
 from rljax.errors import check_divides, check_positive
 from rljax.types import Agent, Environment, Update
 from rljax.updates import (

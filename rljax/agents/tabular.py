@@ -11,12 +11,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from rljax.actors.exploration import exploration as explorations
 from rljax.agents.assembly import check_hparams, on_policy
-from rljax.agents.exploring import exploration as explorations
 from rljax.errors import UsageError, check_at_most, check_positive, nearest
 from rljax.networks import QNetwork, q_table
 from rljax.types import Actor, Agent, Environment, Update
-from rljax.updates import chain, tabular, td
+from rljax.updates import chain, tables, td
 
 
 @jax.tree_util.register_dataclass
@@ -44,13 +44,13 @@ class Hparams:
     """How slowly the traces of `q_lambda` fade: 0 is Q-learning, 1 nearly Monte Carlo."""
 
 
-STEP_SIZES: dict[str, Callable[[Hparams], tabular.StepSize]] = {
-    "constant": lambda hp: tabular.constant(hp.lr),
-    "harmonic": lambda hp: tabular.harmonic(hp.lr, hp.half_life),
-    "visit_count": lambda hp: tabular.visit_count(hp.lr, hp.visit_exponent),
+STEP_SIZES: dict[str, Callable[[Hparams], tables.StepSize]] = {
+    "constant": lambda hp: tables.constant(hp.lr),
+    "harmonic": lambda hp: tables.harmonic(hp.lr, hp.half_life),
+    "visit_count": lambda hp: tables.visit_count(hp.lr, hp.visit_exponent),
 }
 
-Algorithm = Callable[[QNetwork, Hparams, tabular.StepSize, Any], list[Update]]
+Algorithm = Callable[[QNetwork, Hparams, tables.StepSize, Any], list[Update]]
 """(table, hparams, step size, exploring policy) to the updates that follow `n_step`."""
 
 ARGUMENTS = """
@@ -177,7 +177,7 @@ q_learning = _control(
     "Q-learning (Watkins and Dayan 1992, https://doi.org/10.1007/BF00992698).",
     lambda table, hp, step, policy: [
         td.td_target(table, td.greedy),
-        tabular.table_step(step),
+        tables.table_step(step),
     ],
 )
 
@@ -190,7 +190,7 @@ sarsa = _control(
     `rollout_length` 1 all of them are drawn: the mean is the same, the actions are others.""",
     lambda table, hp, step, policy: [
         td.td_target(table, td.taken(policy)),
-        tabular.table_step(step),
+        tables.table_step(step),
     ],
 )
 
@@ -199,7 +199,7 @@ expected_sarsa = _control(
     "Expected SARSA (van Seijen et al. 2009, https://doi.org/10.1109/ADPRL.2009.4927542).",
     lambda table, hp, step, policy: [
         td.td_target(table, td.expected(policy)),
-        tabular.table_step(step),
+        tables.table_step(step),
     ],
 )
 
@@ -207,8 +207,8 @@ double_q_learning = _control(
     "double_q_learning",
     "Double Q-learning (van Hasselt 2010): one table chooses, the other judges.",
     lambda table, hp, step, policy: [
-        tabular.double_table_target(),
-        tabular.table_step(step, tabular.visited_in_one_table),
+        tables.double_table_target(),
+        tables.table_step(step, tables.visited_in_one_table),
     ],
     num_tables=2,
 )
@@ -218,7 +218,7 @@ q_lambda = _control(
     "Watkins's Q(lambda) (Watkins 1989), with eligibility traces.",
     lambda table, hp, step, policy: [
         td.td_target(table, td.greedy),
-        tabular.trace_step(step),
+        tables.trace_step(step),
     ],
     traces=True,
 )

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rljax.analysis.plots import COLOURS
 from rljax.bench.measuring import OURS
 from rljax.bench.results import Results
 from rljax.bench.rows import LIBRARIES
 from rljax.errors import RunError
-from rljax.runs.plots import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

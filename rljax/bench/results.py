@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rljax.bench.measuring import OURS
 from rljax.bench.rows import LIBRARIES
 from rljax.errors import RunError
-from rljax.runs.directory import write_atomically
+from rljax.experiments.directory import write_atomically
 
 if TYPE_CHECKING:
     from rich.table import Table

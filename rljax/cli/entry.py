@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import click
 
 from rljax import __version__
-from rljax.cli import asking, benching, looking, sweeping, training
-from rljax.cli.words import is_one_of_several
+from rljax.cli import bench, info, inspect, sweep, train
+from rljax.cli.common import is_one_of_several
 from rljax.errors import NonFiniteError, ReplicasDiffer, RunError, UsageError, nearest
 
 EXIT_FAILURE, EXIT_USAGE, EXIT_NON_FINITE, EXIT_PEER_LOST = 1, 2, 3, 4
@@ -24,17 +24,17 @@ def cli() -> None:
 
 
 for command in (
-    training.train,
-    training.resume,
-    sweeping.sweep,
-    looking.evaluate,
-    looking.play,
-    looking.plot,
-    benching.bench,
-    looking.report,
-    asking.list_,
-    asking.doctor,
-    asking.check_env,
+    train.train,
+    train.resume,
+    sweep.sweep,
+    inspect.evaluate,
+    inspect.play,
+    inspect.plot,
+    bench.bench,
+    inspect.report,
+    info.list_,
+    info.doctor,
+    info.check_env,
 ):
     cli.add_command(command)
 
@@ -79,7 +79,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except RuntimeError as error:
         if not is_one_of_several():
             raise
-        from rljax.runs import processes
+        from rljax.parallel import processes
 
         lost = processes.lost()
         if lost is None:

@@ -1,6 +1,6 @@
 """Networks as `(init, apply)` pairs, the linen modules behind them, and what their outputs mean."""
 
-from rljax.networks.actor_critic import ActorCritic, actor_critic
+from rljax.networks.actor_critics import ActorCritic, actor_critic
 from rljax.networks.distributions import Categorical, Head, Normal, TanhNormal, head
 from rljax.networks.initializers import orthogonal
 from rljax.networks.modules import (
@@ -22,7 +22,7 @@ from rljax.networks.network import (
     reset_carry,
     unroll,
 )
-from rljax.networks.q_table import q_table
+from rljax.networks.tables import q_table
 from rljax.networks.values import (
     QNetwork,
     ValueHead,

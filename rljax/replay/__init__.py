@@ -1,9 +1,9 @@
 """Experience remembered on the device, and drawn from again: pure functions over one state."""
 
-from rljax.replay.memory import check_memory, size_in_bytes
-from rljax.replay.prioritized import prioritized
+from rljax.replay.capacity import check_memory, size_in_bytes
+from rljax.replay.prioritized_sampling import prioritized
 from rljax.replay.ring import Replay, ReplayState
-from rljax.replay.uniform import uniform
+from rljax.replay.uniform_sampling import uniform
 
 __all__ = [
     "Replay",

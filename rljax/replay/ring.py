@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from rljax import devices
+from rljax import collectives
 from rljax.errors import UsageError
 from rljax.replay import packing
-from rljax.replay.memory import check_memory, size_in_bytes
+from rljax.replay.capacity import check_memory, size_in_bytes
 from rljax.replay.packing import Layout
 from rljax.types import Extras, Key, Transition
 
@@ -69,7 +69,7 @@ def init(
     int32, or a window not into L. (The members of a population are counted by `rljax.vmap`.)
     """
     time, envs = example.reward.shape
-    length = -(-buffer_size // (time * envs * devices.count())) * time
+    length = -(-buffer_size // (time * envs * collectives.count())) * time
     if envs * length > MOST_ROWS:
         raise UsageError(f"buffer_size = {buffer_size} is too large: make it at most {MOST_ROWS}")
     if window > length:

@@ -1,14 +1,14 @@
 """The parts algorithms are made of: pure functions from experience to new parameters."""
 
 from rljax.types import Update
-from rljax.updates.chain import chain, stateless
-from rljax.updates.epochs import epochs
-from rljax.updates.gradient import clipped_adam, gradient, learning_rate
+from rljax.updates.advantages import gae, n_step_advantage, rewards_to_go
+from rljax.updates.composition import chain, stateless
+from rljax.updates.kl import adaptive_kl
 from rljax.updates.losses import actor_critic_loss
-from rljax.updates.penalty import adaptive_kl
-from rljax.updates.statistics import observation_statistics, reward_scaling
-from rljax.updates.tabular import double_table_target, table_step, trace_step
-from rljax.updates.targets import gae, n_step_advantage, rewards_to_go
+from rljax.updates.minibatches import epochs
+from rljax.updates.normalization import observation_statistics, reward_scaling
+from rljax.updates.optimization import clipped_adam, gradient, learning_rate
+from rljax.updates.tables import double_table_target, table_step, trace_step
 from rljax.updates.td import lambda_target, n_step, q_loss, td_target
 
 __all__ = [

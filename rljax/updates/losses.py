@@ -5,11 +5,11 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from rljax import devices
-from rljax.networks.actor_critic import ActorCritic
+from rljax import collectives
+from rljax.networks.actor_critics import ActorCritic
 from rljax.networks.distributions import Distribution
 from rljax.types import Batch, Key, Metrics, Params
-from rljax.updates.gradient import Loss
+from rljax.updates.optimization import Loss
 
 PolicyLoss = Callable[[Distribution, jax.Array, Batch], tuple[jax.Array, Metrics]]
 ValueLoss = Callable[[jax.Array, Batch], jax.Array]
@@ -38,7 +38,7 @@ def actor_critic_loss(
         pi, outputs, values = actor_critic.unroll(params, batch)
         policy_losses, metrics = policy_loss(pi, outputs, batch)
         of_policy, of_value = jnp.mean(policy_losses), jnp.mean(value_loss(values, batch))
-        entropy = jnp.mean(pi.entropy(devices.own(key)))
+        entropy = jnp.mean(pi.entropy(collectives.own(key)))
         return of_policy + value_coef * of_value - entropy_coef * entropy, {
             "losses/policy_loss": of_policy,
             "losses/value_loss": of_value,

@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from rljax import devices, ops
+from rljax import collectives, ops
 from rljax.networks.values import QNetwork
 from rljax.types import Batch, Key, Metrics, Params, Update, UpdateState
-from rljax.updates.chain import stateless
-from rljax.updates.gradient import Loss
+from rljax.updates.composition import stateless
+from rljax.updates.optimization import Loss
 
 NextPolicy = Callable[[jax.Array, jax.Array, Batch, Key], jax.Array]
 """(values [..., A] by the present parameters, the same by the target's, batch, key) to the
@@ -94,7 +94,7 @@ def taken(explore: Callable[[jax.Array], jax.Array]) -> NextPolicy:
         length, envs = batch.action.shape
         known = (after < length) & ~batch.done
         action = batch.action[jnp.minimum(after, length - 1), jnp.arange(envs)]
-        drawn = ops.sample(explore(q_now), devices.own(key))
+        drawn = ops.sample(explore(q_now), collectives.own(key))
         return _certain(jnp.where(known, action, drawn), q_slow)
 
     return next_policy

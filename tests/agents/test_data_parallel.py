@@ -13,7 +13,7 @@ from states import arrays, different_leaves, jit
 from test_contracts import AGENTS
 
 import rljax
-from rljax import devices
+from rljax import collectives
 from rljax.agents import a2c, dqn, policy_gradient, ppo, pqn, tabular
 from rljax.types import Update
 
@@ -94,8 +94,8 @@ def by_gradient_descent(name: str, monkeypatch):
 
 
 def on_devices(learn, count: int):
-    mesh = jax.make_mesh((count,), (devices.ENVIRONMENTS,), axis_types=(AxisType.Auto,))
-    split, same = PartitionSpec(None, devices.ENVIRONMENTS), PartitionSpec()
+    mesh = jax.make_mesh((count,), (collectives.ENVIRONMENTS,), axis_types=(AxisType.Auto,))
+    split, same = PartitionSpec(None, collectives.ENVIRONMENTS), PartitionSpec()
     return jit(
         jax.shard_map(learn, mesh=mesh, in_specs=split, out_specs=same, check_vma=False),
     )
@@ -122,8 +122,8 @@ def test_any_number_of_devices_gives_the_same_and_without_combining_it_does_not(
     alone = jit(learn)(batch)
     for count in (1, 2, 4):
         assert_close(on_devices(learn, count)(batch), alone)
-    monkeypatch.setattr(devices, "mean", lambda tree: tree)
-    monkeypatch.setattr(devices, "total", lambda tree: tree)
+    monkeypatch.setattr(collectives, "mean", lambda tree: tree)
+    monkeypatch.setattr(collectives, "total", lambda tree: tree)
     with pytest.raises(AssertionError):
         assert_close(on_devices(learn, 2)(batch), alone)
 
@@ -135,7 +135,7 @@ def test_devices_have_experience_of_their_own_and_learn_the_same_to_the_bit(name
     for _ in range(3):
         state, metrics = step(state)
     assert {x.shape for x in metrics.values()} == {()}
-    assert metrics[devices.REPLICAS_DIFFER] == 0
+    assert metrics[collectives.REPLICAS_DIFFER] == 0
     assert all(np.isfinite(x) for path, x in arrays(metrics).items() if "episodic" not in path), (
         metrics
     )

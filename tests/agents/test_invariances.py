@@ -14,16 +14,16 @@ from flax import linen as nn
 from states import jit
 
 import rljax
-from rljax import devices, networks
+from rljax import collectives, networks
+from rljax.actors.rollout import rollout
 from rljax.agents import ppo
 from rljax.agents.assembly import see
 from rljax.envs import spaces
 from rljax.networks import Network, modules
 from rljax.networks.modules import Quantiles
 from rljax.networks.network import RunningStatistics
-from rljax.rollout import rollout
 from rljax.types import Actor, Agent, State, Transition, Update
-from rljax.updates import tabular
+from rljax.updates import tables
 
 N, T, L = 8, 12, 4  # environments, steps of a rollout, steps of a sequence
 GAMMA, GAE_LAMBDA = 0.9, 0.8
@@ -367,7 +367,7 @@ def test_devices_draw_fractions_apart_and_noise_together(monkeypatch):
         return x @ w
 
     def device():
-        return jax.lax.axis_index(devices.ENVIRONMENTS)
+        return jax.lax.axis_index(collectives.ENVIRONMENTS)
 
     monkeypatch.setattr(modules, "Quantiles", quantiles)
     monkeypatch.setattr(modules, "product", product)
@@ -397,9 +397,9 @@ def test_devices_draw_fractions_apart_and_noise_together(monkeypatch):
 
 
 STEP_SIZES = {
-    "constant": tabular.constant(0.5),
-    "harmonic": tabular.harmonic(0.5, 4.0),
-    "visit_count": tabular.visit_count(0.5, 0.7),
+    "constant": tables.constant(0.5),
+    "harmonic": tables.harmonic(0.5, 4.0),
+    "visit_count": tables.visit_count(0.5, 0.7),
 }
 
 
@@ -435,7 +435,7 @@ def test_a_table_learns_the_same_from_its_visits_however_they_are_arranged(make_
     @jit
     def arranged():
         shapes = ((1, visits), (visits, 1), (4, 6))
-        steps = (tabular.table_step, tabular.trace_step)
+        steps = (tables.table_step, tables.trace_step)
         return [learn(make, *shape) for make in steps for shape in shapes]
 
     found = arranged()

@@ -10,9 +10,8 @@ import pytest
 from states import different_leaves
 
 import rljax
-from rljax import config
 from rljax.agents import AGENTS
-from rljax.runs import experiment
+from rljax.experiments import config, experiment
 
 FIRST_SEED, EPISODES = 100, 64
 

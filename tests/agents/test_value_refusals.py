@@ -221,7 +221,7 @@ def test_a_memory_too_large_for_an_index_is_refused_before_it_is_allocated(caplo
 def test_a_memory_larger_than_what_is_free_is_refused_before_it_is_allocated(
     caplog, monkeypatch, name, size
 ):
-    monkeypatch.setattr("rljax.replay.memory.free_memory", lambda device: 2**27)
+    monkeypatch.setattr("rljax.replay.capacity.free_memory", lambda device: 2**27)
     before = allocated()
     message = refusal(caplog, name, probes.Ring(), tiny=KEY_AND_ATOMS, buffer_size=10**7)
     assert named(message, f"= {10**7} does not fit", f"{10**7} rows x", "0.12 GiB free", "at most")

@@ -11,7 +11,7 @@ from rljax import ops
 from rljax.networks.values import QNetwork, scalar
 from rljax.types import MissingField
 from rljax.updates import chain, n_step, td
-from rljax.updates.targets import n_step_advantage, rewards_to_go
+from rljax.updates.advantages import n_step_advantage, rewards_to_go
 
 KEY = jax.random.key(0)
 S, A, T, N = 6, 3, 7, 4

@@ -15,11 +15,11 @@ import side
 
 import rljax
 from rljax import replay
+from rljax.actors.rollout import rollout, start
 from rljax.agents.assembly import random_policy
-from rljax.config import Config, resolve
-from rljax.rollout import rollout, start
-from rljax.runs import directory
-from rljax.training import compile_training
+from rljax.experiments import directory
+from rljax.experiments.config import Config, resolve
+from rljax.training.loop import compile_training
 from rljax.types import Agent, Extras, Transition
 
 PACKAGES = ("rljax-core", "flax", "optax", "gymnax", "numpy")

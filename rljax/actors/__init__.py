@@ -1,0 +1,1 @@
+"""Who chooses actions, and the rollout in which they do."""

@@ -1,0 +1,1 @@
+"""What reads runs: comparisons, plots, videos, tables and reports."""

@@ -1,0 +1,32 @@
+"""An episode that the agent of a run plays, as pictures."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from rljax.analysis import render
+from rljax.experiments import experiment
+from rljax.experiments.directory import RunDirectory
+
+
+class Film(NamedTuple):
+    """An episode, from its first step on."""
+
+    frames: list[np.ndarray]  # [steps] of uint8 [H, W, 3]
+    total: float  # the undiscounted return of these steps
+    pace: float  # frames per second
+
+
+def film(run: RunDirectory, member: int, seed: int, max_steps: int) -> Film:
+    """One episode under the latest checkpoint of a run's seed number `member`.
+
+    `seed` is that of the episode, which is cut after `max_steps`. Raises UsageError for an
+    environment that cannot be drawn or a member that is not there, RunError without a checkpoint.
+    """
+    agent, state = experiment.load(run.path)
+    agent, state = experiment.member(agent, run.load_config(), state, member)
+    seen = experiment.play(agent, state, jax.random.key(seed), max_steps)
+    returns = np.cumsum(seen["reward"])
+    frames = render.frames(agent.env, seen["env_state"], seen["obs"], returns)
+    return Film(frames, float(returns[-1]), render.pace(agent.env))

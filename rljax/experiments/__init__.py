@@ -1,0 +1,1 @@
+"""Experiments on disk: configs, run directories, checkpoints, metrics and loggers."""

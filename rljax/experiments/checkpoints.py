@@ -1,0 +1,137 @@
+"""Checkpoints: the whole state, atomically, through Orbax; nothing is ever unpickled."""
+
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from rljax import collectives
+from rljax.errors import RunError
+from rljax.parallel import processes
+from rljax.types import State
+
+
+class Checkpoints:
+    """The checkpoints of a run, by iteration: the latest `keep`, and the one with the best score.
+
+    A save is complete or absent, and its files carry checksums, so that damage is found and named
+    instead of trained on. `lost` has a sentence for each score that could not be read.
+    """
+
+    def __init__(self, directory: Path, keep: int = 2, read_only: bool = False) -> None:
+        policies = checkpoint_managers
+
+        def score(metrics: dict[str, float]) -> float:
+            return metrics["score"]
+
+        self.lost: list[str] = []
+        if not read_only:
+            if processes.is_first():
+                self.lost = _forget_damaged_scores(directory)
+            processes.wait("for the scores of checkpoints")
+        self._manager = ocp.CheckpointManager(
+            directory.absolute(),
+            options=ocp.CheckpointManagerOptions(
+                create=not read_only,
+                cleanup_tmp_directories=not read_only,
+                # A failed save must stop the run where it happens.
+                enable_async_checkpointing=False,
+                lightweight_initialize=read_only,  # Who only reads a state needs no scores.
+                best_fn=score,  # Orbax stores no metrics without it; the policy below decides.
+                preservation_policy=policies.AnyPreservationPolicy(
+                    [
+                        policies.LatestN(keep),
+                        policies.BestN(
+                            get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False
+                        ),
+                    ]
+                ),
+            ),
+        )
+
+    def save(self, state: State, score: float | None = None) -> None:
+        """Save under the state's iteration; `score` (higher is better) decides which is best."""
+        iteration = int(np.max(collectives.fetch(state.iteration)))
+        if iteration in self.iterations():
+            return
+        self._manager.save(
+            iteration,
+            args=ocp.args.Composite(state=ocp.args.StandardSave(state)),
+            metrics=None if score is None else {"score": score},
+        )
+
+    def iterations(self) -> list[int]:
+        """What is there, oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def restore(self, like: State, iteration: int) -> State:
+        """The state saved at `iteration`; `like` gives its structure, shapes and dtypes.
+
+        Raises RunError, naming the checkpoint and what is wrong with it.
+        """
+        place = f"checkpoint {self._manager.directory / str(iteration)}"
+        try:
+            args = ocp.args.Composite(state=ocp.args.StandardRestore(like))
+            return self._manager.restore(iteration, args=args).state
+        except Exception as error:  # Orbax and TensorStore raise whatever they met.
+            if changed := self._changed(like, iteration):
+                raise RunError(f"{place} is of another version of rljax: {changed}") from error
+            reason = str(error).strip().split("\n")[0][:300]
+            raise RunError(f"{place} is damaged or of another make: {reason}") from error
+
+    def _changed(self, like: State, iteration: int) -> str:
+        """Which leaves a checkpoint and `like` do not share, in words; "" if it cannot be read."""
+
+        def paths(tree) -> set[str]:
+            found = jax.tree_util.tree_leaves_with_path(tree)
+            return {jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in found}
+
+        try:
+            folder = self._manager.directory / str(iteration) / "state"
+            saved = paths(ocp.PyTreeCheckpointHandler().metadata(folder).tree)
+        except Exception:  # As above.
+            return ""
+        wanted = paths(like)
+        kinds = {"it has no": wanted - saved, "it has": saved - wanted}
+        return " and ".join(f"{how} {', '.join(sorted(x)[:3])}" for how, x in kinds.items() if x)
+
+    def restore_latest(self, like: State) -> tuple[State | None, list[str]]:
+        """The newest state that can be read, and a sentence for each that cannot.
+
+        The state is None where nothing was saved. Raises RunError when there are checkpoints and
+        none can be read.
+        """
+        damage: list[str] = []
+        for iteration in reversed(self.iterations()):
+            state, found = None, ""
+            try:
+                state = self.restore(like, iteration)
+            except RunError as error:
+                found = str(error)
+            # Each process reads a part of its own, and all have to go on from the same state.
+            if not collectives.most_of_processes(int(state is None)):
+                return state, damage
+            damage.append(found or f"checkpoint {iteration} is damaged for another process")
+        if damage:
+            raise RunError("; ".join(damage))
+        return None, damage
+
+    def close(self) -> None:
+        """Wait for what is under way, and let go."""
+        self._manager.close()
+
+
+def _forget_damaged_scores(directory: Path) -> list[str]:
+    """Remove scores that are no JSON, with which Orbax opens none of the checkpoints."""
+    lost = []
+    for file in sorted(directory.glob("*/metrics/metrics")):
+        try:
+            json.loads(file.read_bytes())
+        except ValueError:
+            shutil.rmtree(file.parent)
+            lost.append(f"{file} is damaged: the checkpoint stays, as one without a score")
+    return lost

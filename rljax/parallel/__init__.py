@@ -1,0 +1,1 @@
+"""Agents over members, over devices and over processes."""

@@ -1,1 +1,0 @@
-"""Runs on disk: directories, metrics, checkpoints, pictures, and what a terminal shows."""

@@ -1,0 +1,115 @@
+"""Estimators: updates that annotate the batch for a fitter behind them."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from rljax import collectives
+from rljax.ops.returns import explained_variance, generalized_advantage
+from rljax.ops.td import discounted_returns, n_step_returns
+from rljax.types import Batch, Carry, Key, Obs, Params, Update
+from rljax.updates.composition import stateless
+
+SECOND_LOOK = 16  # parts of a batch, one of which is looked at at a time
+Value = Callable[[Params, Obs, Carry], tuple[jax.Array, Carry]]
+
+
+def values_around(value: Value, params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    """Values [T, N] of what each step saw, and of what it led to before any automatic reset.
+
+    Where an episode goes on, the latter is what the next step saw, and is not worked out twice.
+    Only the end of the batch and truncations need a second look, which the latter get a few at a
+    time. Where an episode terminated there is nothing to bootstrap from, and any number.
+    """
+    values, carry = value(params, batch.obs, batch.extras["carry"])
+    led_to = (batch.next_obs, carry)
+    end, _ = value(params, *jax.tree.map(lambda x: x[-1:], led_to))
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), led_to)
+    size = values.size
+    few = -(-size // SECOND_LOOK)
+
+    def look(loop):
+        left, next_values = loop
+        (rows,) = jnp.nonzero(left, size=few, fill_value=size)
+        seen = jax.tree.map(lambda x: x.at[rows].get(mode="clip"), flat)
+        next_values = next_values.at[rows].set(value(params, *seen)[0], mode="drop")
+        return left.at[rows].set(False, mode="drop"), next_values
+
+    _, next_values = jax.lax.while_loop(
+        lambda loop: loop[0].any(),
+        look,
+        (batch.truncated.at[-1].set(False).ravel(), jnp.concatenate([values[1:], end]).ravel()),
+    )
+    return values, next_values.reshape(values.shape)
+
+
+def gae(value: Value, gamma, gae_lambda) -> Update:
+    """Annotate the batch with generalised advantages (`ops.generalized_advantage`).
+
+    Reads obs, next_obs, reward, terminated, truncated and extras carry of fresh experience. Writes
+    value, advantage and target (advantage + value), each [T, N]; metric
+    `losses/explained_variance`.
+    `value(params, obs, carry) -> (values, carry)` takes any leading axes: the memory stored with
+    each step makes one parallel call out of what would be a loop. The steps of the batch are
+    consecutive, as those of a rollout are.
+    """
+
+    def apply(params: Params, batch: Batch, key: Key):
+        values, next_values = values_around(value, params, batch)
+        advantage = generalized_advantage(
+            batch.reward,
+            values,
+            next_values,
+            batch.terminated,
+            batch.truncated,
+            gamma,
+            gae_lambda,
+        )
+        target = advantage + values
+        metrics = {"losses/explained_variance": explained_variance(values, target)}
+        return batch.annotate(value=values, advantage=advantage, target=target), metrics
+
+    return stateless(apply)
+
+
+def n_step_advantage(value: Value, gamma, n: int) -> Update:
+    """Annotate the batch with n-step returns minus values.
+
+    Reads and writes what `gae` does. A return reaches over n steps, or to the end of the episode or
+    of the rollout where that comes first, and bootstraps there (never at a termination).
+
+    Source: Mnih et al. 2016, section 4, https://arxiv.org/abs/1602.01783.
+    """
+
+    def apply(params: Params, batch: Batch, key: Key):
+        values, next_values = values_around(value, params, batch)
+        reward, discount, last = n_step_returns(
+            batch.reward, batch.terminated, batch.truncated, gamma, n
+        )
+        target = reward + discount * jnp.take_along_axis(next_values, last, axis=0)
+        metrics = {"losses/explained_variance": explained_variance(values, target)}
+        return batch.annotate(value=values, advantage=target - values, target=target), metrics
+
+    return stateless(apply)
+
+
+def rewards_to_go(gamma) -> Update:
+    """Annotate the batch with the discounted reward that followed each step, as its advantage.
+
+    Only steps whose episode ends within the batch count: the others weigh nothing, and these the
+    more, so that a mean over the batch is one over them. Reads reward, terminated and truncated of
+    fresh experience. Writes advantage [T, N]; metric `losses/complete`, the fraction of steps that
+    count.
+    """
+
+    def apply(params: Params, batch: Batch, key: Key):
+        returns, complete = discounted_returns(
+            batch.reward, batch.terminated, batch.truncated, gamma
+        )
+        fraction = collectives.mean(jnp.mean(complete.astype(jnp.float32)))
+        one_step = 1 / (complete.size * collectives.count())
+        advantage = returns * complete / jnp.maximum(fraction, one_step)
+        return batch.annotate(advantage=advantage), {"losses/complete": fraction}
+
+    return stateless(apply)

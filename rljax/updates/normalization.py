@@ -1,0 +1,83 @@
+"""Running statistics as updates."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+
+from rljax import collectives
+from rljax.networks.network import RunningStatistics
+from rljax.types import Batch, Key, Obs, Params, PerEnvironment, Update, UpdateState
+
+
+def merge(statistics: RunningStatistics, features: jax.Array) -> RunningStatistics:
+    """Statistics with a batch of features [..., F] added.
+
+    Source: Chan, Golub and LeVeque 1983, eq. 2.1, https://doi.org/10.1080/00031305.1983.10483115.
+    """
+    axes = tuple(range(features.ndim - statistics.mean.ndim))
+    size = jnp.float32(features.size / statistics.mean.size * collectives.count())
+    count = statistics.count + size
+    mean = collectives.mean(jnp.mean(features, axes))
+    variance = collectives.mean(jnp.mean(jnp.square(features - mean), axes))
+    difference = mean - statistics.mean
+    weight = size / count
+    return RunningStatistics(
+        mean=statistics.mean + difference * weight,
+        variance=(
+            (1 - weight) * statistics.variance
+            + weight * variance
+            + weight * (1 - weight) * jnp.square(difference)
+        ),
+        count=count,
+    )
+
+
+def observation_statistics(encode: Callable[[Obs], jax.Array]) -> Update:
+    """Add the batch's observations to `params["statistics"]` of a normalised network.
+
+    Reads obs of fresh experience. In a chain, put it last: everything before it then sees the
+    statistics that the rollout used.
+    """
+
+    def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
+        statistics = merge(params["statistics"], encode(batch.obs))
+        return {**params, "statistics": statistics}, state, batch, {}
+
+    return Update(lambda params, key: (), apply)
+
+
+def reward_scaling(gamma) -> Update:
+    """Divide rewards by the running standard deviation of discounted returns.
+
+    Reads and replaces reward [T, N], reads terminated and truncated [T, N], of fresh experience.
+    Each environment keeps the discounted sum of its rewards since its episode began. Returns that
+    are reported, and those of evaluations, stay as the environment gives them. Nothing is clipped:
+    where rewards are rare, the first ones are large.
+
+    >>> import rljax
+    >>> first = rljax.updates.reward_scaling(0.99)
+    >>> agent = rljax.ppo(rljax.make("Pendulum-v1"), first=first)
+
+    Source: Engstrom et al. 2020, section 3, https://arxiv.org/abs/2005.12729.
+    """
+
+    def init(params: Params, key: Key) -> UpdateState:
+        statistics = RunningStatistics(jnp.float32(0), jnp.float32(1), jnp.float32(0))
+        return statistics, PerEnvironment(jnp.float32(0))
+
+    def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
+        statistics, so_far = state
+
+        def step(so_far: jax.Array, inputs):
+            reward, done = inputs
+            total = gamma * so_far + reward
+            return jnp.where(done, 0.0, total), total
+
+        so_far, totals = jax.lax.scan(step, so_far.value, (batch.reward, batch.done))
+        statistics = merge(statistics, totals)
+        batch = replace(batch, reward=batch.reward * jax.lax.rsqrt(statistics.variance + 1e-8))
+        return params, (statistics, PerEnvironment(so_far)), batch, {}
+
+    return Update(init, apply)

@@ -1,0 +1,79 @@
+"""The one place where a loss becomes new parameters."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from rljax import collectives
+from rljax.networks.network import RunningStatistics
+from rljax.ops.exploration import linear_schedule
+from rljax.types import Batch, Key, Metrics, Params, Update, UpdateState
+
+Loss = Callable[[Params, Batch, Key], tuple[jax.Array, Metrics]]
+
+
+def gradient(loss: Loss, optimizer: optax.GradientTransformation) -> Update:
+    """One gradient step on a batch, the whole of it where devices share it.
+
+    Reads what `loss(params, batch, key) -> (scalar, metrics)` reads. Those of the metrics that are
+    arrays [T, N] are written into the batch, the scalars reported. Adds the metric
+    `losses/grad_norm`, the global norm before any clipping. Running statistics inside the
+    parameters are left to the updates that keep them.
+    """
+    optimizer = optax.masked(optimizer, _trainable)
+
+    def init(params: Params, key: Key) -> UpdateState:
+        return optimizer.init(params)
+
+    def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
+        grads, metrics = jax.grad(loss, has_aux=True)(params, batch, key)
+        fields = {name: x for name, x in metrics.items() if jnp.ndim(x)}
+        batch = batch.annotate(**fields) if fields else batch
+        metrics = {name: x for name, x in metrics.items() if name not in fields}
+        grads, metrics = collectives.mean((grads, metrics))
+        grads = jax.tree.map(
+            lambda trains, part: part if trains else jax.tree.map(jnp.zeros_like, part),
+            _trainable(params),
+            grads,
+        )
+        metrics["losses/grad_norm"] = optax.global_norm(grads)
+        steps, state = optimizer.update(grads, state, params)
+        params = optax.apply_updates(params, steps)
+        return params, state, batch, metrics
+
+    return Update(init, apply)
+
+
+def _trainable(params: Params):
+    """True for every part of the parameters but running statistics, which have no gradient."""
+
+    def is_statistics(node) -> bool:
+        return isinstance(node, RunningStatistics)
+
+    return jax.tree.map(lambda node: not is_statistics(node), params, is_leaf=is_statistics)
+
+
+def clipped_adam(
+    lr, max_grad_norm, eps=1e-5, rectified: bool = False
+) -> optax.GradientTransformation:
+    """Adam behind a clip of the gradients' global norm.
+
+    Args:
+        lr: the learning rate.
+        max_grad_norm: the global norm at which gradients are clipped.
+        eps: Adam's denominator offset.
+        rectified: whether to hold the first steps back until their variance is known (RAdam, Liu
+            et al. 2020, https://arxiv.org/abs/1908.03265).
+    """
+    adam = optax.radam if rectified else optax.adam
+    return optax.chain(optax.clip_by_global_norm(max_grad_norm), adam(lr, eps=eps))
+
+
+def learning_rate(lr, progress, anneal: bool):
+    """`lr`, or where it is annealed its value when the part `progress` of the schedule is done.
+
+    It falls in a line, and is 0 where progress is 1.
+    """
+    return linear_schedule(lr, 0.0, progress, 1.0) if anneal else lr

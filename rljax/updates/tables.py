@@ -1,0 +1,146 @@
+"""Updates of tables: parameters [S, A] (or more), one number for each cell."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rljax import collectives
+from rljax.types import Batch, Key, Params, Update, UpdateState
+from rljax.updates.composition import stateless
+
+StepSize = Callable[[jax.Array, jax.Array], jax.Array]
+"""(updates of each cell so far [S, A], of the table so far []) to step sizes that broadcast."""
+
+
+def constant(lr) -> StepSize:
+    """Always `lr`."""
+    return lambda cell_updates, updates: jnp.asarray(lr)
+
+
+def harmonic(lr, half_life) -> StepSize:
+    """`lr / (1 + updates / half_life)`: halved after `half_life` updates, then on towards 0.
+
+    Satisfies Robbins and Monro 1951, https://doi.org/10.1214/aoms/1177729586.
+    """
+    return lambda cell_updates, updates: lr / (1.0 + updates / half_life)
+
+
+def visit_count(lr, exponent) -> StepSize:
+    """`lr / (updates of the cell)^exponent`: with 1 and 1 every cell is the mean of its targets.
+
+    Source: Even-Dar and Mansour 2003, section 3, https://jmlr.org/papers/v5/evendar03a.html.
+    """
+    return lambda cell_updates, updates: lr / jnp.maximum(cell_updates, 1.0) ** exponent
+
+
+def visited(batch: Batch) -> tuple[Any, ...]:
+    """The cell of each step: its state and action."""
+    return batch.obs, batch.action
+
+
+def double_table_target() -> Update:
+    """Annotate the batch for one of two tables [2, S, A], by the other one's word.
+
+    Each step tosses a coin for the table that learns. It chooses the next action, and the other
+    says what that is worth. Reads reward, next_obs and discount (from `n_step`), of fresh
+    experience or of a sample; writes table [T, N] int32, the one that learns, and target [T, N].
+
+    Source: van Hasselt 2010, algorithm 1.
+    """
+
+    def apply(params: Params, batch: Batch, key: Key):
+        table = jax.random.bernoulli(collectives.own(key), shape=batch.reward.shape).astype(
+            jnp.int32
+        )
+        action = jnp.argmax(params[table, batch.next_obs], axis=-1)
+        judged = params[1 - table, batch.next_obs, action]
+        target = batch.reward + batch.extras["discount"] * judged
+        return batch.annotate(table=table, target=target), {}
+
+    return stateless(apply)
+
+
+def visited_in_one_table(batch: Batch) -> tuple[Any, ...]:
+    """The cell of each step, with `double_table_target`'s choice of table in front."""
+    return batch.extras["table"], *visited(batch)
+
+
+def table_step(step_size: StepSize, cell: Callable[[Batch], tuple[Any, ...]] = visited) -> Update:
+    """Move each visited cell towards the mean target of its visits, once however many they are.
+
+    Reads obs, action and target [T, N], of fresh experience or of a sample; metric
+    `losses/td_error`, the mean absolute difference.
+    `cell` gives the index arrays of each step's cell.
+
+    Source: Sutton and Barto 2018, eq. 6.8; the mean over parallel visits is what makes N
+    environments a better estimate instead of a step size N times larger.
+    """
+
+    def init(params: Params, key: Key) -> UpdateState:
+        return jnp.zeros_like(params), jnp.float32(0)
+
+    def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
+        index = cell(batch)
+        error = batch.extras["target"] - params[index]
+        # One scatter for both: it is the slow part.
+        sums = (
+            jnp.zeros((*params.shape, 2))
+            .at[index]
+            .add(jnp.stack([error, jnp.ones_like(error)], axis=-1))
+        )
+        sums = collectives.total(sums)
+        total, visits = sums[..., 0], sums[..., 1]
+        mean = total / jnp.maximum(visits, 1.0)
+        return _moved(params, state, step_size, mean, visits > 0, error, batch)
+
+    return Update(init, apply)
+
+
+def trace_step(step_size: StepSize) -> Update:
+    """Move all cells that led here, each by its eligibility.
+
+    Reads obs, action, target [T, N] and trace [T, N, S, A] of fresh experience; metric as
+    `table_step`.
+
+    The errors that follow a visit of a cell, each times the trace by then, add up to the error of
+    its lambda-return. A cell moves by the mean of those over its visits in the rollout, and over
+    the traces that were still there when it began: by their sum, divided by their effective number
+    (sum w)^2 / sum w^2, where w is 1 for a visit, and for an older trace what was left of it. So
+    one trace moves a cell by error x trace, however many environments there are, and with traces
+    that vanish at once this is `table_step`, for any T and N.
+
+    Source: Watkins 1989; Sutton and Barto 2018, section 12.10; the effective number: Kish 1965,
+    "Survey Sampling", section 8.2.
+    """
+
+    def init(params: Params, key: Key) -> UpdateState:
+        return jnp.zeros_like(params), jnp.float32(0)
+
+    def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
+        index, trace = visited(batch), batch.extras["trace"]
+        error = batch.extras["target"] - params[index]
+        visits = jnp.zeros_like(params).at[index].add(1.0)
+        envs = jnp.arange(error.shape[1])
+        older = trace[0].at[envs, batch.obs[0], batch.action[0]].set(0.0)  # [N, S, A]
+        moved, weight, squares = collectives.total(
+            (
+                jnp.einsum("tn,tnsa->sa", error, trace),
+                visits + jnp.sum(older, axis=0),
+                visits + jnp.sum(jnp.square(older), axis=0),
+            )
+        )
+        eligible = squares > 0
+        number = jnp.square(weight) / jnp.where(eligible, squares, 1.0)
+        distance = jnp.where(eligible, moved / jnp.maximum(number, 1.0), 0.0)
+        return _moved(params, state, step_size, distance, eligible, error, batch)
+
+    return Update(init, apply)
+
+
+def _moved(params, state, step_size: StepSize, distance, moves, error, batch):
+    cell_updates, updates = state
+    state = (cell_updates + moves, updates + 1.0)
+    params = params + step_size(*state) * distance
+    return params, state, batch, {"losses/td_error": jnp.mean(jnp.abs(error))}

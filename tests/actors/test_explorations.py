@@ -1,0 +1,181 @@
+"""Options of ez-greedy exploration: as long as the paper says, and gone with their episode."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+import rljax
+from rljax.actors.exploration import LONGEST, Option, exploring_actor, ez_greedy, noise_of_its_own
+from rljax.actors.rollout import rollout, start
+from rljax.agents.dqn import Hparams
+from rljax.networks import QNetwork, q_network, reset_carry, value_head
+from rljax.types import Actor
+
+N, A = 20_000, 3
+BEST = -1  # no option can draw it
+
+
+def best(params, obs, carry, key=None):
+    return jnp.full(obs.shape, BEST), {}, carry
+
+
+def best_mode(params, obs, carry):
+    return jnp.full(obs.shape, BEST), carry
+
+
+actor = ez_greedy(Actor(lambda key: (), lambda hparams, progress: best, best_mode), A)
+NOW = jnp.float32(0.3)  # of a run, where a constant epsilon does not care
+
+
+def constant(epsilon: float, exponent: float = 2.0) -> Hparams:
+    return Hparams(epsilon_start=epsilon, epsilon_end=epsilon, duration_exponent=exponent)
+
+
+def actions(epsilons, exponent: float = 2.0) -> np.ndarray:
+    """What N fresh environments do [T, N] under each epsilon [T] in turn."""
+
+    def step(option, inputs):
+        epsilon, key = inputs
+        act = actor.policy(constant(epsilon, exponent), NOW)
+        action, _, option = act((), jnp.zeros(N), option, key)
+        return option, action
+
+    keys = jax.random.split(jax.random.key(0), len(epsilons))
+    inputs = (jnp.float32(epsilons), keys)
+    return np.asarray(jax.lax.scan(step, actor.initial_carry((N,)), inputs)[1])
+
+
+def goodness(found, probabilities) -> float:
+    """The p-value of counts under probabilities."""
+    return stats.chisquare(found, np.asarray(probabilities) * np.sum(found)).pvalue
+
+
+@pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0, 3.5])
+def test_an_option_repeats_one_uniform_action_for_a_zeta_distributed_time(exponent):
+    # All begin at once, and none after that: whatever is not the best is the first option.
+    action = actions([1.0] + [0.0] * 5, exponent)
+    repeats = action != BEST
+    assert (repeats[1:] <= repeats[:-1]).all()
+    assert (action == action[0])[repeats].all()
+    chances = stats.zipfian.pmf(np.arange(1, 6), exponent, LONGEST)
+    lengths = np.bincount(repeats.sum(axis=0), minlength=7)[1:]
+    assert goodness(lengths, [*chances, 1 - chances.sum()]) > 1e-3
+    for first in (action[0], action[0, repeats[1]]):  # of all, and of those that go on
+        assert goodness(np.bincount(first, minlength=A), [1 / A] * A) > 1e-3
+
+
+def test_options_begin_with_probability_epsilon_where_none_is_in_force():
+    first, second = actions([0.3, 0.3])
+    idle, same, greedy = first == BEST, second == first, second == BEST
+    assert goodness([np.sum(idle & same), np.sum(idle & ~same)], [0.7, 0.3]) > 1e-3
+    # Of the others, those that took one step may begin again, one in A times with the same action.
+    over = stats.zipfian.pmf(1, 2.0, LONGEST)
+    found = [np.sum(~idle & x) for x in (same, greedy, ~same & ~greedy)]
+    other = 0.3 * over * (A - 1) / A
+    assert goodness(found, [1 - 0.7 * over - other, 0.7 * over, other]) > 1e-3
+
+
+def test_epsilon_is_annealed():
+    hparams = Hparams(epsilon_start=0.8, epsilon_end=0.2, exploration_fraction=0.5)
+    for progress, epsilon in [(0.0, 0.8), (0.25, 0.5), (0.5, 0.2), (1.0, 0.2)]:
+        act = actor.policy(hparams, jnp.float32(progress))
+        action, _, _ = act((), jnp.zeros(N), actor.initial_carry((N,)), jax.random.key(0))
+        explores = np.sum(action != BEST)
+        assert goodness([explores, N - explores], [epsilon, 1 - epsilon]) > 1e-3
+
+
+q = QNetwork(
+    lambda key: jax.random.normal(key, (50, A)), lambda q, obs, key: q[obs], value_head("scalar")
+)
+
+
+@pytest.mark.parametrize("kind", ["epsilon_greedy", "ez_greedy"])
+def test_without_epsilon_the_best_action_is_taken(kind):
+    explorer = exploring_actor(kind, q, A)
+    table, obs = explorer.init(jax.random.key(0)), jnp.arange(50)
+    act = explorer.policy(constant(0.0), NOW)
+    action, _, _ = act(table, obs, explorer.initial_carry((50,)), jax.random.key(1))
+    np.testing.assert_array_equal(action, np.argmax(table, axis=1))
+    np.testing.assert_array_equal(action, explorer.mode(table, obs, ())[0])
+
+
+@pytest.mark.parametrize("kind", ["epsilon_greedy", "ez_greedy"])
+def test_options_of_one_step_are_epsilon_greedy(kind):
+    explorer = exploring_actor(kind, q, A)
+    table, obs = jnp.array([[0.0, 2.0, 1.0]]), jnp.zeros(N, jnp.int32)
+    act = explorer.policy(constant(0.3, exponent=64.0), NOW)
+    option = explorer.initial_carry((N,))
+    for key in jax.random.split(jax.random.key(0), 3):
+        action, _, option = act(table, obs, option, key)
+        assert goodness(np.bincount(action, minlength=A), [0.1, 0.8, 0.1]) > 1e-3
+
+
+def test_at_its_best_an_actor_explores_with_no_option_and_keeps_the_one_in_force():
+    option = Option(jnp.arange(4) % A, jnp.full(4, 7))
+    action, after = actor.mode((), jnp.zeros(4), option)
+    assert (action == BEST).all() and after is option
+
+
+def test_an_option_ends_with_its_episode_however_many_steps_are_left(walk):
+    # Uniform durations up to LONGEST: nearly all would outlive an episode of at most 4 steps.
+    agent = rljax.dqn(
+        walk,
+        num_envs=64,
+        warmup_env_steps=64,
+        batch_size=8,
+        buffer_size=640,
+        hidden=(8,),
+        exploration="ez_greedy",
+        hparams=constant(1.0, exponent=0.0),
+    )
+
+    def step(state, _):
+        state, _ = agent.step(state)
+        return state, state.worker
+
+    def train(key):
+        return jax.lax.scan(step, agent.init(key), length=12)[1]
+
+    worker = jax.tree.map(np.asarray, jax.jit(train)(jax.random.key(0)))
+    ended = worker.episode_length == 0
+    assert 0.2 < ended.mean() < 0.8
+    assert (worker.carry.steps_left[ended] == 0).all()
+    assert (worker.carry.steps_left[~ended] > 0).mean() > 0.98
+
+
+def test_options_get_to_where_single_random_actions_do_not():
+    car = rljax.make("MountainCar-v0")
+    climbs = {}
+    for kind in ("epsilon_greedy", "ez_greedy"):
+        level = q._replace(apply=lambda params, obs, key: jnp.zeros((len(obs), A)))
+        explorer = exploring_actor(kind, level, A)
+
+        def explore(key, explorer=explorer):
+            worker = start(car, explorer.initial_carry((1024,)), 1024, key)
+            policy = explorer.policy(constant(1.0), NOW)
+            reset = partial(reset_carry, explorer)
+            return rollout(car, policy, reset, (), worker, key, 200)[1]
+
+        climbs[kind] = int(jax.jit(explore)(jax.random.key(0)).terminated.sum())
+    assert climbs["epsilon_greedy"] == 0 and climbs["ez_greedy"] > 8
+
+
+def test_noisy_weights_differ_between_environments_and_are_one_set_in_an_update():
+    env = rljax.make("CartPole-v1")
+    q = q_network(env, hidden=(8,), head=value_head("scalar"), noisy=True)
+    params, obs = q.init(jax.random.key(0)), jnp.ones((6, 4))
+
+    def distinct(net, key) -> int:
+        return len(np.unique(np.asarray(net.apply(params, obs, key)).round(6), axis=0))
+
+    apart = noise_of_its_own(q)
+    assert distinct(q, jax.random.key(1)) == 1 and distinct(apart, jax.random.key(1)) == 6
+    np.testing.assert_allclose(apart.apply(params, obs, None), q.apply(params, obs, None))
+    act = exploring_actor("epsilon_greedy", q, 2, noisy=True).policy(None, NOW)
+    many = jnp.zeros((200, 4)) + 0.01
+    actions, _, _ = act(params, many, (), jax.random.key(2))
+    assert 0 < actions.mean() < 1

@@ -1,0 +1,1 @@
+from runs import copy, finished, tiny  # noqa: F401

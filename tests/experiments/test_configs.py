@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from rljax import agents, tune
+from rljax.experiments import config
+
+FILES = sorted((Path(__file__).parent.parent.parent / "configs").rglob("*.toml"))
+SPACES = [path for path in FILES if path.name.endswith(".sweep.toml")]
+CONFIGS = [path for path in FILES if path not in SPACES]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_every_config_parses_and_runs_two_iterations(path):
+    # Small: what is tested is that the parts fit, and compiling is most of the time either way.
+    flags = {"structure.num_envs": "8", "structure.rollout_length": "16", "total_env_steps": "256"}
+    full = config.load(path)
+    if "warmup_env_steps" in full.structure:
+        flags |= {"structure.warmup_env_steps": "128", "total_env_steps": "384"}
+        flags |= {"structure.buffer_size": "512", "structure.batch_size": "16"}
+    agent = config.load(path, flags).agent()
+    assert agent.num_iterations == 2
+
+    def train(key):
+        return jax.lax.scan(lambda state, _: agent.step(state), agent.init(key), length=2)
+
+    run = jax.jit(train, compiler_options={"xla_backend_optimization_level": 0})
+    state, metrics = run(jax.random.key(0))
+    assert int(state.iteration) == 2
+    losses = {name: x for name, x in metrics.items() if name.startswith("losses/")}
+    assert losses and all(np.isfinite(x).all() for x in losses.values())
+    assert full.agent().num_iterations > 2
+
+
+@pytest.mark.parametrize("path", SPACES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_every_search_space_fits_the_config_beside_it(path):
+    sweep = tune.resolve(path.with_name(path.name.replace(".sweep", "")))
+    assert sweep.space and sweep.settings.trials > 1
+
+
+def test_there_is_a_config_for_every_environment_of_the_results_and_every_agent():
+    assert {p.stem for p in CONFIGS if p.parent.name == "ppo"} == {
+        "acrobot",
+        "asterix",
+        "breakout",
+        "cartpole",
+        "freeway",
+        "mountain_car",
+        "mountain_car_continuous",
+        "pendulum",
+        "space_invaders",
+    }
+    assert {p.parent.name for p in CONFIGS} == set(agents.AGENTS)
+    assert all(config.load(p).top.agent == p.parent.name for p in CONFIGS)
