@@ -34,22 +34,22 @@ def count() -> int:
         return 1
 
 
-def mean(tree: Any) -> Any:
+def pmean(tree: Any) -> Any:
     """The mean over devices of every leaf: what gradients and metrics need, in one all-reduce."""
     return tree if count() == 1 else jax.lax.pmean(tree, ENVIRONMENTS)
 
 
-def total(tree: Any) -> Any:
+def psum(tree: Any) -> Any:
     """The sum over devices of every leaf."""
     return tree if count() == 1 else jax.lax.psum(tree, ENVIRONMENTS)
 
 
-def least(tree: Any) -> Any:
+def pmin(tree: Any) -> Any:
     """The minimum over devices of every leaf."""
     return tree if count() == 1 else jax.lax.pmin(tree, ENVIRONMENTS)
 
 
-def own(key: Key) -> Key:
+def fold_in(key: Key) -> Key:
     """The key of this device, for what should differ between them; consumes the key."""
     return key if count() == 1 else jax.random.fold_in(key, jax.lax.axis_index(ENVIRONMENTS))
 

@@ -31,6 +31,17 @@ def nearest(word: object, known: Iterable[str]) -> str:
     return f"; there is {', '.join(known)}" if known else ""
 
 
+def check_known(what: str, word: object, known: Iterable[str]) -> None:
+    """Refuse a word that is not among the known ones, with the nearest that is."""
+    if word not in (known := list(known)):
+        raise UsageError(f"{what} {word!r} is not known{nearest(word, known)}")
+
+
+def ceil_div(count: int, size: int) -> int:
+    """How many parts of `size` hold `count`."""
+    return -(-count // size)
+
+
 def check_divides(what: str, count: int, by_what: str, divisor: int) -> None:
     """Refuse a count that `divisor` does not divide, with the nearest values of both that would."""
     if count % divisor == 0:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax import ops
-from rljax.errors import UsageError, nearest
+from rljax.errors import UsageError, check_known
 from rljax.networks import QNetwork
 from rljax.types import Actor, Hparams, Key, Obs, Params
 
@@ -42,8 +42,7 @@ EXPLORATIONS: dict[str, Explore] = {"epsilon_greedy": epsilon_greedy, "boltzmann
 
 def exploration(kind: str) -> Explore:
     """The exploration of that name; raises UsageError for one that is not known."""
-    if kind not in EXPLORATIONS:
-        raise UsageError(f"exploration {kind!r} is not known{nearest(kind, EXPLORATIONS)}")
+    check_known("exploration", kind, EXPLORATIONS)
     return EXPLORATIONS[kind]
 
 
@@ -122,8 +121,7 @@ def exploring_actor(kind: str, q: QNetwork, num_actions: int, noisy: bool = Fals
         "epsilon_greedy": noise_of_its_own(q).actor(greedy) if noisy else q.actor(epsilon_greedy),
         "ez_greedy": ez_greedy(q.actor(greedy), num_actions),
     }
-    if kind not in actors:
-        raise UsageError(f"exploration {kind!r} is not known{nearest(kind, actors)}")
+    check_known("exploration", kind, actors)
     if noisy and kind != "epsilon_greedy":
         raise UsageError(
             "noisy = True explores by the noise of the weights alone: make it False, or leave out "

@@ -100,7 +100,7 @@ def episode_metrics(batch: Transition) -> dict[str, jax.Array]:
     def over_episodes(values: jax.typing.ArrayLike) -> jax.Array:
         return jnp.sum(jnp.where(done, values, 0))
 
-    episodes, returns, lengths = collectives.total(
+    episodes, returns, lengths = collectives.psum(
         (
             over_episodes(1),
             over_episodes(batch.extras["episode_return"]),

@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from rljax.errors import UsageError, nearest
+from rljax.errors import check_known
 
 AGENTS = {
     "a2c": "rljax.agents.a2c:a2c",
@@ -24,8 +24,7 @@ hyperparameters' dataclass as `factory.Hparams`."""
 
 def check_name(name: str) -> None:
     """Refuse a name that is not an agent's, with the nearest one that is."""
-    if name not in AGENTS:
-        raise UsageError(f"agent {name!r} is not known{nearest(name, AGENTS)}")
+    check_known("agent", name, AGENTS)
 
 
 def factory(name: str) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from rljax import collectives
 from rljax.actors.rollout import episode_metrics, rollout, start
 from rljax.envs import spaces
-from rljax.errors import UsageError, check_positive
+from rljax.errors import UsageError, ceil_div, check_positive
 from rljax.hparams import check_number
 from rljax.networks import reset_carry
 from rljax.replay import Replay
@@ -124,7 +124,7 @@ def off_policy(
     Raises UsageError for counts that do not fit, MissingField as `on_policy` does.
     """
     check_positive(updates_per_iteration=updates_per_iteration, warmup_env_steps=warmup_env_steps)
-    num_warmup_rollouts = whole(warmup_env_steps, num_envs * rollout_length)
+    num_warmup_rollouts = ceil_div(warmup_env_steps, num_envs * rollout_length)
 
     def begin(hparams: Hparams, params: Params, worker: Worker, key: Key):
         key_fresh, key_warm_up, key_update = jax.random.split(key, 3)
@@ -141,7 +141,7 @@ def off_policy(
                 lambda carry, done: carry,
                 (),
                 worker,
-                collectives.own(key_rollout),
+                collectives.fold_in(key_rollout),
                 rollout_length,
             )
             return see(seeing, params, state, worker, batch, key_see)
@@ -171,7 +171,7 @@ def off_policy(
         def one(loop, keys: Key):
             params, of_samples, remembered = loop
             key_sample, key_update = keys
-            sample = memory.sample(remembered, collectives.own(key_sample))
+            sample = memory.sample(remembered, collectives.fold_in(key_sample))
             params, of_samples, sample, metrics = update(hparams, progress).apply(
                 params, of_samples, sample, key_update
             )
@@ -258,14 +258,14 @@ def _assemble(
             f"takes {warmup_env_steps}, so there is nothing between: make schedule_env_steps larger"
         )
     env_steps_per_iteration = num_envs * rollout_length
-    num_iterations = whole(total_env_steps - warmup_env_steps, env_steps_per_iteration)
+    num_iterations = ceil_div(total_env_steps - warmup_env_steps, env_steps_per_iteration)
 
     def init(key: Key, hparams: Hparams | None = None) -> State:
         hparams = checked(default_hparams if hparams is None else hparams)
         key, key_params, key_begin, key_env = jax.random.split(key, 4)
         params = actor.init(key_params)
         envs = collectives.share("num_envs", num_envs)
-        worker = start(env, actor.initial_carry((envs,)), envs, collectives.own(key_env))
+        worker = start(env, actor.initial_carry((envs,)), envs, collectives.fold_in(key_env))
         learner, worker = begin(hparams, params, worker, key_begin)
         return State(
             iteration=jnp.int32(0), key=key, hparams=hparams, learner=learner, worker=worker
@@ -283,7 +283,7 @@ def _assemble(
             lambda carry, done: reset_carry(actor, carry, done),
             state.learner.params,
             state.worker,
-            collectives.own(key_rollout),
+            collectives.fold_in(key_rollout),
             rollout_length,
         )
         learner, worker, metrics = learn(
@@ -318,11 +318,6 @@ def _assemble(
     )
     check_traces(agent)
     return agent
-
-
-def whole(count: int, size: int) -> int:
-    """How many parts of `size` hold at least `count`."""
-    return -(-count // size)
 
 
 def checked(hparams: Hparams) -> Hparams:

@@ -8,8 +8,8 @@ from flax import linen as nn
 
 from rljax import networks, replay
 from rljax.actors.exploration import exploring_actor
-from rljax.agents.assembly import check_hparams, off_policy, whole
-from rljax.errors import check_at_most, check_positive
+from rljax.agents.assembly import check_hparams, off_policy
+from rljax.errors import ceil_div, check_at_most, check_positive
 from rljax.ops import linear_schedule
 from rljax.types import Agent, Environment, Update
 from rljax.updates import (
@@ -142,7 +142,7 @@ def dqn(
     )
     check_at_most("batch_size", batch_size, "buffer_size", buffer_size)
     check_at_most("warmup_env_steps", warmup_env_steps, "buffer_size", buffer_size)
-    rows = rollout_length * whole(warmup_env_steps, num_envs * rollout_length)
+    rows = rollout_length * ceil_div(warmup_env_steps, num_envs * rollout_length)
     check_at_most("n_step", n_step, "the warm-up of each environment", rows)
     q = networks.q_network(
         env,

@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from rljax import networks, ops
 from rljax.agents.assembly import check_hparams, on_policy
-from rljax.errors import UsageError, check_divides, check_positive, nearest
+from rljax.errors import check_divides, check_known, check_positive
 from rljax.types import Agent, Batch, Environment, Update
 from rljax.updates import (
     actor_critic_loss,
@@ -109,8 +109,7 @@ def ppo(
         UsageError: for spaces, names and counts that do not fit, in one sentence.
     """
     hparams = check_hparams(hparams, Hparams, "ppo")
-    if objective not in OBJECTIVES:
-        raise UsageError(f"objective {objective!r} is not known{nearest(objective, OBJECTIVES)}")
+    check_known("objective", objective, OBJECTIVES)
     check_positive(
         num_envs=num_envs,
         rollout_length=rollout_length,

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from rljax.actors.exploration import exploration as explorations
 from rljax.agents.assembly import check_hparams, on_policy
-from rljax.errors import UsageError, check_at_most, check_positive, nearest
+from rljax.errors import UsageError, check_at_most, check_known, check_positive
 from rljax.networks import QNetwork, q_table
 from rljax.types import Actor, Agent, Environment, Update
 from rljax.updates import chain, tables, td
@@ -110,10 +110,7 @@ def _control(
                 f"{name} sums the errors of single steps along its traces: n_step must be 1, not "
                 f"{n_step}; trace_lambda says how far a reward reaches"
             )
-        if step_size not in STEP_SIZES:
-            raise UsageError(
-                f"step_size {step_size!r} is not known{nearest(step_size, STEP_SIZES)}"
-            )
+        check_known("step_size", step_size, STEP_SIZES)
         explore = explorations(exploration)
         table = q_table(env, initial_value, num_tables, agent=name)
         actor = table.actor(explore)

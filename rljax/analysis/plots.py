@@ -10,7 +10,7 @@ import numpy as np
 from rljax import statistics
 from rljax.analysis import comparison
 from rljax.analysis.comparison import Comparison, Run
-from rljax.errors import RunError, UsageError, nearest
+from rljax.errors import RunError, UsageError, ceil_div, check_known
 from rljax.experiments import directory, metrics
 from rljax.experiments.directory import RunDirectory
 from rljax.statistics import central, central_name
@@ -43,8 +43,7 @@ def draw_comparison(compared: Comparison, out: Path, kind: str = "curves") -> No
     another kind or ending and for what cannot be compared, RunError where it cannot be written.
     """
     directory.check_out(out, ".png")
-    if kind not in KINDS:
-        raise UsageError(f"kind {kind!r} is not known{nearest(kind, KINDS)}")
+    check_known("kind", kind, KINDS)
     save(KINDS[kind](compared), out)
 
 
@@ -111,7 +110,7 @@ def _curves(compared: Comparison) -> "Figure":
     together = pooled(compared)
     count = len(environments) + bool(together)
     wide = min(3, max(1, count))
-    figure, panels = _figure(wide, -(-count // wide) or 1)
+    figure, panels = _figure(wide, ceil_div(count, wide) or 1)
     if len({(run.config.top.env, tuple(run.method.items())) for run in compared.runs}) == 1:
         _training(panels[0], compared.runs)
     for axes, (name, groups) in zip(panels, environments.items(), strict=False):

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from rljax.envs import GRID_WORLDS
-from rljax.errors import RunError, UsageError
+from rljax.errors import RunError, UsageError, ceil_div
 
 if TYPE_CHECKING:
     from rljax.types import Environment
@@ -156,7 +156,7 @@ def _board(legend: Legend, _: Any, grid: np.ndarray) -> _Canvas:
     cell = room // max(rows, columns)
     left, top = 16 + (room - cell * columns) / 2, float(HEADER)
     if wide:  # in the middle, together with its legend
-        top += (HEIGHT - HEADER - cell * rows - 14 - 24 * -(-len(legend) // 4)) / 2
+        top += (HEIGHT - HEADER - cell * rows - 14 - 24 * ceil_div(len(legend), 4)) / 2
     canvas = _Canvas((left, top + cell * rows), cell)
     for row, column in np.ndindex(rows, columns):
         lit = np.flatnonzero(grid[row, column]).tolist()
@@ -302,7 +302,7 @@ def save_gif(frames: Sequence[np.ndarray], path: str | Path, fps: float = 30) ->
         raise UsageError(f"there are no frames to write to {path}")
     # One palette for all frames keeps still pixels equal, so that only changes are stored.
     # Each distinct colour counts once in it, or small things would lose theirs to the paper.
-    sample = np.stack(frames[:: -(-len(frames) // 32)]).reshape(-1, 3).astype(np.uint32)
+    sample = np.stack(frames[:: ceil_div(len(frames), 32)]).reshape(-1, 3).astype(np.uint32)
     packed = np.unique(sample @ np.array([1 << 16, 1 << 8, 1], np.uint32))
     colours = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1)
     sheet = Image.fromarray(colours.astype(np.uint8)[None])

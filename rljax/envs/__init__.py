@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rljax.errors import UsageError, nearest
+from rljax.errors import check_known
 
 GYMNAX = (
     "CartPole-v1",
@@ -43,8 +43,7 @@ NAMES = GRID_WORLDS + GYMNAX
 
 def check_name(name: str) -> None:
     """Refuse a name that `make` does not know, with the nearest one it does."""
-    if name not in NAMES:
-        raise UsageError(f"env {name!r} is not known{nearest(name, NAMES)}")
+    check_known("env", name, NAMES)
 
 
 def make(name: str, **params: Any):

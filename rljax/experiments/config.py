@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rljax import agents, envs
-from rljax.errors import UsageError, nearest
+from rljax.errors import UsageError, check_known, nearest
 
 
 @dataclass(frozen=True)
@@ -323,12 +323,8 @@ def _check_range(values: Mapping[str, Any]) -> None:
     for key, minimum in least.items():
         if values[key] < minimum:
             raise UsageError(f"{key} must be at least {minimum}, not {values[key]}")
-    if values["spread"] not in SPREADS:
-        raise UsageError(
-            f"spread {values['spread']!r} is not known{nearest(values['spread'], SPREADS)}"
-        )
+    check_known("spread", values["spread"], SPREADS)
     for name in values["logging.to"]:
-        if name not in LOGGERS:
-            raise UsageError(f"logging.to: {name!r} is not known{nearest(name, LOGGERS)}")
+        check_known("logging.to:", name, LOGGERS)
     if values["spread"] == "seeds" and values["num_seeds"] == 1:
         raise UsageError('spread = "seeds" is for several seeds: set num_seeds, too')

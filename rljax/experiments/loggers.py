@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from rljax.errors import RunError, UsageError, check_extra, nearest
+from rljax.errors import RunError, check_extra, check_known
 from rljax.experiments.config import LOGGERS
 from rljax.experiments.directory import write_atomically
 from rljax.statistics import central_of_some
@@ -125,8 +125,7 @@ class Logger:
 def check(names: Sequence[str]) -> None:
     """Refuse loggers that are not known, with the nearest, or whose package is not installed."""
     for name in names:
-        if name not in LOGGERS:
-            raise UsageError(f"logger {name!r} is not known{nearest(name, LOGGERS)}")
+        check_known("logger", name, LOGGERS)
         if name in PACKAGES:
             check_extra(f"logger {name}", name, *PACKAGES[name])
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from rljax.envs import spaces
-from rljax.errors import UsageError, nearest
+from rljax.errors import UsageError, check_known
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -143,8 +143,7 @@ def head(space: spaces.Space, kind: str = "normal", agent: str = "this agent") -
     standard deviation, clipped at the bounds (the habit of PPO on continuous control), or a
     "tanh_normal", squashed into them. Raises UsageError for a space that neither fits.
     """
-    if kind not in KINDS:
-        raise UsageError(f"distribution {kind!r} is not known{nearest(kind, KINDS)}")
+    check_known("distribution", kind, KINDS)
     if isinstance(space, spaces.Discrete):
         return Head(space.n, False, Categorical, lambda raw: raw)
     if not isinstance(space, spaces.Box) or len(space.shape) != 1:

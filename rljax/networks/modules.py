@@ -244,7 +244,7 @@ class ImplicitQModule(nn.Module):
         shape = (*x.shape[:-1], self.num_samples)
         if self.has_rng("noise"):
             # Each observation has its own, also where a batch is split over devices.
-            tau = jax.random.uniform(collectives.own(self.make_rng("noise")), shape)
+            tau = jax.random.uniform(collectives.fold_in(self.make_rng("noise")), shape)
         else:
             tau = jnp.broadcast_to(midpoints(self.num_samples), shape)
         cosines = jnp.cos(jnp.pi * tau.reshape(-1, 1) * jnp.arange(self.num_cosines))

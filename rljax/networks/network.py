@@ -10,7 +10,7 @@ from flax import linen as nn
 from flax import struct
 
 from rljax.envs import spaces
-from rljax.errors import UsageError, check_positive, nearest
+from rljax.errors import UsageError, check_known, check_positive, nearest
 from rljax.networks.distributions import Head
 from rljax.networks.modules import CNN, MLP, ActorCriticModule, Outputs, RecurrentActorCriticModule
 from rljax.types import Actor, Carry, Key, Obs, Params
@@ -116,10 +116,7 @@ def read(
     """
     if not is_given(kind) and kind not in NETWORKS:
         raise UsageError(f"network {kind!r} is not known{nearest(kind, NETWORKS)}")
-    if activation not in ACTIVATIONS:
-        raise UsageError(
-            f"activation {activation!r} is not known{nearest(activation, ACTIVATIONS)}"
-        )
+    check_known("activation", activation, ACTIVATIONS)
     for size in hidden:
         check_positive(hidden=size)
     if kind == "auto":

@@ -10,7 +10,7 @@ from flax import linen as nn
 from jax.scipy.special import xlogy
 
 from rljax.envs import spaces
-from rljax.errors import UsageError, check_positive, nearest
+from rljax.errors import UsageError, check_known, check_positive
 from rljax.networks.modules import (
     ActionValues,
     ImplicitQModule,
@@ -73,8 +73,7 @@ def scalar(loss: str = "huber") -> ValueHead:
 
     Raises UsageError for a loss other than "huber" and "squared".
     """
-    if loss not in LOSSES:
-        raise UsageError(f"loss {loss!r} is not known{nearest(loss, LOSSES)}")
+    check_known("loss", loss, LOSSES)
 
     def losses(value: jax.Array, target: jax.Array):
         error = target - value
@@ -217,8 +216,7 @@ def value_head(
         "qr": lambda: quantile(num_atoms, kappa),
         "iqn": lambda: implicit_quantile(num_atoms, kappa),
     }
-    if kind not in heads:
-        raise UsageError(f"value head {kind!r} is not known{nearest(kind, heads)}")
+    check_known("value head", kind, heads)
     return heads[kind]()
 
 

@@ -147,7 +147,7 @@ def _spread_environments(agent: Agent, grid: np.ndarray, rule: ParamRule | None)
 
     def step_here(state: State) -> tuple[State, Metrics]:
         state, metrics = agent.step(state)
-        metrics = axes.mean(metrics)
+        metrics = axes.pmean(metrics)
         if len(grid) > 1:
             metrics[axes.REPLICAS_DIFFER] = axes.differ(state.learner).astype(jnp.float32)
         return state, metrics

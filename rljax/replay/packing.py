@@ -13,6 +13,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from rljax.errors import ceil_div
+
 WORD = jnp.dtype(jnp.uint32)
 
 
@@ -87,7 +89,7 @@ def _unpack(leaf: jax.ShapeDtypeStruct, words: jax.Array) -> jax.Array:
 
 
 def _words(leaf: jax.ShapeDtypeStruct) -> int:
-    return -(-_items(leaf) * leaf.dtype.itemsize // WORD.itemsize)
+    return ceil_div(_items(leaf) * leaf.dtype.itemsize, WORD.itemsize)
 
 
 def _items(leaf: jax.ShapeDtypeStruct) -> int:

@@ -81,7 +81,7 @@ def prioritized(
         # Each device draws from what it remembers itself: that decides how likely a window was.
         probability = priority / sum_tree.total(forest)
         # Dividing by the largest weight leaves nothing of the number of windows.
-        weight = (collectives.least(jnp.min(probability)) / probability) ** beta
+        weight = (collectives.pmin(jnp.min(probability)) / probability) ** beta
         return ring.read(state, env, position, window, weight)
 
     def prioritize(state: ReplayState, batch: Transition) -> ReplayState:

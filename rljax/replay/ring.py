@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from rljax import collectives
-from rljax.errors import UsageError
+from rljax.errors import UsageError, ceil_div
 from rljax.replay import packing
 from rljax.replay.capacity import check_memory, size_in_bytes
 from rljax.replay.packing import Layout
@@ -69,7 +69,7 @@ def init(
     int32, or a window not into L. (The members of a population are counted by `rljax.vmap`.)
     """
     time, envs = example.reward.shape
-    length = -(-buffer_size // (time * envs * collectives.count())) * time
+    length = ceil_div(buffer_size, time * envs * collectives.count()) * time
     if envs * length > MOST_ROWS:
         raise UsageError(f"buffer_size = {buffer_size} is too large: make it at most {MOST_ROWS}")
     if window > length:

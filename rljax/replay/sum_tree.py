@@ -12,6 +12,7 @@ from itertools import accumulate
 import jax
 import jax.numpy as jnp
 
+from rljax.errors import ceil_div
 from rljax.types import Key
 
 FAN_OUT = 4  # F, as measured: wider blocks take longer to add up than they save in levels.
@@ -22,7 +23,7 @@ def init(envs: int, leaves: int) -> jax.Array:
     depth = 1
     while FAN_OUT**depth < leaves:
         depth += 1
-    return jnp.zeros((envs, -(-(_first_leaf(depth) + leaves) // FAN_OUT), FAN_OUT))
+    return jnp.zeros((envs, ceil_div(_first_leaf(depth) + leaves, FAN_OUT), FAN_OUT))
 
 
 def put(forest: jax.Array, env: jax.Array, leaf: jax.Array, priority: jax.Array) -> jax.Array:

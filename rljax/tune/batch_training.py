@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rljax import agents, collectives
+from rljax.errors import ceil_div
 from rljax.experiments import metrics
 from rljax.experiments.config import Config
 from rljax.experiments.hooks import evaluation_key, evaluation_row, every
@@ -60,7 +61,7 @@ class Program:
     def __init__(self, config: Config, seeds: int, size: int, num_devices: int) -> None:
         self.config, self.seeds = config, seeds
         # A multiple of the devices: what is left over is trained twice.
-        self.members = -(-size * seeds // num_devices) * num_devices
+        self.members = ceil_div(size * seeds, num_devices) * num_devices
         alone = config.agent()
         self.agent = vmap(alone)
         how = config.evaluation

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rljax.analysis.plots import COLOURS, estimate, save
+from rljax.errors import ceil_div
 from rljax.training.loop import Row
 from rljax.tune.directory import SweepDirectory
 from rljax.tune.settings import Sweep
@@ -74,7 +75,7 @@ def draw_responses(sweep: Sweep, outcomes: Sequence[Outcome]) -> "Figure":
 
     keys = list(sweep.space)
     columns = min(3, len(keys))
-    rows = -(-len(keys) // columns)
+    rows = ceil_div(len(keys), columns)
     size = (1.2 + 3.3 * columns, 0.7 + 2.9 * rows)
     figure = Figure(figsize=size, dpi=140, layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()

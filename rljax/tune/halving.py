@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rljax.errors import UsageError, check_positive
+from rljax.errors import UsageError, ceil_div, check_positive
 from rljax.parallel.transforms import vmap
 from rljax.training.loop import Hook, Interrupts, train
 from rljax.tune.fitness import fitness, selection_key, worst_first
@@ -134,14 +134,14 @@ def schedule(
     total = agent.env_steps(agent.num_iterations)
     sizes = [num_members]
     while sizes[-1] > 1:
-        sizes.append(-(-sizes[-1] // eta))
+        sizes.append(ceil_div(sizes[-1], eta))
     stages: list[Stage] = []
     size, steps = num_members, first_env_steps or total / eta ** (len(sizes) - 1)
     while size > 1 and steps < total:
         learning = max(0.0, steps - agent.warmup_env_steps)
         iterations = max(1, math.ceil(learning / agent.env_steps_per_iteration))
         stages.append(Stage(size, iterations))
-        size, steps = -(-size // eta), steps * eta
+        size, steps = ceil_div(size, eta), steps * eta
     stages.append(Stage(size, agent.num_iterations))
     ends = [stage.iterations for stage in stages]
     if ends != sorted(set(ends)):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rljax import collectives
-from rljax.errors import UsageError, check_positive
+from rljax.errors import UsageError, ceil_div, check_positive
 from rljax.parallel.transforms import vmap
 from rljax.training.loop import LATEST
 from rljax.tune import ranges
@@ -70,7 +70,7 @@ def pbt(
     if interval_env_steps is None:
         interval_env_steps = max(1, agent.num_iterations * per_iteration // 20)
     check_positive(interval_env_steps=interval_env_steps, num_episodes=num_episodes)
-    interval = -(-interval_env_steps // per_iteration)
+    interval = ceil_div(interval_env_steps, per_iteration)
     if not 0 < fraction <= 0.5:
         raise UsageError(f"fraction must be above 0 and at most 0.5, not {fraction}")
     if not 0 <= resample_probability <= 1:

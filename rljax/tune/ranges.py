@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rljax.errors import UsageError, nearest
+from rljax.errors import UsageError, check_known
 from rljax.hparams import check_number
 from rljax.types import Hparams, Key
 
@@ -51,18 +51,14 @@ def checked(bounds: Mapping[str, Range | tuple], hparams: Hparams) -> dict[str, 
         raise UsageError(f"bounds are empty: give one for any of {', '.join(known)}")
     found = {}
     for name, given in bounds.items():
-        if name not in known:
-            raise UsageError(f"bounds: hyperparameter {name!r} is not known{nearest(name, known)}")
+        check_known("bounds: hyperparameter", name, known)
         if not isinstance(given, tuple) or not 2 <= len(given) <= 3:
             raise UsageError(
                 f'bounds of {name} must be (low, high) or (low, high, "log"), not {given!r}'
             )
         found[name] = Range(*given)
         low, high, scale = found[name]
-        if scale not in SCALES:
-            raise UsageError(
-                f"bounds of {name}: scale {scale!r} is not known{nearest(scale, SCALES)}"
-            )
+        check_known(f"bounds of {name}: scale", scale, SCALES)
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise UsageError(f"bounds of {name}: low must be below high, and both finite: {given}")
         if scale == "log" and low <= 0:

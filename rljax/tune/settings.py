@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from rljax.errors import UsageError, nearest
+from rljax.errors import UsageError, check_known
 from rljax.experiments import config as configs
 from rljax.experiments.config import Config
 from rljax.statistics import STATISTICS, central_name
@@ -140,8 +140,7 @@ def _check_settings(settings: Settings) -> None:
         ("sampler", SAMPLERS),
     ):
         value = getattr(settings, name)
-        if value not in known:
-            raise UsageError(f"{name} {value!r} is not known{nearest(value, known)}")
+        check_known(f"{name}", value, known)
     least_of = {"trials": 1, "seeds": 1, "batch": 0, "devices": 0, "eta": 2}
     least_of |= {"interval_env_steps": 0, "first_env_steps": 0}
     for name, least in least_of.items():

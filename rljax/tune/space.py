@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rljax.errors import UsageError, nearest
+from rljax.errors import UsageError, check_known
 from rljax.experiments import config as configs
 from rljax.experiments.config import AGENT_SECTIONS, Config
 from rljax.hparams import check_number
@@ -99,7 +99,7 @@ def parse(tables: Mapping[str, Any], config: Config, where: str) -> Space:
             raise UsageError(f"{where}: {section} cannot vary in a sweep: {FIXED[section]}")
         if section not in AGENT_SECTIONS:
             known = ["sweep", *AGENT_SECTIONS]
-            raise UsageError(f"{where}: {section!r} is not known{nearest(section, known)}")
+            check_known(f"{where}:", section, known)
         if not isinstance(table, Mapping):
             raise UsageError(f"{where}: {section} is a section: write [{section}] above its keys")
         for name, entry in table.items():
@@ -157,8 +157,7 @@ def _range(entry: Mapping[str, Any], place: str) -> Range:
         ):
             raise UsageError(f"{place}: {bound} must be a number, not {value!r}")
     low, high, scale, num = entry["low"], entry["high"], entry.get("scale", "linear"), None
-    if scale not in SCALES:
-        raise UsageError(f"{place}: scale {scale!r} is not known{nearest(scale, SCALES)}")
+    check_known(f"{place}: scale", scale, SCALES)
     if low >= high:
         raise UsageError(f"{place}: low = {low} is not below high = {high}")
     if scale == "log" and low <= 0:
@@ -172,5 +171,4 @@ def _range(entry: Mapping[str, Any], place: str) -> Range:
 
 def _check_names(entry: Mapping[str, Any], known: tuple[str, ...], place: str) -> None:
     for name in entry:
-        if name not in known:
-            raise UsageError(f"{place}: {name!r} is not known{nearest(name, known)}")
+        check_known(f"{place}:", name, known)

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from rljax.errors import RunError, UsageError, nearest
+from rljax.errors import RunError, UsageError, check_known
 from rljax.experiments import config as configs
 from rljax.experiments.config import Config
 from rljax.tune import directory, methods, results, settings
@@ -180,8 +180,7 @@ def _check_same(
 
 def check_driver(name: str) -> None:
     """Refuse a driver that is not known, with the nearest one that is."""
-    if name not in DRIVERS:
-        raise UsageError(f"driver {name!r} is not known{nearest(name, DRIVERS)}")
+    check_known("driver", name, DRIVERS)
 
 
 def driving(name: str, sweep: Sweep, path: Path) -> Drive:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rljax.errors import ceil_div
 from rljax.tune.space import structure_of
 
 
@@ -59,8 +60,8 @@ def batches(trials: Sequence[Trial], most: int) -> list[Batch]:
         groups.setdefault(repr(structure_of(trial.params)), []).append(trial)
     found = []
     for group in groups.values():
-        number = -(-len(group) // most)
-        size = -(-len(group) // number)
+        number = ceil_div(len(group), most)
+        size = ceil_div(len(group), number)
         found += [
             Batch(tuple(group[start : start + size]), size) for start in range(0, len(group), size)
         ]

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax import collectives
+from rljax.errors import ceil_div
 from rljax.ops.returns import explained_variance, generalized_advantage
 from rljax.ops.td import discounted_returns, n_step_returns
 from rljax.types import Batch, Carry, Key, Obs, Params, Update
@@ -27,7 +28,7 @@ def values_around(value: Value, params: Params, batch: Batch) -> tuple[jax.Array
     end, _ = value(params, *jax.tree.map(lambda x: x[-1:], led_to))
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), led_to)
     size = values.size
-    few = -(-size // SECOND_LOOK)
+    few = ceil_div(size, SECOND_LOOK)
 
     def look(loop):
         left, next_values = loop
@@ -107,7 +108,7 @@ def rewards_to_go(gamma) -> Update:
         returns, complete = discounted_returns(
             batch.reward, batch.terminated, batch.truncated, gamma
         )
-        fraction = collectives.mean(jnp.mean(complete.astype(jnp.float32)))
+        fraction = collectives.pmean(jnp.mean(complete.astype(jnp.float32)))
         one_step = 1 / (complete.size * collectives.count())
         advantage = returns * complete / jnp.maximum(fraction, one_step)
         return batch.annotate(advantage=advantage), {"losses/complete": fraction}

@@ -41,7 +41,7 @@ def adaptive_kl(
             old_outputs=old, kl_coef=jnp.broadcast_to(kl_coef, batch.reward.shape)
         )
         params, inner, batch, metrics = run(update, params, inner, batch, key)
-        moved = collectives.mean(jnp.mean(kl(old, outputs(params, batch))))
+        moved = collectives.pmean(jnp.mean(kl(old, outputs(params, batch))))
         metrics = {**metrics, "losses/kl": moved, "losses/kl_coef": kl_coef}
         return params, (adapted_kl_coef(kl_coef, moved, target_kl), inner), batch, metrics
 

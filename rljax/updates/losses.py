@@ -38,7 +38,7 @@ def actor_critic_loss(
         pi, outputs, values = actor_critic.unroll(params, batch)
         policy_losses, metrics = policy_loss(pi, outputs, batch)
         of_policy, of_value = jnp.mean(policy_losses), jnp.mean(value_loss(values, batch))
-        entropy = jnp.mean(pi.entropy(collectives.own(key)))
+        entropy = jnp.mean(pi.entropy(collectives.fold_in(key)))
         return of_policy + value_coef * of_value - entropy_coef * entropy, {
             "losses/policy_loss": of_policy,
             "losses/value_loss": of_value,

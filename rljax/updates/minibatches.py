@@ -74,7 +74,7 @@ def epochs(
             of_minibatch = jax.tree.map(lambda x: x[made], inputs)
             params, state, metrics = fit(params, state, *of_minibatch)
             # Devices that disagreed would wait for each other's gradients for ever.
-            stopped = stop(collectives.mean(metrics))
+            stopped = stop(collectives.pmean(metrics))
             return params, state, jax.tree.map(jnp.add, sums, metrics), made + 1, stopped
 
         def goes_on(loop):
@@ -102,9 +102,9 @@ def _moments(x: jax.Array, order: jax.Array) -> tuple[jax.Array, jax.Array]:
     For all minibatches at once: between devices that is one exchange instead of M.
     """
     chosen = x[:, order]
-    mean = collectives.mean(jnp.mean(chosen, axis=(0, 2)))
+    mean = collectives.pmean(jnp.mean(chosen, axis=(0, 2)))
     variance = jnp.mean(jnp.square(chosen - mean[:, None]), axis=(0, 2))
-    return mean, jnp.sqrt(collectives.mean(variance))
+    return mean, jnp.sqrt(collectives.pmean(variance))
 
 
 def _sequences(x: jax.Array, length: int) -> jax.Array:

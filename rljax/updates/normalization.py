@@ -19,8 +19,8 @@ def merge(statistics: RunningStatistics, features: jax.Array) -> RunningStatisti
     axes = tuple(range(features.ndim - statistics.mean.ndim))
     size = jnp.float32(features.size / statistics.mean.size * collectives.count())
     count = statistics.count + size
-    mean = collectives.mean(jnp.mean(features, axes))
-    variance = collectives.mean(jnp.mean(jnp.square(features - mean), axes))
+    mean = collectives.pmean(jnp.mean(features, axes))
+    variance = collectives.pmean(jnp.mean(jnp.square(features - mean), axes))
     difference = mean - statistics.mean
     weight = size / count
     return RunningStatistics(

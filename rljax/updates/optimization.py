@@ -32,7 +32,7 @@ def gradient(loss: Loss, optimizer: optax.GradientTransformation) -> Update:
         fields = {name: x for name, x in metrics.items() if jnp.ndim(x)}
         batch = batch.annotate(**fields) if fields else batch
         metrics = {name: x for name, x in metrics.items() if name not in fields}
-        grads, metrics = collectives.mean((grads, metrics))
+        grads, metrics = collectives.pmean((grads, metrics))
         grads = jax.tree.map(
             lambda trains, part: part if trains else jax.tree.map(jnp.zeros_like, part),
             _trainable(params),

@@ -51,7 +51,7 @@ def double_table_target() -> Update:
     """
 
     def apply(params: Params, batch: Batch, key: Key):
-        table = jax.random.bernoulli(collectives.own(key), shape=batch.reward.shape).astype(
+        table = jax.random.bernoulli(collectives.fold_in(key), shape=batch.reward.shape).astype(
             jnp.int32
         )
         action = jnp.argmax(params[table, batch.next_obs], axis=-1)
@@ -90,7 +90,7 @@ def table_step(step_size: StepSize, cell: Callable[[Batch], tuple[Any, ...]] = v
             .at[index]
             .add(jnp.stack([error, jnp.ones_like(error)], axis=-1))
         )
-        sums = collectives.total(sums)
+        sums = collectives.psum(sums)
         total, visits = sums[..., 0], sums[..., 1]
         mean = total / jnp.maximum(visits, 1.0)
         return _moved(params, state, step_size, mean, visits > 0, error, batch)
@@ -124,7 +124,7 @@ def trace_step(step_size: StepSize) -> Update:
         visits = jnp.zeros_like(params).at[index].add(1.0)
         envs = jnp.arange(error.shape[1])
         older = trace[0].at[envs, batch.obs[0], batch.action[0]].set(0.0)  # [N, S, A]
-        moved, weight, squares = collectives.total(
+        moved, weight, squares = collectives.psum(
             (
                 jnp.einsum("tn,tnsa->sa", error, trace),
                 visits + jnp.sum(older, axis=0),

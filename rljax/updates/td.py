@@ -94,7 +94,7 @@ def taken(explore: Callable[[jax.Array], jax.Array]) -> NextPolicy:
         length, envs = batch.action.shape
         known = (after < length) & ~batch.done
         action = batch.action[jnp.minimum(after, length - 1), jnp.arange(envs)]
-        drawn = ops.sample(explore(q_now), collectives.own(key))
+        drawn = ops.sample(explore(q_now), collectives.fold_in(key))
         return _certain(jnp.where(known, action, drawn), q_slow)
 
     return next_policy

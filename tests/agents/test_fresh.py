@@ -38,7 +38,7 @@ def counting() -> Update:
             return jnp.where(done, 0, length + 1), None
 
         length = jax.lax.scan(step, kept.value["length"], batch.done)[0]
-        total = total + rljax.collectives.total(jnp.float32(batch.reward.size))
+        total = total + rljax.collectives.psum(jnp.float32(batch.reward.size))
         return params, (total, PerEnvironment({"length": length})), batch, {}
 
     return Update(init, apply)

@@ -147,7 +147,7 @@ def test_importance_weights_compare_windows_of_all_devices(make_batch):
         state = memory.add(memory.init(rollout), rollout)
         written = rollout.annotate(row=jnp.arange(4)[None], priority=priority)
         state = memory.prioritize(state, written)
-        return memory.sample(state, collectives.own(key)).extras
+        return memory.sample(state, collectives.fold_in(key)).extras
 
     split = PartitionSpec(None, collectives.ENVIRONMENTS)
     mesh = jax.make_mesh((2,), (collectives.ENVIRONMENTS,), axis_types=(AxisType.Auto,))
@@ -173,7 +173,7 @@ def counting(combine) -> Update:
 
 def test_what_an_update_forgets_to_combine_is_found_and_what_it_combines_is_not():
     rljax.train(rljax.pmap(ppo(first=counting(collectives.total)), 2), KEY)
-    with pytest.raises(ReplicasDiffer, match="in iteration 1 .*rljax.collectives.mean"):
+    with pytest.raises(ReplicasDiffer, match="in iteration 1 .*rljax.collectives.pmean"):
         rljax.train(rljax.pmap(ppo(first=counting(lambda x: x)), 2), KEY)
 
 
