@@ -1,50 +1,75 @@
-"""Where hyperparameters may lie, how they are drawn and how they are perturbed."""
+"""Where a hyperparameter may lie. Does not import JAX."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any
 
-import jax
-import jax.numpy as jnp
+import numpy as np
 
 from rljax.errors import UsageError, check_known
 from rljax.hparams import check_number
-from rljax.types import Hparams, Key
 
 SCALES = ("linear", "log")
 
 
-class Range(NamedTuple):
-    """Where a hyperparameter may lie, bounds included."""
+@dataclass(frozen=True)
+class Range:
+    """Any number between two, both included, on a linear or a logarithmic scale."""
 
     low: float
     high: float
     scale: str = "linear"
     """"linear", or "log" for a number whose order of magnitude is what counts."""
+    num: int | None = None
+    """Points of a grid, evenly spaced on the scale."""
 
-    def draw(self, key: Key, shape: tuple[int, ...] = ()) -> jax.Array:
-        """Numbers uniform on the scale; consumes the key."""
-        if self.scale == "linear":
-            return jax.random.uniform(key, shape, minval=self.low, maxval=self.high)
-        log = jax.random.uniform(key, shape, minval=math.log(self.low), maxval=math.log(self.high))
-        return self.clip(jnp.exp(log))
+    def at(self, fraction: Any) -> Any:
+        """The values [...] at fractions [...] of the scale, 0 for `low` and 1 for `high`.
 
-    def perturb(self, value: jax.Array, factor: jax.Array) -> jax.Array:
-        """The number times `factor` or, on the scale "linear", moved by log(factor) of the range.
-
-        A factor would never leave 0, and would take a discount of 0.99 out of any sensible range.
+        Arrays are NumPy's or JAX's, which may be traced.
         """
-        if self.scale == "linear":
-            return self.clip(value + jnp.log(factor) * (self.high - self.low))
-        return self.clip(value * factor)
+        if self.scale == "log":
+            return self.clip(self.low * (self.high / self.low) ** fraction)
+        return self.clip(self.low + fraction * (self.high - self.low))
 
-    def clip(self, value: jax.Array) -> jax.Array:
-        """The nearest number that lies within."""
-        return jnp.clip(value, self.low, self.high)
+    def clip(self, value: Any) -> Any:
+        """The nearest values within the range, of an array [...]."""
+        return value.clip(self.low, self.high)
+
+    def sample(self, random: np.random.Generator) -> float:
+        """One number, uniform on the scale."""
+        return float(self.at(np.float64(random.uniform())))
+
+    def points(self) -> tuple[float, ...]:
+        """The numbers that a grid takes."""
+        assert self.num is not None
+        return tuple(self.at(np.linspace(0.0, 1.0, self.num)).tolist())
+
+    def table(self) -> dict[str, Any]:
+        """As TOML has it."""
+        table: dict[str, Any] = {"low": self.low, "high": self.high, "scale": self.scale}
+        return table if self.num is None else {**table, "num": self.num}
 
 
-def checked(bounds: Mapping[str, Range | tuple], hparams: Hparams) -> dict[str, Range]:
+def check(given: Range, place: str) -> Range:
+    """The range itself; UsageError, in one sentence that begins with `place`, if there is none."""
+    check_known(f"{place}: scale", given.scale, SCALES)
+    for bound in ("low", "high"):
+        value = getattr(given, bound)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not math.isfinite(value):
+            raise UsageError(f"{place}: {bound} must be a number, not {value!r}")
+    if given.low >= given.high:
+        raise UsageError(f"{place}: low = {given.low} is not below high = {given.high}")
+    if given.scale == "log" and given.low <= 0:
+        raise UsageError(f"{place}: a log scale begins above 0, and low is {given.low}")
+    if given.num is not None and (type(given.num) is not int or given.num < 2):
+        raise UsageError(f"{place}: num must be a whole number of at least 2, not {given.num!r}")
+    return given
+
+
+def checked(bounds: Mapping[str, Range | tuple], hparams: Any) -> dict[str, Range]:
     """Every range as a `Range`; UsageError for what is not a hyperparameter or not a range."""
     known = [f.name for f in fields(hparams)]
     if not bounds:
@@ -52,16 +77,11 @@ def checked(bounds: Mapping[str, Range | tuple], hparams: Hparams) -> dict[str, 
     found = {}
     for name, given in bounds.items():
         check_known("bounds: hyperparameter", name, known)
-        if not isinstance(given, tuple) or not 2 <= len(given) <= 3:
-            raise UsageError(
-                f'bounds of {name} must be (low, high) or (low, high, "log"), not {given!r}'
-            )
-        found[name] = Range(*given)
-        low, high, scale = found[name]
-        check_known(f"bounds of {name}: scale", scale, SCALES)
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise UsageError(f"bounds of {name}: low must be below high, and both finite: {given}")
-        if scale == "log" and low <= 0:
-            raise UsageError(f'bounds of {name}: on the scale "log", low must be above 0: {given}')
-        check_number(name, (low, high), f"bounds of {name}")
+        place = f"bounds of {name}"
+        if isinstance(given, tuple) and 2 <= len(given) <= 3:
+            given = Range(*given)
+        if not isinstance(given, Range):
+            raise UsageError(f'{place} must be (low, high) or (low, high, "log"), not {given!r}')
+        found[name] = check(given, place)
+        check_number(name, (given.low, given.high), place)
     return found

@@ -43,7 +43,7 @@ def with_trials(sweep: Sweep) -> Sweep:
     return replace(sweep, settings=replace(sweep.settings, trials=trials))
 
 
-def draw(sweep: Sweep) -> Listed:
+def sample(sweep: Sweep) -> Listed:
     """Trials drawn independently; each depends on the sweep's seed and its own number alone."""
     assert sweep.settings.trials is not None
 
@@ -80,5 +80,5 @@ def _check_points(space: Space) -> None:
             )
 
 
-random = Method(with_trials, draw, Trainer)
+random = Method(with_trials, sample, Trainer)
 grid = Method(_count_points, all_points, Trainer)

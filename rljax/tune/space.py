@@ -1,8 +1,7 @@
 """The search space: which keys of a config vary, and over what. Does not import JAX."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,9 @@ from rljax.errors import UsageError, check_known
 from rljax.experiments import config as configs
 from rljax.experiments.config import AGENT_SECTIONS, Config
 from rljax.hparams import check_number
+from rljax.tune import ranges
+from rljax.tune.ranges import Range
 
-SCALES = ("linear", "log")
 FIXED = {
     "env": "returns of different environments do not compare",
     "agent": "each agent has hyperparameters of its own",
@@ -26,39 +26,6 @@ FIXED = {
     "logging": "it does not change what a trial learns",
 }
 """Keys and sections of a config that no sweep varies, and why."""
-
-
-@dataclass(frozen=True)
-class Range:
-    """Any number between two, both included, on a linear or a logarithmic scale."""
-
-    low: float
-    high: float
-    scale: str = "linear"
-    num: int | None = None  # points of a grid, evenly spaced on the scale
-
-    def sample(self, random: np.random.Generator) -> float:
-        """One number, uniform on the scale."""
-        return self._at(random.uniform())
-
-    def points(self) -> tuple[float, ...]:
-        """The numbers that a grid takes."""
-        assert self.num is not None
-        return tuple(self._at(i / max(1, self.num - 1)) for i in range(self.num))
-
-    def table(self) -> dict[str, Any]:
-        """As TOML has it."""
-        table: dict[str, Any] = {"low": self.low, "high": self.high, "scale": self.scale}
-        return table if self.num is None else {**table, "num": self.num}
-
-    def _at(self, fraction: float) -> float:
-        if self.scale == "log":
-            value = math.exp(
-                math.log(self.low) + fraction * (math.log(self.high) - math.log(self.low))
-            )
-        else:
-            value = self.low + fraction * (self.high - self.low)
-        return min(max(value, self.low), self.high)  # Rounding may leave the range.
 
 
 @dataclass(frozen=True)
@@ -142,31 +109,11 @@ def _distribution(key: str, entry: Any, where: str, kind: Any) -> Distribution:
         raise UsageError(
             f"{place} is compiled, so it takes a list: write {{ values = [...] }}, not a range"
         )
-    return _range(entry, place)
-
-
-def _range(entry: Mapping[str, Any], place: str) -> Range:
     for bound in ("low", "high"):
         if bound not in entry:
             raise UsageError(f"{place} has no {bound}: write {{ low = ..., high = ... }}")
-        value = entry[bound]
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-        ):
-            raise UsageError(f"{place}: {bound} must be a number, not {value!r}")
-    low, high, scale, num = entry["low"], entry["high"], entry.get("scale", "linear"), None
-    check_known(f"{place}: scale", scale, SCALES)
-    if low >= high:
-        raise UsageError(f"{place}: low = {low} is not below high = {high}")
-    if scale == "log" and low <= 0:
-        raise UsageError(f"{place}: a log scale begins above 0, and low is {low}")
-    if "num" in entry:
-        num = entry["num"]
-        if type(num) is not int or num < 2:
-            raise UsageError(f"{place}: num must be a whole number of at least 2, not {num!r}")
-    return Range(float(low), float(high), scale, num)
+    found = ranges.check(Range(**entry), place)
+    return replace(found, low=float(found.low), high=float(found.high))
 
 
 def _check_names(entry: Mapping[str, Any], known: tuple[str, ...], place: str) -> None:

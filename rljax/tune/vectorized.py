@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rljax import collectives, tune
+from rljax import collectives
 from rljax.analysis.plots import save
 from rljax.errors import UsageError
 from rljax.experiments import metrics
@@ -26,7 +26,7 @@ from rljax.tune.halving import Rung, schedule
 from rljax.tune.halving import halving as successive_halving
 from rljax.tune.methods import Method
 from rljax.tune.pbt import pbt as population_based_training
-from rljax.tune.search import draw, with_trials
+from rljax.tune.search import sample, with_trials
 from rljax.tune.settings import Sweep
 from rljax.tune.space import Choice
 from rljax.tune.trials import Batch, Outcome, Trial, ranked
@@ -98,7 +98,7 @@ class Evolution:
     def _agent(self, members: int) -> Agent:
         config, settings = self._sweep.config, self._sweep.settings
         ranges = {
-            key.split(".")[1]: tune.Range(d.low, d.high, d.scale)
+            key.split(".")[1]: d
             for key, d in self._sweep.space.items()
             if not isinstance(d, Choice)
         }
@@ -249,5 +249,5 @@ def _cuts(sweep: Sweep) -> dict[str, Any]:
     return {"eta": settings.eta, "first_env_steps": settings.first_env_steps or None}
 
 
-pbt = Method(_complete_pbt, draw, Evolution, is_one_batch=True, seeds=1)
-halving = Method(_complete_halving, draw, Ladder, is_one_batch=True, seeds=1)
+pbt = Method(_complete_pbt, sample, Evolution, is_one_batch=True, seeds=1)
+halving = Method(_complete_halving, sample, Ladder, is_one_batch=True, seeds=1)
