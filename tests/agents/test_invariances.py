@@ -19,9 +19,8 @@ from rljax.actors.rollout import rollout
 from rljax.agents import ppo
 from rljax.agents.assembly import see
 from rljax.envs import spaces
-from rljax.networks import Network, modules
+from rljax.networks import Network, RunningStatistics, modules
 from rljax.networks.modules import Quantiles
-from rljax.networks.network import RunningStatistics
 from rljax.types import Actor, Agent, State, Transition, Update
 from rljax.updates import tables
 
@@ -65,9 +64,9 @@ def parts(make: Callable[..., Agent], *arguments, **options) -> Parts:
     found = []
     assemble = ppo.on_policy
 
-    def capturing(env, actor, update, *rest):
+    def capturing(env, *, actor, update, **rest):
         found.extend([actor, update])
-        return assemble(env, actor, update, *rest)
+        return assemble(env, actor=actor, update=update, **rest)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ppo, "on_policy", capturing)
