@@ -10,7 +10,7 @@ from rljax import networks, replay
 from rljax.actors import Exploration, ExplorationHparams, exploring_actor
 from rljax.agents.assembly import check_hparams, off_policy
 from rljax.agents.schedule import Schedule
-from rljax.errors import check_at_most
+from rljax.errors import check_at_most, check_positive
 from rljax.hparams import fraction, non_negative
 from rljax.ops import linear_schedule
 from rljax.types import Agent, Environment, Update
@@ -136,6 +136,7 @@ def dqn(
         warmup_env_steps=warmup_env_steps,
         updates_per_iteration=updates_per_iteration,
     )
+    check_positive(buffer_size=buffer_size, n_step=n_step)
     check_at_most("warmup_env_steps", warmup_env_steps, "buffer_size", buffer_size)
     rows = rollout_length * schedule.warmup_rollouts
     check_at_most("n_step", n_step, "the warm-up of each environment", rows)

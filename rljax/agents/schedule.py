@@ -20,8 +20,8 @@ class Schedule:
     """How long to train, over all environments; rounded up to whole iterations."""
     schedule_env_steps: int | None = None
     """Environment steps in which progress goes from 0 to 1; by default `total_env_steps`."""
-    warmup_env_steps: int = 0
-    """Steps of the total before the first update, over all environments; in whole rollouts."""
+    warmup_env_steps: int | None = None
+    """Steps of the total before the first update, in whole rollouts; None for no warm-up."""
     updates_per_iteration: int = 1
     """Updates after each rollout, for an agent that samples a replay buffer."""
 
@@ -33,7 +33,7 @@ class Schedule:
             schedule_env_steps=self.horizon,
             updates_per_iteration=self.updates_per_iteration,
         )
-        if self.warmup_env_steps:
+        if self.warmup_env_steps is not None:
             check_positive(warmup_env_steps=self.warmup_env_steps)
         if self.warmup >= self.total_env_steps:
             raise UsageError(
@@ -62,7 +62,7 @@ class Schedule:
     @property
     def warmup_rollouts(self) -> int:
         """Rollouts before the first iteration."""
-        return ceil_div(self.warmup_env_steps, self.env_steps_per_iteration)
+        return ceil_div(self.warmup_env_steps or 0, self.env_steps_per_iteration)
 
     @property
     def warmup(self) -> int:

@@ -1,5 +1,6 @@
 """Policy losses, elementwise over any leading axes; the caller averages."""
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -9,6 +10,7 @@ def policy_gradient_loss(log_prob: jax.Array, advantage: jax.Array) -> jax.Array
 
     Source: Williams 1992, eq. 4, https://doi.org/10.1007/BF00992696.
     """
+    chex.assert_equal_shape([log_prob, advantage])
     return -log_prob * advantage
 
 
@@ -17,6 +19,7 @@ def clipped_surrogate(log_ratio: jax.Array, advantage: jax.Array, clip_eps) -> j
 
     Source: Schulman et al. 2017, eq. 7, https://arxiv.org/abs/1707.06347.
     """
+    chex.assert_equal_shape([log_ratio, advantage])
     ratio = jnp.exp(log_ratio)
     clipped = jnp.clip(ratio, 1.0 - clip_eps, 1.0 + clip_eps)
     return -jnp.minimum(ratio * advantage, clipped * advantage)
@@ -27,6 +30,7 @@ def penalized_surrogate(log_ratio: jax.Array, advantage: jax.Array, kl, kl_coef)
 
     Source: Schulman et al. 2017, eq. 8, https://arxiv.org/abs/1707.06347.
     """
+    chex.assert_equal_shape([log_ratio, advantage, kl])
     return -(jnp.exp(log_ratio) * advantage - kl_coef * kl)
 
 
@@ -42,6 +46,7 @@ def adapted_kl_coef(kl_coef, kl, target_kl):
 
 def value_loss(value: jax.Array, target: jax.Array) -> jax.Array:
     """Half the squared error."""
+    chex.assert_equal_shape([value, target])
     return 0.5 * jnp.square(value - target)
 
 
@@ -51,6 +56,7 @@ def clipped_value_loss(value, old_value, target, clip_eps) -> jax.Array:
     Source: the PPO of OpenAI baselines; Andrychowicz et al. 2021, https://arxiv.org/abs/2006.05990,
     find it does not help, so it is an option and not the default.
     """
+    chex.assert_equal_shape([value, old_value, target])
     clipped = old_value + jnp.clip(value - old_value, -clip_eps, clip_eps)
     return jnp.maximum(value_loss(value, target), value_loss(clipped, target))
 

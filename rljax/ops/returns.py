@@ -1,5 +1,6 @@
 """Advantages and value targets from rewards."""
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -24,6 +25,8 @@ def generalized_advantage(
     Source: Schulman et al. 2016, eq. 11 and 16, https://arxiv.org/abs/1506.02438; the split of
     "done": Pardo et al. 2018, eq. 5 and 6, https://arxiv.org/abs/1712.00378.
     """
+    chex.assert_rank(reward, {1, 2})
+    chex.assert_equal_shape([reward, value, next_value, terminated, truncated])
     delta = reward + gamma * next_value * (1.0 - terminated) - value
     decay = gamma * gae_lambda * (1.0 - (terminated | truncated))
 
@@ -37,4 +40,5 @@ def generalized_advantage(
 
 def explained_variance(value: jax.Array, target: jax.Array) -> jax.Array:
     """1 - Var[target - value] / Var[target]; 1 is a perfect critic, 0 no better than a constant."""
+    chex.assert_equal_shape([value, target])
     return 1.0 - jnp.var(target - value) / (jnp.var(target) + 1e-8)

@@ -1,5 +1,6 @@
 """Targets and losses of temporal differences."""
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -48,6 +49,8 @@ def n_step_returns(
 
     Source: Sutton and Barto 2018, eq. 7.1, http://incompleteideas.net/book/the-book-2nd.html.
     """
+    chex.assert_rank(reward, {1, 2})
+    chex.assert_equal_shape([reward, terminated, truncated])
     time = jnp.arange(len(reward), dtype=jnp.int32).reshape(-1, *[1] * (reward.ndim - 1))
     one_step = reward, gamma * (1.0 - terminated), jnp.broadcast_to(time, reward.shape)
     goes_on = ~(terminated | truncated) & (time < len(reward) - 1)
@@ -81,6 +84,8 @@ def lambda_returns(
     Source: Sutton and Barto 2018, eq. 12.18, http://incompleteideas.net/book/the-book-2nd.html;
     with V = max Q: Gallici et al. 2024 (PQN), https://arxiv.org/abs/2407.04811.
     """
+    chex.assert_rank(reward, {1, 2})
+    chex.assert_equal_shape([reward, next_value, terminated, truncated])
     discount = gamma * (1.0 - terminated)
     mix = lambda_ * (1.0 - truncated)
 
@@ -108,6 +113,8 @@ def discounted_returns(
 
     Source: Sutton and Barto 2018, eq. 3.11, http://incompleteideas.net/book/the-book-2nd.html.
     """
+    chex.assert_rank(reward, {1, 2})
+    chex.assert_equal_shape([reward, terminated, truncated])
     done = terminated | truncated
 
     def backward(later, step):
@@ -136,6 +143,9 @@ def categorical_projection(
 
     Source: Bellemare et al. 2017, eq. 7 and algorithm 1, https://arxiv.org/abs/1707.06887.
     """
+    chex.assert_rank(atoms, 1)
+    chex.assert_equal_shape([reward, discount])
+    chex.assert_shape(probabilities, (*reward.shape, len(atoms)))
     moved = reward[..., None] + discount[..., None] * atoms
     moved = jnp.clip(moved, atoms[0], atoms[-1])
     spacing = (atoms[-1] - atoms[0]) / (len(atoms) - 1)
@@ -162,6 +172,8 @@ def quantile_huber(predicted: jax.Array, tau: jax.Array, target: jax.Array, kapp
     Source: Dabney et al. 2018, eq. 10, https://arxiv.org/abs/1710.10044; divided by kappa as in
     Dabney et al. 2018 (IQN), eq. 3, https://arxiv.org/abs/1806.06923.
     """
+    chex.assert_equal_shape([predicted, tau])
+    chex.assert_equal_rank([predicted, target])
     error = target[..., None, :] - predicted[..., :, None]
     weight = jnp.abs(tau[..., :, None] - (error < 0))
     return jnp.mean(weight * huber(error, kappa) / kappa, axis=-1).sum(axis=-1)

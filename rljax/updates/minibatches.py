@@ -43,7 +43,8 @@ def epochs(
         size = length // sequence_length * envs
         shares = collectives.count()
         by = "num_minibatches" if shares == 1 else f"num_minibatches x {shares} devices"
-        check_divides("the batch of sequences", size * shares, by, num_minibatches * shares)
+        what = "num_envs x rollout_length" + (" / sequence_length" if sequence_length > 1 else "")
+        check_divides(what, size * shares, by, num_minibatches * shares)
         sequences = jax.tree.map(lambda x: _sequences(x, sequence_length), batch)
         key_order, key_update = jax.random.split(key)
         order = jax.vmap(lambda k: permutation(k, size))(jax.random.split(key_order, num_epochs))

@@ -1,6 +1,6 @@
 """Numbers that a hyperparameter can never be are refused before anything is compiled."""
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ import pytest
 import rljax
 from rljax import agents
 from rljax.errors import UsageError
-from rljax.hparams import DIVISORS, FRACTIONS
+from rljax.hparams import check_number, real
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,21 @@ def test_defaults_and_the_ends_of_a_range_are_accepted():
         rljax.q_learning(env, hparams=rljax.q_learning.Hparams(gamma=gamma, lr=0))
 
 
-def test_every_name_is_that_of_a_hyperparameter():
-    known = {f.name for name in agents.AGENTS for f in fields(agents.factory(name).Hparams)}
-    assert known >= FRACTIONS | DIVISORS
+def test_every_hyperparameter_has_bounds():
+    for name in agents.AGENTS:
+        missing = [
+            f.name for f in fields(agents.factory(name).Hparams) if "bounds" not in f.metadata
+        ]
+        assert missing == [], name
+
+
+def test_a_field_without_bounds_can_be_any_number():
+    @dataclass(frozen=True)
+    class Mine:
+        target_entropy: float = real(-1.0)
+        plain: float = 0.0
+
+    for name in ("target_entropy", "plain"):
+        check_number(Mine, name, (-3.0, 0.0, 1e9), "mine")
+        with pytest.raises(UsageError, match="^mine must be a number, not nan$"):
+            check_number(Mine(), name, (float("nan"),), "mine")

@@ -1,10 +1,11 @@
 """What value-based agents and policy gradients cannot use they refuse when they are built."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import jax
 import pytest
+from still import Still
 
 import rljax
 from rljax.agents import a2c, dqn, tabular
@@ -23,24 +24,9 @@ SMALL: dict[str, dict[str, Any]] = {
 SMALL["rainbow"] = {**SMALL["dqn"], "v_min": -1.0, "v_max": 1.0}
 
 
-@dataclass(frozen=True)
-class Untouched:
-    """An environment of any spaces that must not be looked at any further."""
-
-    observation_space: Any = spaces.Discrete(3)
-    action_space: Any = spaces.Discrete(2)
-    name = "Untouched"
-
-    def reset(self, key):
-        raise AssertionError("the environment was reset before all arguments were checked")
-
-    def step(self, key, state, action):
-        raise AssertionError("the environment was stepped before all arguments were checked")
-
-
 def build(name, env=None, **options):
     factory = getattr(rljax, name)
-    return factory(env or Untouched(), **{"num_envs": 4, **SMALL[name], **options})
+    return factory(env or Still(), **{"num_envs": 4, **SMALL[name], **options})
 
 
 def refusal(caplog, name, env=None, tiny=(), **options) -> str:
@@ -48,6 +34,7 @@ def refusal(caplog, name, env=None, tiny=(), **options) -> str:
     with jax.log_compiles(), pytest.raises(UsageError) as error:
         build(name, env, **options)
     compiled = [line for line in caplog.messages if line.startswith("Compiling")]
+    tiny = ("_threefry_seed", *tiny)  # the key with which shapes are worked out
     assert not [line for line in compiled if not any(part in line for part in tiny)]
     message = str(error.value)
     assert "\n" not in message and len(message) < 250
@@ -66,13 +53,13 @@ box = spaces.Box(-1.0, 1.0, (2,))
 @pytest.mark.parametrize("name", [*DEEP, *TABLES])
 def test_continuous_actions_are_refused_by_all_that_value_each_action(caplog, name):
     # Rainbow has made its atoms by then.
-    message = refusal(caplog, name, Untouched(action_space=box), tiny=("linspace",))
+    message = refusal(caplog, name, Still(action_space=box), tiny=("linspace",))
     assert named(message, name, "needs", "Discrete", "action", "Box(2,) float32")
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_needs_states_it_can_number(caplog, name):
-    message = refusal(caplog, name, Untouched(observation_space=box))
+    message = refusal(caplog, name, Still(observation_space=box))
     assert named(message, name, "table", "Discrete observations", "Box(2,) float32", "use dqn")
 
 
@@ -190,7 +177,7 @@ def test_atoms_that_span_nothing_are_refused(caplog, options, parts):
 @pytest.mark.parametrize("name", ["dqn", "pqn"])
 def test_values_have_no_memory(caplog, name):
     message = refusal(caplog, name, network="gru")
-    assert named(message, name, "memory", "'mlp'")
+    assert named(message, name, "carry", "'mlp'")
 
 
 @pytest.mark.parametrize("name", [*DEEP, "a2c", "reinforce", *TABLES])
@@ -235,21 +222,12 @@ def test_a_memory_larger_than_what_is_free_is_refused_before_it_is_allocated(
     assert allocated() - before < 10**4
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_what_fits_gets_as_far_as_the_environment(name):
-    with pytest.raises(AssertionError, match="reset before"):
-        build(name)
-
-
 @pytest.mark.parametrize("name", ["a2c", "reinforce"])
-def test_policy_gradients_take_continuous_actions_and_a_memory(name):
-    with pytest.raises(AssertionError, match="reset before"):
-        build(name, Untouched(box, box), network="gru")
+def test_policy_gradients_take_continuous_actions_and_a_carry(name):
+    assert build(name, Still(box, box), network="gru").num_iterations > 0
 
 
 def test_what_just_fits_is_taken():
     for options in ({"n_step": 10}, {"batch_size": 100}, {"warmup_env_steps": 100}):
-        with pytest.raises(AssertionError, match="reset before"):
-            build("dqn", **options)
-    with pytest.raises(AssertionError, match="reset before"):
-        build("q_learning", n_step=8, hparams=replace(tabular.Hparams(), lr=1e-3))
+        assert build("dqn", **options).num_iterations > 0
+    assert build("q_learning", n_step=8, hparams=replace(tabular.Hparams(), lr=1e-3))
