@@ -30,7 +30,7 @@ _PUBLIC = {
     "make": "rljax.envs:make",
     "pbt": "rljax.tune.pbt:pbt",
     "ppo": "rljax.agents.ppo:ppo",
-    "pmap": "rljax.parallel.transforms:pmap",
+    "pmap": "rljax.parallel.pmap:pmap",
     "pqn": "rljax.agents.pqn:pqn",
     "q_lambda": "rljax.agents.tabular:q_lambda",
     "q_learning": "rljax.agents.tabular:q_learning",
@@ -38,7 +38,7 @@ _PUBLIC = {
     "reinforce": "rljax.agents.reinforce:reinforce",
     "sarsa": "rljax.agents.tabular:sarsa",
     "train": "rljax.training.loop:train",
-    "vmap": "rljax.parallel.transforms:vmap",
+    "vmap": "rljax.parallel.vmap:vmap",
 }
 
 __all__ = [
@@ -106,7 +106,8 @@ if TYPE_CHECKING:
     from rljax.envs.check import check_env
     from rljax.experiments.experiment import load
     from rljax.experiments.loggers import Logger
-    from rljax.parallel.transforms import pmap, vmap
+    from rljax.parallel.pmap import pmap
+    from rljax.parallel.vmap import vmap
     from rljax.training.evaluation import evaluate
     from rljax.training.loop import iterate, train
     from rljax.tune.halving import halving

@@ -96,16 +96,16 @@ def interval(
     None with fewer than 5 seeds: show the seeds themselves. With two, the interval is at most as
     wide as their distance, and holds the true mean in half of all cases.
 
-    Seeds are drawn with replacement within each environment, so the environments stay those that
-    they are. Of several arrays of scores, each is drawn from by itself. A curve is one statistic of
-    scores [K, N, M], and what is drawn for one of its points is drawn for all.
+    Seeds are sampled with replacement within each environment, so the environments stay those that
+    they are. Of several arrays of scores, each is sampled by itself. A curve is one statistic of
+    scores [K, N, M], and what is sampled for one of its points is sampled for all.
 
     Args:
         statistic: of arrays as `scores` are, with the axis of the resamples in front of them.
         scores: [..., N, M] each, as many as the statistic takes.
         confidence: how often such an interval should hold what it is about.
         resamples: how many to draw.
-        rng: draws them; by default the same ones every time.
+        rng: samples them; by default the same ones every time.
 
     Source: Agarwal et al. 2021, section 4.1; Efron 1979, https://doi.org/10.1214/aos/1176344552.
     """
@@ -114,14 +114,14 @@ def interval(
     rng = rng or np.random.default_rng(0)
     at_once = max(1, _NUMBERS_AT_ONCE // sum(s.size for s in scores))
     counts = [min(at_once, resamples - done) for done in range(0, resamples, at_once)]
-    drawn = [statistic(*(_resampled(s, count, rng) for s in scores)) for count in counts]
+    sampled = [statistic(*(_resampled(s, count, rng) for s in scores)) for count in counts]
     tail = (1 - confidence) / 2
-    low, high = np.quantile(np.concatenate(drawn), (tail, 1 - tail), axis=0)
+    low, high = np.quantile(np.concatenate(sampled), (tail, 1 - tail), axis=0)
     return low, high
 
 
 def _resampled(scores: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Scores [..., N, M] with seeds drawn anew, [count, ..., N, M]."""
+    """Scores [..., N, M] with seeds sampled anew, [count, ..., N, M]."""
     seeds, environments = scores.shape[-2:]
     chosen = rng.integers(0, seeds, (count, seeds, environments))
     return np.moveaxis(scores[..., chosen, np.arange(environments)], -3, 0)

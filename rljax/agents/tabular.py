@@ -45,7 +45,7 @@ STEP_SIZES: dict[str, Callable[[Hparams], tables.StepSize]] = {
 }
 
 Algorithm = Callable[[QNetwork, Hparams, tables.StepSize, Any], list[Update]]
-"""(table, hparams, step size, exploring policy) to the updates that follow `n_step`."""
+"""(table, hparams, learning rate, exploring policy) to the updates that follow `n_step`."""
 
 ARGUMENTS = """
 

@@ -14,7 +14,7 @@ from rljax.errors import UsageError
 @click.argument("run")
 @click.option("--episodes", default=64, show_default=True, help="Full episodes per seed.")
 @click.option("--seed", default=0, show_default=True, help="Of the episodes.")
-@click.option("--stochastic", is_flag=True, help="Sample actions instead of the likeliest.")
+@click.option("--stochastic", is_flag=True, help="Sample actions instead of greedy ones.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def evaluate(run: str, episodes: int, seed: int, stochastic: bool, as_json: bool) -> None:
     """Play full episodes with the latest checkpoint of RUN."""

@@ -162,7 +162,7 @@ class Recall:
     """A cue shown in the first of `length` steps, to be acted on in the last.
 
     Observed are the cue (-1 or 1, then 0) and whether this is the last step, whose reward is 1 for
-    the action that fits the cue (0 for -1, 1 for 1) and -1 for the other. Without memory the mean
+    the action that fits the cue (0 for -1, 1 for 1) and -1 for the other. Without a carry the mean
     return is 0 whatever the policy.
     """
 

@@ -1,8 +1,9 @@
 """Configs: one TOML file is one experiment; nothing here imports JAX until an agent is asked for.
 
 The keys of `Top`, such as `env`, `agent` and `total_env_steps`, stand at the top. `[structure]` is
-what compiling closes over, `[hparams]` the numbers that are traced; both depend on the agent. Then
-`[evaluation]`, `[checkpoint]` and `[logging]`. Defaults give way to the file, the file to flags.
+what compiling closes over, `[hparams]` are the hyperparameters, which are traced; both depend on
+the agent. Then `[evaluation]`, `[checkpoint]` and `[logging]`. The file replaces defaults, and
+flags replace the file.
 """
 
 import inspect
@@ -49,7 +50,7 @@ class Evaluation:
     interval_env_steps: int = 0
     """Environment steps from one evaluation to the next; 0 for a tenth of the run."""
     deterministic: bool = True
-    """The likeliest actions, or sampled ones."""
+    """Greedy actions, or sampled ones."""
 
 
 @dataclass(frozen=True)

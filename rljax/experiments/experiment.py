@@ -20,7 +20,8 @@ from rljax.experiments.config import Config
 from rljax.experiments.directory import RunDirectory
 from rljax.experiments.hooks import evaluating, recording, saving
 from rljax.parallel import processes
-from rljax.parallel.transforms import pmap, vmap
+from rljax.parallel.pmap import pmap
+from rljax.parallel.vmap import vmap
 from rljax.training.loop import Hook, Interrupts, described, train
 from rljax.types import Agent, Key, State
 

@@ -35,7 +35,7 @@ def dense(features: int, scale: float, name: str | None = None) -> nn.Dense:
 class NoisyDense(nn.Module):
     """A dense layer whose weights are Gaussian, with noise factorised over inputs and outputs.
 
-    One draw from the rng stream "noise" serves a whole batch; without that stream the weights are
+    One sample from the rng stream "noise" serves a whole batch; without that stream the weights are
     their means. The means start orthogonal, like those of `dense`, where the paper's are uniform.
 
     Source: Fortunato et al. 2018, eq. 9 to 11, section 3.2, https://arxiv.org/abs/1706.10295.
@@ -226,7 +226,7 @@ def midpoints(count: int) -> jax.Array:
 class ImplicitQModule(nn.Module):
     """A torso whose features are multiplied by those of a fraction, and that quantile's values.
 
-    Fractions are uniform draws from the rng stream "noise", or without it the midpoints.
+    Fractions are uniform samples from the rng stream "noise", or without it the midpoints.
 
     Source: Dabney et al. 2018, eq. 4, https://arxiv.org/abs/1806.06923.
     """

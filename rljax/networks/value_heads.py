@@ -1,4 +1,4 @@
-"""Value heads: how the numbers of a network stand for action values, and how they are learnt."""
+"""Value heads: what the outputs of a network mean, and how they are learnt."""
 
 from collections.abc import Callable
 from functools import partial
@@ -22,10 +22,10 @@ LOSSES: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 class ValueHead(NamedTuple):
-    """How the numbers of a network stand for action values, and how they are learnt."""
+    """How the outputs of a network stand for action values, and how they are learnt."""
 
     shape: tuple[int, ...]
-    """Of the numbers for one action: () or (M,)."""
+    """Of the outputs for one action: () or (M,)."""
     q: Callable[[Estimate], jax.Array]
     """Expected values [..., A]."""
     pick: Callable[[Estimate, jax.Array], Chosen]
@@ -42,10 +42,10 @@ class ValueHead(NamedTuple):
     loss: Callable[[Chosen, jax.Array], tuple[jax.Array, jax.Array]]
     """(chosen, target) to the loss [...] and, for a replay, the priority [...] of each."""
     implicit: bool = False
-    """Whether the network draws the fractions whose quantiles it gives."""
+    """Whether the network samples the fractions whose quantiles it gives."""
     clipped: Callable[[Chosen, jax.Array, jax.Array], jax.Array] | None = None
     """(chosen, reward [...], discount [...]) to the part [...] of each target that lies beyond what
-    the numbers can stand for; None for a head that has no bounds."""
+    the outputs can stand for; None for a head that has no bounds."""
 
 
 def scalar(loss: str | Callable[[jax.Array], jax.Array] = "huber") -> ValueHead:
@@ -132,7 +132,7 @@ def quantile(num_quantiles: int, kappa: float = 1.0) -> ValueHead:
 
 
 def implicit_quantile(num_samples: int, kappa: float = 1.0) -> ValueHead:
-    """Quantiles at `num_samples` fractions that the network draws, as `Quantiles`.
+    """Quantiles at `num_samples` fractions that the network samples, as `Quantiles`.
 
     The target is their samples [..., M]; the priority is the loss.
 

@@ -1,4 +1,4 @@
-"""From action values to how often to try each action, and draws from that."""
+"""From action values to the probability of each action, and samples of that."""
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +52,7 @@ def sample_zeta(exponent, largest: int, shape: tuple[int, ...], key: jax.Array) 
     This is the zeta distribution, cut off; the exponent is a scalar [] and may be traced. Consumes
     the key.
 
-    Source: Dabney et al. 2021, who draw durations from it, https://arxiv.org/abs/2006.01782.
+    Source: Dabney et al. 2021, who sample durations from it, https://arxiv.org/abs/2006.01782.
     """
     cumulative = jnp.cumsum(jnp.arange(1.0, largest + 1.0) ** -exponent)
     reached = jax.random.uniform(key, shape) * cumulative[-1]

@@ -1,4 +1,4 @@
-"""Experience remembered on the device, and drawn from again: pure functions over one state."""
+"""Replay buffers on the device: pure functions over one state."""
 
 from rljax.replay.capacity import check_memory, size_in_bytes
 from rljax.replay.prioritized_sampling import prioritized

@@ -17,7 +17,7 @@ def size_in_bytes(tree: Any) -> int:
 
 
 def check_memory(what: str, count: int, size: int, unit: str = "rows") -> None:
-    """Refuse `count` units that take `size` bytes if the default device has less memory free.
+    """Refuse `count` units of `size` bytes in all if the default device has less memory free.
 
     Where nobody knows how much is free, anything passes.
     """

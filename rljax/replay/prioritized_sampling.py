@@ -1,4 +1,7 @@
-"""Experience drawn by how wrong the learner was about it: Schaul et al. 2016, arXiv 1511.05952."""
+"""Experience sampled by the size of its last error.
+
+Source: Schaul et al. 2016, https://arxiv.org/abs/1511.05952.
+"""
 
 from dataclasses import replace
 from functools import partial
@@ -16,7 +19,7 @@ from rljax.types import Key, Transition
 
 @struct.dataclass
 class Priorities:
-    """How likely each window is to be drawn: leaf l is that of the window beginning at row l."""
+    """How likely each window is to be sampled: leaf l is that of the window beginning at row l."""
 
     forest: jax.Array  # [N, M, F] float32, see `sum_tree`; 0 where a window is not complete
     largest: jax.Array  # [N] float32, the largest there has been
@@ -30,32 +33,34 @@ def prioritized(
     alpha: float | jax.Array,
     beta: float | jax.Array,
     epsilon: float = 1e-6,
+    stride: int = 1,
     extras: tuple[str, ...] = (),
 ) -> Replay:
-    """A memory of the last steps in which windows are as likely as their priority is large.
+    """A replay buffer in which windows are as likely as their priority is large.
 
-    A window is drawn with P(i) = p_i / sum_j p_j, p = (|priority| + epsilon)^alpha, stratified; it
-    has the largest p so far (at first 1) until `prioritize` says otherwise. Samples are weighted
+    A window is sampled with P(i) = p_i / sum_j p_j, p = (|priority| + epsilon)^alpha, stratified.
+    It has the largest p so far (at first 1) until `prioritize` says otherwise. Samples are weighted
     by (number of windows * P(i))^-beta, divided by the largest weight of the sample.
 
-    `prioritize` takes the larger priority where a window was drawn twice, and passes over windows
+    `prioritize` takes the larger priority where a window was sampled twice, and passes over windows
     that new rows have broken since.
 
     Args:
-        buffer_size: steps to remember, over all environments; rounded up so that each environment
+        buffer_size: steps to store, over all environments; rounded up so that each environment
             gets the same number of whole rollouts.
         batch_size: windows B in a sample.
         window: consecutive steps K in each.
         alpha: how much priorities count: 0 not at all, 1 in proportion. May be traced.
         beta: how much of the bias by priorities the weights undo: 1 for all. May be traced.
         epsilon: added to priorities, so that none is 0.
-        extras: names of the extras to remember besides the fields of a step.
+        stride: rows from the beginning of a window to that of the next; it divides rollouts.
+        extras: names of the extras to store besides the fields of a step.
 
-    Raises UsageError for counts that do not fit; `init` does for memory that is not there.
+    Raises UsageError for counts that do not fit; `init` does if there is too little device memory.
 
     Source: Schaul et al. 2016, eq. 1, sections 3.3 and 3.4, appendix B.2.1.
     """
-    check_positive(buffer_size=buffer_size, batch_size=batch_size, window=window)
+    check_positive(buffer_size=buffer_size, batch_size=batch_size, window=window, stride=stride)
     check_at_most("batch_size", batch_size, "buffer_size", buffer_size)
 
     def priorities(envs: int, length: int) -> Priorities:
@@ -67,7 +72,7 @@ def prioritized(
         # Windows that new rows complete, and those that begin at a new row but wait for more.
         touched = jnp.arange(1 - window - state.rollout_length, 0) + state.cursor[0]
         position = touched % length
-        complete = ring.complete(state, position, window)
+        complete = ring.complete(state, position, window, stride)
         env, position, complete = jnp.broadcast_arrays(
             jnp.arange(envs)[:, None], position, complete
         )
@@ -77,8 +82,8 @@ def prioritized(
 
     def sample(state: ReplayState, key: Key) -> Transition:
         forest, count = state.priorities.forest, collectives.share("batch_size", batch_size)
-        env, position, priority = sum_tree.draw(forest, key, count)
-        # Each device draws from what it remembers itself: that decides how likely a window was.
+        env, position, priority = sum_tree.sample(forest, key, count)
+        # Each device samples what it stores itself: that decides how likely a window was.
         probability = priority / sum_tree.total(forest)
         # Dividing by the largest weight leaves nothing of the number of windows.
         weight = (collectives.pmin(jnp.min(probability)) / probability) ** beta
@@ -88,14 +93,19 @@ def prioritized(
         forest, largest = state.priorities.forest, state.priorities.largest
         env, position = divmod(batch.extras["row"][0], state.storage.shape[1])
         priority = (jnp.abs(batch.extras["priority"][0]) + epsilon) ** alpha
-        priority = jnp.where(ring.complete(state, position, window), priority, 0.0)
+        priority = jnp.where(ring.complete(state, position, window, stride), priority, 0.0)
         forest = sum_tree.put(forest, env, position, priority)
         largest = jnp.maximum(largest, jnp.max(priority))
         return replace(state, priorities=Priorities(forest, largest))
 
     return Replay(
         init=partial(
-            ring.init, buffer_size=buffer_size, window=window, extras=extras, priorities=priorities
+            ring.init,
+            buffer_size=buffer_size,
+            window=window,
+            extras=extras,
+            stride=stride,
+            priorities=priorities,
         ),
         add=add,
         sample=sample,

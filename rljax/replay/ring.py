@@ -1,4 +1,4 @@
-"""Rows of experience on the device, written in place and round again: what replays share."""
+"""Rows of experience on the device, in a ring that is written in place: what all buffers share."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from rljax import collectives
-from rljax.errors import UsageError, ceil_div
+from rljax.errors import UsageError, ceil_div, check_divides
 from rljax.replay import packing
 from rljax.replay.capacity import check_memory, size_in_bytes
 from rljax.replay.packing import Layout
@@ -20,7 +20,7 @@ MOST_ROWS = 2**30  # With the sums over them, what an int32 can number.
 
 @struct.dataclass
 class ReplayState:
-    """All that is remembered: every leaf leads with N, so that it splits over devices."""
+    """All that is stored: every leaf leads with N, so that it splits over devices."""
 
     storage: jax.Array  # [N, L, W] uint32, L rows of each environment; extras only those asked for
     cursor: jax.Array  # [N] int32, the row that the next rollout begins at
@@ -31,10 +31,10 @@ class ReplayState:
 
 
 class Replay(NamedTuple):
-    """A memory of experience, as pure functions over a state on the device.
+    """A replay buffer, as pure functions over a state on the device.
 
     `init` reads only the shapes and dtypes of a rollout [T, N, ...]; `add` takes such rollouts,
-    each going on where the last one ended. `sample` draws windows [K, B, ...] of K consecutive
+    each going on where the last one ended. `sample` takes windows [K, B, ...] of K consecutive
     steps of one environment, with replacement, and annotates them with `row` int32 [K, B] (row
     l of environment n is n * L + l) and `weight` float32 [K, B], the factor of their loss. There
     is something to sample once K rows of each environment have been added.
@@ -58,20 +58,22 @@ def init(
     buffer_size: int,
     window: int,
     extras: tuple[str, ...],
+    stride: int = 1,
     priorities: Callable[[int, int], Any] = lambda envs, length: (),
 ) -> ReplayState:
-    """An empty memory of `buffer_size` rows, rounded up to L = whole rollouts for each of N.
+    """An empty buffer of `buffer_size` rows, rounded up to L = whole rollouts for each of N.
 
     Args:
-        priorities: from N and L to what else there is to remember.
+        priorities: from N and L to what else there is to store.
 
-    Raises UsageError, before anything is allocated, if the rows do not fit into memory or into an
-    int32, or a window not into L. (The members of a population are counted by `rljax.vmap`.)
+    Raises UsageError, before anything is allocated, if the rows do not fit into device memory or an
+    int32, or a window not into L. (`rljax.vmap` counts the members of a population.)
     """
     time, envs = example.reward.shape
     length = ceil_div(buffer_size, time * envs * collectives.count()) * time
     if envs * length > MOST_ROWS:
         raise UsageError(f"buffer_size = {buffer_size} is too large: make it at most {MOST_ROWS}")
+    check_divides("rollout_length", time, "stride", stride)
     if window > length:
         raise UsageError(
             f"window = {window} is longer than the {length} rows of each of {envs} environments "
@@ -123,11 +125,14 @@ def add(state: ReplayState, rollout: Transition) -> ReplayState:
     )
 
 
-def complete(state: ReplayState, position: jax.Array, window: int) -> jax.Array:
-    """Whether the rows from `position` on that make a window have all been written, in order."""
+def complete(state: ReplayState, position: jax.Array, window: int, stride: int = 1) -> jax.Array:
+    """Whether a window may begin at `position`: its rows have been written, in order.
+
+    Windows begin at rows whose number is a multiple of `stride`.
+    """
     oldest = state.cursor[0] - state.size[0]
     age = (position - oldest) % state.storage.shape[1]
-    return age <= state.size[0] - window
+    return (age <= state.size[0] - window) & (position % stride == 0)
 
 
 def read(

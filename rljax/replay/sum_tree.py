@@ -1,4 +1,4 @@
-"""Sums of priorities, so that one of millions is drawn, or changed, in a few steps.
+"""Sums of priorities, so that one of millions is sampled, or changed, in a few steps.
 
 A forest [N, M, F] holds a tree for each environment: M blocks of F numbers. Number i of a tree,
 counted through its blocks, is the sum of its block i + 1; the last level is the leaves. Sums are
@@ -47,11 +47,11 @@ def total(forest: jax.Array) -> jax.Array:
     return forest[:, 0].sum()
 
 
-def draw(forest: jax.Array, key: Key, count: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+def sample(forest: jax.Array, key: Key, count: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Environments, leaves and their priorities [count], with replacement; consumes the key.
 
-    The sum of all priorities is cut into `count` equal strata, and one point drawn from each.
-    Leaves of priority 0 are never drawn, whatever is rounded, unless there are no others.
+    The sum of all priorities is cut into `count` equal strata, and one point sampled from each.
+    Leaves of priority 0 are never sampled, whatever is rounded, unless there are no others.
 
     Source: Schaul et al. 2016, eq. 1 and appendix B.2.1.
     """

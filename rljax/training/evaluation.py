@@ -91,7 +91,7 @@ def evaluate(
         agent: the agent, or a population of them.
         state: its state, of which the parameters are used, frozen.
         num_episodes: how many, per member of a population.
-        deterministic: the policy's likeliest actions, or its samples.
+        deterministic: greedy actions, or the policy's modes; else samples.
         max_steps: where an episode that does not end is cut off.
 
     Returns an `Evaluation` of [num_episodes], or [P, num_episodes] for a population.

@@ -15,7 +15,8 @@ from rljax.errors import ceil_div
 from rljax.experiments import metrics
 from rljax.experiments.config import Config
 from rljax.experiments.hooks import evaluation_key, evaluation_row, every
-from rljax.parallel.transforms import over_members, pmap, vmap
+from rljax.parallel.pmap import over_members, pmap
+from rljax.parallel.vmap import vmap
 from rljax.replay import capacity, size_in_bytes
 from rljax.statistics import STATISTICS, interval
 from rljax.training.evaluation import Evaluation, episodes

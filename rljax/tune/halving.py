@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rljax.errors import UsageError, ceil_div, check_positive
-from rljax.parallel.transforms import vmap
+from rljax.parallel.vmap import vmap
 from rljax.training.loop import Hook, Interrupts, train
 from rljax.tune.fitness import fitness, selection_key, worst_first
 from rljax.types import Agent, Hparams, Key, State
@@ -66,7 +66,7 @@ def halving(
             many before the next, rounded up to whole iterations; by default such that a single
             member is left for the last stage.
         num_episodes: full episodes for each member at a cut.
-        deterministic: whether these are played with likeliest actions, or sampled ones.
+        deterministic: whether these are played with greedy actions, or sampled ones.
         hooks: as for `rljax.train`.
 
     Yields the `Rung` at the end of every stage; the last stage ends with the run. An interrupt is

@@ -9,7 +9,7 @@ import numpy as np
 
 from rljax import collectives
 from rljax.errors import UsageError, ceil_div, check_positive
-from rljax.parallel.transforms import vmap
+from rljax.parallel.vmap import vmap
 from rljax.training.loop import LATEST
 from rljax.tune import ranges
 from rljax.tune.fitness import fitness, selection_key, worst_first
@@ -33,11 +33,11 @@ def pbt(
     Members train as those of `rljax.vmap(agent)`. Every so often each is evaluated on full
     episodes, and the worst of them become copies of some of the best (truncation selection,
     section 4.1.1 of the paper) in all but their key: parameters, optimiser, environments and
-    memory. Then the copies' hyperparameters are perturbed. All of it is part of `step`, so it
-    compiles, saves, resumes and spreads over devices as any step does. A member that is not finite
-    is replaced, too, and never copied.
+    replay buffer. Then the copies' hyperparameters are perturbed. All of it is part of `step`, so
+    it compiles, saves, resumes and spreads over devices as any step does. A member that is not
+    finite is replaced, too, and never copied.
 
-    `init(keys [P], hparams=None)` draws the hyperparameters within the bounds if it is given none.
+    `init(keys [P], hparams=None)` samples hyperparameters within the bounds if it is given none.
     States are those of `rljax.vmap(agent)`: `jax.tree.map(lambda x: x[i], states)` is a state of
     the agent.
 
@@ -47,11 +47,11 @@ def pbt(
         interval_env_steps: environment steps of a member from one selection to the next, rounded
             up to whole iterations; by default a twentieth of the run.
         num_episodes: full episodes for each member at a selection.
-        deterministic: whether these are played with likeliest actions, or sampled ones.
+        deterministic: whether these are played with greedy actions, or sampled ones.
         fraction: the part of the population that is replaced; as many are copied from.
         perturb: a hyperparameter of scale "log" is multiplied by one or the other; one of scale
             "linear" moves by the logarithm of it, in units of its range.
-        resample_probability: how often one is drawn afresh instead.
+        resample_probability: how often one is sampled anew instead.
 
     Raises:
         UsageError: for bounds, fractions and counts that do not fit, in one sentence.
@@ -133,7 +133,7 @@ def choose_parents(fitness: jax.Array, fraction: float, key: Key) -> jax.Array:
     """Whose copy each member becomes, [P]: its own, but for losers; consumes the key.
 
     Losers are the worst `fraction` (at least one member) and all with fitness NaN, winners as many
-    of the best, of which each loser draws one.
+    of the best, of which each loser samples one.
     """
     size = len(fitness)
     count = max(1, int(fraction * size))
@@ -141,8 +141,8 @@ def choose_parents(fitness: jax.Array, fraction: float, key: Key) -> jax.Array:
     has_failed = jnp.isnan(fitness)
     loses = has_failed.at[order[:count]].set(True)
     winners = jnp.minimum(count, jnp.sum(~has_failed))
-    drawn = order[size - 1 - jax.random.randint(key, (size,), 0, jnp.maximum(winners, 1))]
-    return jnp.where(loses & (winners > 0), drawn, jnp.arange(size))
+    sampled = order[size - 1 - jax.random.randint(key, (size,), 0, jnp.maximum(winners, 1))]
+    return jnp.where(loses & (winners > 0), sampled, jnp.arange(size))
 
 
 def explore(
@@ -152,7 +152,7 @@ def explore(
     resample_probability: float,
     key: Key,
 ) -> Hparams:
-    """Hyperparameters [P], those in `bounds` perturbed or drawn afresh; consumes the key."""
+    """Hyperparameters [P], those in `bounds` perturbed or sampled anew; consumes the key."""
     changed = {}
     for name, key_name in zip(bounds, jax.random.split(key, len(bounds)), strict=True):
         key_draw, key_factor, key_which = jax.random.split(key_name, 3)

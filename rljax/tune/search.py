@@ -44,7 +44,7 @@ def with_trials(sweep: Sweep) -> Sweep:
 
 
 def sample(sweep: Sweep) -> Listed:
-    """Trials drawn independently; each depends on the sweep's seed and its own number alone."""
+    """Trials sampled independently; each depends on the sweep's seed and its own number alone."""
     assert sweep.settings.trials is not None
 
     def trial(number: int) -> Trial:

@@ -18,7 +18,8 @@ from rljax.experiments.checkpoints import Checkpoints
 from rljax.experiments.directory import RunDirectory
 from rljax.experiments.experiment import iterations
 from rljax.experiments.hooks import evaluation_row, recording, saving
-from rljax.parallel.transforms import pmap, vmap
+from rljax.parallel.pmap import pmap
+from rljax.parallel.vmap import vmap
 from rljax.training.loop import Fault, Interrupts, Row, are_finite, described, plain, train
 from rljax.tune import figures
 from rljax.tune.batch_training import Program, hparams_of, of_members, outcome, shares

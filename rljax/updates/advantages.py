@@ -51,7 +51,7 @@ def gae(value: Value, gamma, gae_lambda) -> Update:
     Reads obs, next_obs, reward, terminated, truncated and extras carry of fresh experience. Writes
     value, advantage and target (advantage + value), each [T, N]; metric
     `losses/explained_variance`.
-    `value(params, obs, carry) -> (values, carry)` takes any leading axes: the memory stored with
+    `value(params, obs, carry) -> (values, carry)` takes any leading axes: the carry stored with
     each step makes one parallel call out of what would be a loop. The steps of the batch are
     consecutive, as those of a rollout are.
     """

@@ -44,7 +44,7 @@ def run(update: Update, params: Params, state: UpdateState, batch: Batch, key: K
 
 
 def stateless(apply) -> Update:
-    """An update without memory, from `(params, batch, key) -> (batch, metrics)`."""
+    """An update without a state, from `(params, batch, key) -> (batch, metrics)`."""
 
     def with_state(params: Params, state: UpdateState, batch: Batch, key: Key):
         batch, metrics = apply(params, batch, key)

@@ -23,8 +23,8 @@ def epochs(
 ) -> Update:
     """Apply `update` to every minibatch of every epoch, in a new random order each epoch.
 
-    A batch [T, N] is cut into sequences of `sequence_length` L steps, and minibatches are drawn
-    from those: the update sees [L, B]. Recurrent networks want long sequences; without memory
+    A batch [T, N] is cut into sequences of `sequence_length` L steps, and minibatches are sampled
+    from those: the update sees [L, B]. Recurrent networks want long sequences; without a carry
     L = 1 mixes best. With `stop`, the rest of the epochs is skipped once `stop(metrics)` is true of
     an update: the one that found it out is made, too.
 

@@ -11,7 +11,7 @@ from rljax.types import Batch, Key, Params, Update, UpdateState
 from rljax.updates.composition import stateless
 
 StepSize = Callable[[jax.Array, jax.Array], jax.Array]
-"""(updates of each cell so far [S, A], of the table so far []) to step sizes that broadcast."""
+"""(updates of each cell so far [S, A], of the table so far []) to learning rates that broadcast."""
 
 
 def constant(lr) -> StepSize:
@@ -75,7 +75,7 @@ def table_step(step_size: StepSize, cell: Callable[[Batch], tuple[Any, ...]] = v
     `cell` gives the index arrays of each step's cell.
 
     Source: Sutton and Barto 2018, eq. 6.8; the mean over parallel visits is what makes N
-    environments a better estimate instead of a step size N times larger.
+    environments a better estimate instead of a learning rate N times larger.
     """
 
     def init(params: Params, key: Key) -> UpdateState:

@@ -82,12 +82,12 @@ def expected(explore: Callable[[jax.Array], jax.Array]) -> NextPolicy:
 
 
 def taken(explore: Callable[[jax.Array], jax.Array]) -> NextPolicy:
-    """The action taken next: SARSA. Where the batch does not know it, one drawn from the policy.
+    """The action taken next: SARSA. Where the batch does not know it, one sampled from the policy.
 
     Reads last, action, terminated and truncated of fresh experience. The last step of a rollout
-    is never followed by another, so with rollouts of one step all actions are drawn. A drawn one
-    has the distribution of the policy before the update, but is drawn apart from the action that
-    will be taken. With rollouts of T steps, T - 1 of T targets have the action taken.
+    is never followed by another, so with rollouts of one step all actions are sampled. A sampled
+    action has the distribution of the policy before the update, but it is not the one that will be
+    taken. With rollouts of T steps, T - 1 of T targets have the action taken.
 
     Source: Sutton and Barto 2018, eq. 6.7.
     """
@@ -97,8 +97,8 @@ def taken(explore: Callable[[jax.Array], jax.Array]) -> NextPolicy:
         length, envs = batch.action.shape
         known = (after < length) & ~batch.done
         action = batch.action[jnp.minimum(after, length - 1), jnp.arange(envs)]
-        drawn = ops.sample(explore(q_now), collectives.fold_in(key))
-        return _certain(jnp.where(known, action, drawn), q_target)
+        sampled = ops.sample(explore(q_now), collectives.fold_in(key))
+        return _certain(jnp.where(known, action, sampled), q_target)
 
     return next_policy
 

@@ -278,3 +278,25 @@ def test_rollouts_unlike_the_first_are_refused(make, time, envs, fields, message
     rollout = stream(0, time, envs).replace(**fields)
     with pytest.raises(UsageError, match=message):
         memory.add(memory.init(stream(0, 2, 2)), rollout)
+
+
+@both
+@pytest.mark.parametrize("time, envs, window, stride", [(4, 2, 5, 2), (6, 1, 6, 3), (4, 2, 3, 4)])
+def test_windows_begin_a_stride_apart(make, time, envs, window, stride):
+    memory = make(24, 4, window, stride=stride, extras=("carry",))
+    state = memory.init(stream(0, time, envs))
+    length = state.storage.shape[1]
+    for now in range(time, 3 * length + 1, time):
+        state = memory.add(state, stream(now - time, time, envs))
+        if now < window:
+            continue
+        found = set(check_windows(samples_of(memory, state, 40), length))
+        oldest = max(0, now - length)
+        first = [f for f in range(oldest, now - window + 1) if f % stride == 0]
+        assert found == {(env, f) for env in range(envs) for f in first}
+
+
+@both
+def test_a_stride_that_does_not_divide_a_rollout_is_refused(make):
+    with pytest.raises(UsageError, match="rollout_length = 4 does not divide by stride = 3"):
+        make(24, 4, 3, stride=3).init(stream(0, 4, 2))

@@ -53,7 +53,7 @@ def test_a_draw_from_every_stratum_in_proportion_to_priorities(envs, count, draw
     leaves[0, 0] = 0.5
     forest = put_all(sum_tree.init(envs, count), leaves)
     keys = jax.random.split(KEY, 4000)
-    env, leaf, priority = jax.jit(jax.vmap(lambda k: sum_tree.draw(forest, k, draws)))(keys)
+    env, leaf, priority = jax.jit(jax.vmap(lambda k: sum_tree.sample(forest, k, draws)))(keys)
     assert env.shape == leaf.shape == priority.shape == (4000, draws)
     np.testing.assert_array_equal(priority, leaves[env, leaf])
 
@@ -80,7 +80,7 @@ def test_priority_0_is_never_drawn_whatever_is_rounded(monkeypatch, fraction):
 
     @partial(jax.jit, static_argnums=2)
     def draw(leaves, key, count):
-        return sum_tree.draw(put_all(sum_tree.init(*leaves.shape), leaves), key, count)
+        return sum_tree.sample(put_all(sum_tree.init(*leaves.shape), leaves), key, count)
 
     for seed in range(100):
         leaves = np.exp(rng.normal(0, 8, (3, 40))).astype(np.float32)
@@ -99,5 +99,5 @@ def test_millions_of_leaves_are_told_apart():
     forest = jnp.asarray(forest_of(leaves))
     assert sum_tree.init(1, 2**22).shape == forest.shape
     keys = jax.random.split(KEY, 100)
-    _, leaf, _ = jax.jit(jax.vmap(lambda k: sum_tree.draw(forest, k, 1000)))(keys)
+    _, leaf, _ = jax.jit(jax.vmap(lambda k: sum_tree.sample(forest, k, 1000)))(keys)
     assert abs(np.mean(leaf % 2 == 0) - 0.505) < 4 * 0.5 / np.sqrt(leaf.size)

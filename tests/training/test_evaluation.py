@@ -12,7 +12,7 @@ from rljax import statistics
 from rljax.envs import spaces
 from rljax.errors import UsageError
 from rljax.experiments.hooks import evaluation_row
-from rljax.parallel.transforms import vmap
+from rljax.parallel.vmap import vmap
 from rljax.training.evaluation import Evaluation, evaluate
 from rljax.types import Agent, Learner, State
 

@@ -1,4 +1,4 @@
-"""Transformations of agents, mirroring JAX's own: over members, over devices, and over both."""
+"""Agents over devices: their environments, or the members of a population, split between them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,49 +12,12 @@ from jax.sharding import PartitionSpec as Spec
 
 from rljax import collectives as axes
 from rljax.errors import UsageError, check_divides
-from rljax.replay.capacity import check_memory, size_in_bytes
+from rljax.parallel.vmap import one_each
 from rljax.types import Agent, Batch, Hparams, Key, Metrics, State
 
 ParamRule = Callable[[str, jax.ShapeDtypeStruct], Spec]
 """(path of a leaf of the learner, such as "params/params/Dense_0/kernel", its shape) to how it is
 split over the axis "model"; `PartitionSpec()` for not at all."""
-
-
-def vmap(agent: Agent) -> Agent:
-    """A population: every member trains at once, in one program.
-
-    `init(keys [P], hparams=None)` starts P members; leaves of `hparams` are [P], or scalars for
-    all members alike. States and metrics lead with P. `vmap(vmap(agent))` leads with [P, Q].
-    `init` raises UsageError for more members than fit into memory, before anything is allocated.
-
-    >>> import jax, rljax
-    >>> agent = rljax.ppo(rljax.make("CartPole-v1"), num_envs=4, rollout_length=8)
-    >>> states = rljax.vmap(agent).init(jax.random.split(jax.random.key(0), 3))
-    >>> states.worker.obs.shape
-    (3, 4, 4)
-    """
-
-    def init(keys: Key, hparams: Hparams | None = None) -> State:
-        hparams = _one_each(agent.hparams, hparams, keys.shape[0])
-        states = jax.eval_shape(jax.vmap(agent.init), keys, hparams)
-        here = _share_of_one_device(states, placement(states)) if agent.placement else states
-        check_memory("the number of members", keys.shape[0], size_in_bytes(here), "members")
-        return jax.vmap(agent.init)(keys, hparams)
-
-    def placement(states: State) -> State:
-        assert agent.placement is not None
-        member = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), states)
-        return jax.tree.map(_behind_members, agent.placement(member))
-
-    return agent._replace(
-        init=init,
-        step=jax.vmap(agent.step),
-        policy=jax.vmap(agent.policy),
-        learn=jax.vmap(agent.learn),
-        act=jax.vmap(agent.act),
-        placement=agent.placement and placement,
-        population_axes=agent.population_axes + 1,
-    )
 
 
 def pmap(
@@ -119,7 +82,7 @@ def _spread_members(agent: Agent, grid: np.ndarray) -> Agent:
     def init(keys: Key, hparams: Hparams | None = None) -> State:
         members = keys.shape[0]
         check_divides("the number of members", members, "the number of devices", grid.size)
-        given = () if hparams is None else (_one_each(agent.hparams, hparams, members),)
+        given = () if hparams is None else (one_each(agent.hparams, hparams, members),)
         return over_members(agent.init, grid)(keys, *given)
 
     def placement(states: State) -> State:
@@ -208,28 +171,6 @@ def _spread_environments(agent: Agent, grid: np.ndarray, rule: ParamRule | None)
     # Counts that do not divide are found now, and not from inside a compiled run.
     jax.eval_shape(lambda key: spread.step(spread.init(key)), jax.random.key(0))
     return spread
-
-
-def _one_each(default: Hparams, hparams: Hparams | None, members: int) -> Hparams:
-    """Hyperparameters whose leaves lead with the members, from what `vmap` allows."""
-
-    def spread(x):
-        x = jnp.asarray(x, jnp.float32)
-        return x if x.shape[:1] == (members,) else jnp.broadcast_to(x, (members, *x.shape))
-
-    return jax.tree.map(spread, default if hparams is None else hparams)
-
-
-def _behind_members(sharding: NamedSharding) -> NamedSharding:
-    return NamedSharding(sharding.mesh, Spec(None, *sharding.spec))
-
-
-def _share_of_one_device(states: State, placement: State) -> State:
-    return jax.tree.map(
-        lambda x, sharding: jax.ShapeDtypeStruct(sharding.shard_shape(x.shape), x.dtype),
-        states,
-        placement,
-    )
 
 
 def _grid(devices: Any) -> np.ndarray:
