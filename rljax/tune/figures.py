@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rljax.analysis.plots import COLOURS, estimate, save
-from rljax.training.loop import Row
+from rljax.training.rows import Row
 from rljax.tune.directory import SweepDirectory
 from rljax.tune.settings import Sweep
 from rljax.tune.space import Choice, Distribution, Range
