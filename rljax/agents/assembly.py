@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rljax import collectives
+from rljax import _cpu, collectives
 from rljax.actors.rollout import episode_metrics, rollout, start
 from rljax.envs import spaces
 from rljax.errors import UsageError, check_positive
@@ -260,6 +260,7 @@ def _assemble(
     env_steps_per_iteration = num_envs * rollout_length
     num_iterations = whole(total_env_steps - warmup_env_steps, env_steps_per_iteration)
 
+    @_cpu.unrolled
     def init(key: Key, hparams: Hparams | None = None) -> State:
         hparams = checked(default_hparams if hparams is None else hparams)
         key, key_params, key_begin, key_env = jax.random.split(key, 4)
@@ -275,6 +276,7 @@ def _assemble(
         done = warmup_env_steps + state.iteration.astype(jnp.float32) * env_steps_per_iteration
         return jnp.minimum(done / horizon, 1.0)
 
+    @_cpu.unrolled
     def step(state: State) -> tuple[State, Metrics]:
         key, key_rollout, key_learn = jax.random.split(state.key, 3)
         worker, batch = rollout(

@@ -7,14 +7,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from rljax import _cpu
 from rljax.errors import check_positive
 from rljax.types import Agent, Key, Metrics, State
 
 MOST_ENV_STEPS_PER_CHUNK = 1_000_000
-MOST_OPERATIONS_IN_ORDER = 4e7  # floating-point, in one pass over all instructions; as measured
-IN_ORDER: dict[str, str | bool] = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
 MOST_STEPS_UNOPTIMIZED = 20_000  # of warm-up; for fewer, optimizing takes longer than it saves
-UNOPTIMIZED: dict[str, str | bool | int] = {"xla_backend_optimization_level": 0}
 
 
 class Chunk(NamedTuple):
@@ -55,10 +53,12 @@ def compile_training(
         init = jax.jit(agent.init)
         return init, compile_chunk(agent, init(key), chunk_iterations)
     fresh = jax.jit(agent.init).trace(key)
-    like = described(agent, fresh.out_info, next(iter(on)))
-    is_short = jax.default_backend() == "cpu" and agent.warmup_env_steps <= MOST_STEPS_UNOPTIMIZED
+    device = next(iter(on))
+    like = described(agent, fresh.out_info, device)
+    is_short = agent.warmup_env_steps <= MOST_STEPS_UNOPTIMIZED
+    options = _cpu.options_to_run_once(device) if is_short else None
     with ThreadPoolExecutor(max_workers=1) as meanwhile:
-        compiling = meanwhile.submit(fresh.lower().compile, UNOPTIMIZED if is_short else None)
+        compiling = meanwhile.submit(fresh.lower().compile, options)
         compiled = compile_chunk(agent, like, chunk_iterations)
         return compiling.result(), compiled
 
@@ -91,7 +91,8 @@ def compile_chunk(agent: Agent, state: State, chunk_iterations: int | None = Non
     shardings = (jax.tree.map(lambda x: x.sharding, state), None)
     program = jax.jit(chunk(agent, length), donate_argnums=0, out_shardings=shardings)
     lowered = program.lower(state, 0)
-    run = lowered.compile() if agent.placement else compile_program(lowered)
+    device = None if agent.placement else _cpu.one_device(state)
+    run = lowered.compile(_cpu.options_of(lowered, device) if device else None)
     return Chunk(run, length)
 
 
@@ -116,16 +117,3 @@ def chunk(agent: Agent, length: int):
         return jax.lax.fori_loop(0, count, iteration, (state, metrics))
 
     return run
-
-
-def compile_program(program: jax.stages.Lowered) -> jax.stages.Compiled:
-    """Compile a program for the CPU it is lowered for, or for anything else as JAX would.
-
-    XLA lets several threads of a CPU take the instructions of a program from a queue. Where each is
-    a few microseconds of work, that takes longer than to run them in order. The numbers are those
-    of `program.compile()` either way.
-    """
-    if jax.default_backend() != "cpu":
-        return program.compile()
-    operations = (program.cost_analysis() or {}).get("flops", float("inf"))
-    return program.compile(IN_ORDER if operations < MOST_OPERATIONS_IN_ORDER else None)
