@@ -3,7 +3,7 @@
 Programs for other devices are what they would be without it. See `switch` for how to turn it off.
 """
 
-from rljax._cpu.compiler import compiler_options, one_device, options_of, options_to_run_once
+from rljax._cpu.compiler import compiler_options, options_of, options_to_run_once
 from rljax._cpu.loops import scan
 from rljax._cpu.product import product
 from rljax._cpu.switch import is_on, tuning
@@ -12,7 +12,6 @@ from rljax._cpu.threefry import unrolled
 __all__ = [
     "compiler_options",
     "is_on",
-    "one_device",
     "options_of",
     "options_to_run_once",
     "product",

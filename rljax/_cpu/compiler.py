@@ -30,7 +30,7 @@ def compiler_options(function: Callable[..., Any], *args: Any) -> Options:
 
     Returns an empty dictionary for GPUs and TPUs, for several devices and for large programs.
     """
-    device = one_device(args)
+    device = _one_device(args)
     if device is None:
         return {}
     return options_of(jax.jit(function).lower(*args), device)
@@ -49,7 +49,7 @@ def options_to_run_once(device: jax.Device) -> dict[str, str | bool | int]:
     return UNOPTIMIZED if _is_tuned(device) else {}
 
 
-def one_device(tree: Any) -> jax.Device | None:
+def _one_device(tree: Any) -> jax.Device | None:
     """The device on which all arrays of a tree lie, the default one if none says; or None."""
     found = set()
     for x in jax.tree.leaves(tree):

@@ -117,14 +117,14 @@ class _Unrolling:
         """An equation that calls the function in place of the equation."""
         avals: list[Any] = [atom.aval for atom in equation.invars]
         shapes = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype, weak_type=x.weak_type) for x in avals)
-        name = (equation.primitive, shapes, tuple(sorted(equation.params.items())))
-        if name not in self._calls:
-            (self._calls[name],) = self.closed(jax.make_jaxpr(jax.jit(function))(*shapes)).eqns
-        return self._calls[name].replace(
-            invars=equation.invars,
-            outvars=equation.outvars,
-            source_info=equation.source_info,
-            ctx=equation.ctx,
+        params = tuple(sorted(equation.params.items()))
+        call = (equation.primitive, shapes, params, equation.ctx)
+        if call not in self._calls:
+            with equation.ctx.manager:  # such as `jax.threefry_partitionable`
+                program = jax.make_jaxpr(jax.jit(function))(*shapes)
+            (self._calls[call],) = self.closed(program).eqns
+        return self._calls[call].replace(
+            invars=equation.invars, outvars=equation.outvars, source_info=equation.source_info
         )
 
 

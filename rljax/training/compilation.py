@@ -91,9 +91,10 @@ def compile_chunk(agent: Agent, state: State, chunk_iterations: int | None = Non
     shardings = (jax.tree.map(lambda x: x.sharding, state), None)
     program = jax.jit(chunk(agent, length), donate_argnums=0, out_shardings=shardings)
     lowered = program.lower(state, 0)
-    device = None if agent.placement else _cpu.one_device(state)
-    run = lowered.compile(_cpu.options_of(lowered, device) if device else None)
-    return Chunk(run, length)
+    if agent.placement:
+        return Chunk(lowered.compile(), length)
+    device = next(iter(state.iteration.sharding.device_set))
+    return Chunk(lowered.compile(_cpu.options_of(lowered, device)), length)
 
 
 def chunk(agent: Agent, length: int):

@@ -12,6 +12,19 @@ KNOWN = [  # (count, key, words), of the test vectors that the authors publish w
 ]
 
 
+def within(partitionable, draw, key):
+    with jax.threefry_partitionable(partitionable):
+        return draw(key)
+
+
+@jax.custom_vjp
+def halved(x, key):
+    return x * jax.random.uniform(key)
+
+
+halved.defvjp(lambda x, key: (halved(x, key), key), lambda key, g: (g / 2, None))
+
+
 def draws(key):
     """In every way there is: raw keys, many keys, few bits, and within control flow."""
     keys = jax.random.split(key, (40, 2))
@@ -31,6 +44,10 @@ def draws(key):
         "chosen": jax.lax.cond(
             jax.random.bernoulli(key), jax.random.uniform, lambda k: 2 + jax.random.uniform(k), key
         ),
+        "legacy": within(False, lambda k: jax.random.bits(k, (3, 5)), key),
+        "partitionable": within(True, lambda k: jax.random.bits(k, (3, 5)), key),
+        "custom": halved(1.0, key),
+        "again": jax.checkpoint(lambda k: jax.random.uniform(k, (3, 5)))(key),
         "gamma": jax.random.gamma(key, 2.0, (3,)),
     }
 
