@@ -20,6 +20,7 @@ _PUBLIC = {
     "Logger": "rljax.experiments.loggers:Logger",
     "a2c": "rljax.agents.a2c:a2c",
     "check_env": "rljax.envs.check:check_env",
+    "compiler_options": "rljax._cpu:compiler_options",
     "double_q_learning": "rljax.agents.tabular:double_q_learning",
     "dqn": "rljax.agents.dqn:dqn",
     "evaluate": "rljax.training.evaluation:evaluate",
@@ -48,6 +49,7 @@ __all__ = [
     "agents",
     "check_env",
     "collectives",
+    "compiler_options",
     "double_q_learning",
     "dqn",
     "envs",
@@ -89,6 +91,7 @@ if TYPE_CHECKING:
         tune,
         updates,
     )
+    from rljax._cpu import compiler_options
     from rljax.agents.a2c import a2c
     from rljax.agents.dqn import dqn
     from rljax.agents.ppo import ppo

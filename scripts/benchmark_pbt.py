@@ -22,7 +22,7 @@ from scipy.stats import bootstrap, trim_mean
 
 import rljax
 from rljax.training.evaluation import episodes
-from rljax.training.loop import plain
+from rljax.training.rows import plain
 
 ENV = "Pendulum-v1"
 BOUNDS = {

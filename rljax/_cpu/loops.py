@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core
 
-import rljax._cpu.threefry  # noqa: F401  how the numbers are drawn on a CPU
+from rljax._cpu import switch
+from rljax._cpu.threefry import unroll
 
 Loop = TypeVar("Loop")
 Step = Callable[[Loop, Any], tuple[Loop, Any]]
@@ -38,7 +39,7 @@ def scan(step: Step, begin: Loop, keys: Any) -> tuple[Loop, Any]:
     """
     length = jax.tree.leaves(keys)[0].shape[0]
     width = jax.tree.leaves(begin)[0].shape[0]
-    if length == 1 or length * width > MOST_DRAWN_AT_ONCE:
+    if not switch.is_on() or length == 1 or length * width > MOST_DRAWN_AT_ONCE:
         return jax.lax.scan(step, begin, keys)
     one = jax.eval_shape(lambda: jax.tree.map(lambda k: k[0], keys))
     draw, rest = _split(step, begin, one, width)
@@ -97,6 +98,7 @@ def _split(step: Step, loop: Any, keys: Any, width: int) -> tuple[Callable, Call
     to make many of.
     """
     closed, shapes = jax.make_jaxpr(step, return_shape=True)(loop, keys)
+    closed = unroll(closed)
     program, constants = closed.jaxpr, closed.consts
     size = len(jax.tree.leaves(loop))
     loop_in, keys_in = program.invars[:size], program.invars[size:]

@@ -6,8 +6,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 
-from rljax import collectives
-from rljax._cpu import loops
+from rljax import _cpu, collectives
 from rljax.envs import autoreset
 from rljax.types import (
     Carry,
@@ -100,7 +99,7 @@ def rollout(
 
     # What is not acted upon stays where it is: a loop would take it along.
     acting = replace(worker, replay=(), update_state=[])
-    moved, batch = loops.scan(step, acting, (keys_act, keys_env))
+    moved, batch = _cpu.scan(step, acting, (keys_act, keys_env))
     return replace(moved, replay=worker.replay, update_state=worker.update_state), batch
 
 

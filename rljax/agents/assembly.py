@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rljax import collectives
+from rljax import _cpu, collectives
 from rljax.actors import random_policy
 from rljax.actors.rollout import episode_metrics, rollout, start
 from rljax.agents.schedule import Schedule
@@ -219,6 +219,7 @@ def _assemble(
     default_hparams: Hparams,
     schedule: Schedule,
 ) -> Agent:
+    @_cpu.unrolled
     def init(key: Key, hparams: Hparams | None = None) -> State:
         hparams = checked(default_hparams if hparams is None else hparams)
         key, key_params, key_begin, key_env = jax.random.split(key, 4)
@@ -238,6 +239,7 @@ def _assemble(
         key, key_rollout, key_learn = jax.random.split(state.key, 3)
         return key, key_rollout, key_learn
 
+    @_cpu.unrolled
     def learn(state: State, batch: Batch) -> tuple[State, Metrics]:
         key, _, key_learn = keys_of(state)
         learner, worker, metrics = learn_from(
@@ -257,6 +259,7 @@ def _assemble(
         )
         return state, {**input_metrics(batch), **metrics}
 
+    @_cpu.unrolled
     def step(state: State) -> tuple[State, Metrics]:
         worker, batch = rollout(
             env,

@@ -1,9 +1,6 @@
 """Adapter for gymnax 1.x; importing gymnax takes a while, so it happens in `make`."""
 
-import importlib
-import sys
 from dataclasses import dataclass, field, fields, replace
-from types import ModuleType
 from typing import Any
 
 import jax
@@ -22,8 +19,6 @@ GOALS = (
     "MountainCarContinuous-v0",
 )
 """Those that end because something was reached."""
-DRAWN_WITH = ("matplotlib.pyplot", "seaborn")
-"""What gymnax imports for its pictures: a second, with all that they import."""
 
 
 @dataclass(frozen=True)
@@ -87,31 +82,12 @@ def convert(space: Any) -> spaces.Space:
     raise UsageError(f"gymnax space {space!r} has no counterpart in rljax.envs.spaces")
 
 
-class _Later(ModuleType):
-    """Stands for a module until something of it is used."""
-
-    def __getattr__(self, name: str) -> Any:
-        if sys.modules.get(self.__name__) is self:
-            del sys.modules[self.__name__]
-        return getattr(importlib.import_module(self.__name__), name)
-
-
-def imported() -> ModuleType:
-    """Gymnax, with what it draws with imported only once somebody draws."""
-    later = {name: _Later(name) for name in DRAWN_WITH if name not in sys.modules}
-    sys.modules.update(later)
-    try:
-        return importlib.import_module("gymnax")
-    finally:
-        for name, module in later.items():
-            if sys.modules.get(name) is module:
-                del sys.modules[name]
-
-
 def make(name: str, **params: Any) -> GymnaxEnvironment:
     """The gymnax environment `name`; `params` override its EnvParams by field name."""
+    import gymnax
+
     try:
-        env, defaults = imported().make(name)
+        env, defaults = gymnax.make(name)
     except (OSError, EOFError) as error:
         raise UsageError(
             f"environment {name} downloads its data when it is made, and that failed: {error}"

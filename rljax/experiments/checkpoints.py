@@ -3,14 +3,15 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
-import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from rljax import collectives
 from rljax.errors import RunError
+from rljax.experiments import migration
 from rljax.parallel import processes
 from rljax.types import State
 
@@ -74,9 +75,13 @@ class Checkpoints:
         Raises RunError, naming the checkpoint and what is wrong with it.
         """
         place = f"checkpoint {self._manager.directory / str(iteration)}"
-        try:
-            args = ocp.args.Composite(state=ocp.args.StandardRestore(like))
+
+        def read(tree):
+            args = ocp.args.Composite(state=ocp.args.StandardRestore(tree))
             return self._manager.restore(iteration, args=args).state
+
+        try:
+            return migration.restore(read, like, self._saved(iteration))
         except Exception as error:  # Orbax and TensorStore raise whatever they met.
             if changed := self._changed(like, iteration):
                 raise RunError(f"{place} is of another version of rljax: {changed}") from error
@@ -86,18 +91,18 @@ class Checkpoints:
     def _changed(self, like: State, iteration: int) -> str:
         """Which leaves a checkpoint and `like` do not share, in words; "" if it cannot be read."""
 
-        def paths(tree) -> set[str]:
-            found = jax.tree_util.tree_leaves_with_path(tree)
-            return {jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in found}
-
         try:
-            folder = self._manager.directory / str(iteration) / "state"
-            saved = paths(ocp.PyTreeCheckpointHandler().metadata(folder).tree)
+            saved = {migration.renamed(path) for path in migration.by_path(self._saved(iteration))}
         except Exception:  # As above.
             return ""
-        wanted = paths(like)
+        wanted = migration.by_path(like).keys()
         kinds = {"it has no": wanted - saved, "it has": saved - wanted}
         return " and ".join(f"{how} {', '.join(sorted(x)[:3])}" for how, x in kinds.items() if x)
+
+    def _saved(self, iteration: int) -> Any:
+        """The structure of a checkpoint, with a description of each leaf."""
+        folder = self._manager.directory / str(iteration) / "state"
+        return ocp.PyTreeCheckpointHandler().metadata(folder).tree
 
     def restore_latest(self, like: State) -> tuple[State | None, list[str]]:
         """The newest state that can be read, and a sentence for each that cannot.

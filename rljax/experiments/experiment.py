@@ -22,7 +22,10 @@ from rljax.experiments.hooks import evaluating, recording, saving
 from rljax.parallel import processes
 from rljax.parallel.pmap import pmap
 from rljax.parallel.vmap import vmap
-from rljax.training.loop import Hook, Interrupts, described, train
+from rljax.training.compilation import described
+from rljax.training.interrupts import Interrupts
+from rljax.training.loop import train
+from rljax.training.rows import Hook
 from rljax.types import Agent, Key, State
 
 

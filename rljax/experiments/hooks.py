@@ -15,7 +15,8 @@ from rljax.experiments.config import Config
 from rljax.experiments.directory import RunDirectory
 from rljax.parallel import processes
 from rljax.training.evaluation import Evaluation, episodes
-from rljax.training.loop import Hook, Interrupts, Row
+from rljax.training.interrupts import Interrupts
+from rljax.training.rows import Hook, Row
 from rljax.types import Agent, Key, State
 
 EVALUATION_STREAM = 0xE7A1  # keeps the keys of evaluation apart from those of training

@@ -21,7 +21,7 @@ from rljax.errors import RunError, check_extra, check_known
 from rljax.experiments.config import LOGGERS
 from rljax.experiments.directory import write_atomically
 from rljax.statistics import central_of_some
-from rljax.training.loop import Row
+from rljax.training.rows import Row
 from rljax.types import State
 
 Tell = Callable[[Row], None]

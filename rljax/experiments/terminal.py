@@ -14,7 +14,7 @@ from rich.table import Table
 
 from rljax.experiments.metrics import EVALUATED, TRAINING
 from rljax.statistics import central, central_name, interval
-from rljax.training.loop import Row
+from rljax.training.rows import Row
 from rljax.types import Agent, State
 
 SECONDS_BETWEEN_LINES = 5.0

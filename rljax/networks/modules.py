@@ -12,7 +12,7 @@ from flax import linen as nn
 from flax import struct
 
 from rljax import collectives
-from rljax._cpu.product import product
+from rljax._cpu import product
 from rljax.networks.initializers import orthogonal
 from rljax.types import Carry
 

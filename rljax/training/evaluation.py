@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rljax import collectives
+from rljax import _cpu, collectives
 from rljax.envs import autoreset
 from rljax.errors import check_positive
 from rljax.statistics import central, interquartile_mean, interval, mean
@@ -110,6 +110,7 @@ def episodes(agent: Agent, num_episodes: int, deterministic: bool = True, max_st
         return run(collectives.local(replace(state, worker=None)), key)  # type: ignore[arg-type]
 
     @jax.jit
+    @_cpu.unrolled
     def run(state: State, key: Key) -> Evaluation:
         members = state.iteration.shape  # () or [P]
         shape = (*members, num_episodes)

@@ -19,8 +19,11 @@ from rljax.parallel.pmap import over_members, pmap
 from rljax.parallel.vmap import vmap
 from rljax.replay import capacity, size_in_bytes
 from rljax.statistics import STATISTICS, interval
+from rljax.training.compilation import Chunk, compile_chunk
 from rljax.training.evaluation import Evaluation, episodes
-from rljax.training.loop import Chunk, Fault, Row, advance, compile_chunk
+from rljax.training.faults import Fault
+from rljax.training.loop import advance
+from rljax.training.rows import Row
 from rljax.tune.settings import Sweep
 from rljax.tune.trials import Batch, Outcome, Trial
 from rljax.types import Agent, State

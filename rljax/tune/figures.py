@@ -8,7 +8,7 @@ import numpy as np
 
 from rljax.analysis.plots import COLOURS, estimate, save
 from rljax.errors import ceil_div
-from rljax.training.loop import Row
+from rljax.training.rows import Row
 from rljax.tune.directory import SweepDirectory
 from rljax.tune.settings import Sweep
 from rljax.tune.space import Choice, Distribution, Range

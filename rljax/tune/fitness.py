@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from rljax import collectives
 from rljax.training.evaluation import episodes
-from rljax.training.loop import are_finite
+from rljax.training.faults import are_finite
 from rljax.types import Agent, Key, State
 
 SELECTION_STREAM = 0x5E1EC7  # keeps the keys of selection apart from those of training

@@ -11,7 +11,9 @@ import numpy as np
 
 from rljax.errors import UsageError, ceil_div, check_positive
 from rljax.parallel.vmap import vmap
-from rljax.training.loop import Hook, Interrupts, train
+from rljax.training.interrupts import Interrupts
+from rljax.training.loop import train
+from rljax.training.rows import Hook
 from rljax.tune.fitness import fitness, selection_key, worst_first
 from rljax.types import Agent, Hparams, Key, State
 

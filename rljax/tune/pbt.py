@@ -10,7 +10,7 @@ import numpy as np
 from rljax import collectives
 from rljax.errors import UsageError, ceil_div, check_positive
 from rljax.parallel.vmap import vmap
-from rljax.training.loop import LATEST
+from rljax.training.rows import LATEST
 from rljax.tune import ranges
 from rljax.tune.fitness import fitness, selection_key, worst_first
 from rljax.tune.ranges import Range

@@ -20,7 +20,11 @@ from rljax.experiments.experiment import iterations
 from rljax.experiments.hooks import evaluation_row, recording, saving
 from rljax.parallel.pmap import pmap
 from rljax.parallel.vmap import vmap
-from rljax.training.loop import Fault, Interrupts, Row, are_finite, described, plain, train
+from rljax.training.compilation import described
+from rljax.training.faults import Fault, are_finite
+from rljax.training.interrupts import Interrupts
+from rljax.training.loop import train
+from rljax.training.rows import Row, plain
 from rljax.tune import figures
 from rljax.tune.batch_training import Program, hparams_of, of_members, outcome, shares
 from rljax.tune.halving import Rung, schedule

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rljax._cpu.product import product
+from rljax._cpu import product, tuning
 
 SHAPES = [
     ((32, 4), (4, 8)),
@@ -43,3 +43,21 @@ def test_vmap_and_second_derivatives():
         return jax.vmap(jax.hessian(loss, argnums=1))(x, w)
 
     np.testing.assert_allclose(curvature(product), curvature(jnp.matmul), atol=1e-4)
+
+
+def gradient_for(platform: str) -> str:
+    """The program of the gradient of the weights, lowered for a platform that need not be there."""
+    x, w, *_ = inputs((32, 4), (4, 2))
+    gradient = jax.jit(jax.grad(lambda w: jnp.sum(jnp.sin(product(x, w)))))
+    return gradient.trace(w).lower(lowering_platforms=(platform,)).as_text()
+
+
+def test_the_platform_decides_that_a_program_is_lowered_for():
+    """And not what else is in the process: these tests have CPUs alone."""
+    assert "optimization_barrier" in gradient_for("cpu")
+    assert "optimization_barrier" not in gradient_for("cuda")
+
+
+def test_without_tuning_it_is_the_plain_product():
+    with tuning(False):
+        assert "optimization_barrier" not in gradient_for("cpu")

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from urllib.error import URLError
 
 import jax
@@ -26,21 +24,6 @@ def mnist_data(monkeypatch):
 
 def types(tree):
     return jax.tree.map(lambda x: (x.shape, x.dtype, x.weak_type), tree)
-
-
-DRAWING = """
-import sys, rljax
-rljax.make("CartPole-v1")
-assert "pandas" not in sys.modules, "seaborn was loaded"
-import matplotlib.pyplot as plt, seaborn
-from gymnax.environments.misc import pong
-assert len(seaborn.color_palette()) == len(pong.sns.color_palette()) and "pandas" in sys.modules
-plt.close(plt.figure())
-"""
-
-
-def test_gymnax_is_imported_without_what_it_draws_with_which_still_works_later():
-    subprocess.run([sys.executable, "-c", DRAWING], check=True)
 
 
 def test_the_names_are_those_gymnax_registers():

@@ -11,7 +11,7 @@ from states import digest
 import rljax
 from rljax.errors import NonFiniteError, RunError, UsageError
 from rljax.experiments import checkpoints, config, directory, experiment, hooks, metrics
-from rljax.training.loop import Interrupts
+from rljax.training.interrupts import Interrupts
 
 
 def rows(run):

@@ -18,7 +18,7 @@ from rljax.cli import main
 from rljax.errors import RunError, UsageError
 from rljax.experiments import config, experiment, loggers, metrics
 from rljax.experiments.loggers import Logger
-from rljax.training.loop import Row
+from rljax.training.rows import Row
 
 NAMES = list(config.LOGGERS)
 EXTERNAL = ["mlflow", "tensorboard", "wandb"]

@@ -10,7 +10,7 @@ from rljax.experiments import config, experiment
 from rljax.experiments.metrics import EVALUATED
 from rljax.replay import capacity
 from rljax.training.evaluation import Evaluation
-from rljax.training.loop import Fault
+from rljax.training.faults import Fault
 from rljax.tune import batch_training, settings, sweeps
 from rljax.tune.trials import Batch, Trial
 

@@ -17,8 +17,10 @@ import rljax
 from rljax.envs import probes
 from rljax.errors import NonFiniteError, UsageError
 from rljax.experiments.checkpoints import Checkpoints
+from rljax.training.compilation import Chunk, chunk, described
 from rljax.training.evaluation import episodes
-from rljax.training.loop import Chunk, advance, chunk, described, summarize
+from rljax.training.loop import advance
+from rljax.training.rows import summarize
 from rljax.tune import Range
 from rljax.tune.fitness import fitness, selection_key
 from rljax.tune.halving import Rung, schedule

@@ -19,7 +19,7 @@ from rljax.actors.rollout import rollout, start
 from rljax.agents.assembly import random_policy
 from rljax.experiments import directory
 from rljax.experiments.config import Config, resolve
-from rljax.training.loop import compile_training
+from rljax.training.compilation import compile_training
 from rljax.types import Agent, Extras, Transition
 
 PACKAGES = ("rljax-core", "flax", "optax", "gymnax", "numpy")

@@ -1,0 +1,28 @@
+"""Runs that an earlier version began, and what it came to at their ends.
+
+`tests/golden` has run directories with one checkpoint each, from the middle, and in `end.npz` the
+last state, its leaves by path. They were written by the version before `rljax._cpu` had a switch.
+"""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rounding import assert_equal_but_for_rounding
+from states import arrays
+
+from rljax.experiments import experiment, migration
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+
+
+@pytest.mark.parametrize("name", ["ppo", "dqn"])
+def test_a_run_of_an_earlier_version_goes_on_to_the_same_end(name, tmp_path):
+    shutil.copytree(GOLDEN / name, tmp_path / name)
+    told: list[str] = []
+    outcome = experiment.resume(tmp_path / name, report=told.append)
+    assert told and told[0].startswith("resuming") and "at iteration 0" not in told[0], told
+    with np.load(GOLDEN / name / "end.npz") as end:
+        expected = {migration.renamed(path): end[path] for path in end.files}
+    assert_equal_but_for_rounding(arrays(outcome.state), expected, rtol=1e-3)
