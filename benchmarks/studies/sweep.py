@@ -1,7 +1,7 @@
 """Time a sweep of 64 learning rates x 4 seeds of PPO on CartPole, and others' ways beside it.
 
-    python scripts/benchmark_sweep.py
-    python scripts/benchmark_sweep.py --sb3-python PEER/bin/python
+    python benchmarks/studies/sweep.py
+    python benchmarks/studies/sweep.py --sb3-python PEER/bin/python
 
 The sweep is the one command `rljax sweep`, from its start to its end, with nothing compiled before
 (a cache directory of its own). Beside it, the same trainings one after another in one process and
@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-CONFIG = Path(__file__).parent.parent / "configs/ppo/cartpole.toml"
+CONFIG = Path(__file__).parents[2] / "configs/ppo/cartpole.toml"
 SPACE = """
 [sweep]
 method = "grid"

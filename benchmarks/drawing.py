@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmarks.measuring import OURS
+from benchmarks.result_files import Results
+from benchmarks.rows import LIBRARIES
 from rljax.analysis.plots import COLOURS
-from rljax.bench.measuring import OURS
-from rljax.bench.results import Results
-from rljax.bench.rows import LIBRARIES
 from rljax.errors import RunError
 
 if TYPE_CHECKING:

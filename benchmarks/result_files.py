@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rljax.bench.measuring import OURS
-from rljax.bench.rows import LIBRARIES
+from benchmarks.measuring import OURS
+from benchmarks.rows import LIBRARIES
 from rljax.errors import RunError
 from rljax.experiments.directory import write_atomically
+from rljax.experiments.machine import processor
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,19 +24,11 @@ Results = dict[str, Any]  # schema, machine, and rows
 def machine() -> dict[str, Any]:
     """The hardware, but for what JAX computes on: each row's sides tell that."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "platform": platform.platform(),
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "unknown")
 
 
 def load(path: Path) -> Results:

@@ -1,6 +1,6 @@
 """Compare population-based training with random search, at equal environment steps.
 
-    python scripts/benchmark_pbt.py --out pbt.json
+    python benchmarks/studies/pbt.py --out pbt.json
 
 The task is fixed: PPO on Pendulum-v1, 16 members of 300,000 steps, four hyperparameters of which
 not even the order of magnitude is known. In random search they stay as they are: no step size is

@@ -1,9 +1,9 @@
 """What training on many devices should cost: bytes all-reduced, compute, expected efficiency.
 
-    python scripts/cost_model.py configs/ppo/breakout.toml configs/dqn/breakout.toml
-    python scripts/cost_model.py configs/ppo/cartpole.toml --hardware tpu-v5e
-    python scripts/cost_model.py configs/ppo/breakout.toml --bandwidth 1e9 --latency 2e-5
-    python scripts/cost_model.py configs/dqn/cartpole.toml -d 1 -d 2 -d 4 -d 8 --compiled
+    python benchmarks/studies/cost_model.py configs/ppo/breakout.toml configs/dqn/breakout.toml
+    python benchmarks/studies/cost_model.py configs/ppo/cartpole.toml --hardware tpu-v5e
+    python benchmarks/studies/cost_model.py configs/ppo/breakout.toml --bandwidth 1e9 --latency 2e-5
+    python benchmarks/studies/cost_model.py configs/dqn/cartpole.toml -d 1 -d 2 -d 4 -d 8 --compiled
 
 Nothing is run and no time measured. FLOPs are counted in the compiled program of one device,
 all-reduces in the program that `rljax.pmap` traces; the hardware's numbers are assumptions. Every

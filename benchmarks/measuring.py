@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import rljax
-from rljax.bench.rows import LIBRARIES, Row
+from benchmarks.rows import LIBRARIES, Row
 from rljax.errors import RunError, UsageError, nearest
 
 OURS = "rljax"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rljax.bench import drawing, measuring, results, rows
-from rljax.bench.rows import LIBRARIES, ROWS, Library, Row
+from benchmarks import drawing, measuring, result_files, rows
+from benchmarks.rows import LIBRARIES, ROWS, Library, Row
 from rljax.cli import main
 from rljax.errors import RunError, UsageError
 
@@ -92,15 +92,15 @@ def test_a_peer_that_fails_is_told_of_and_the_others_go_on(sides, monkeypatch, t
     assert "luckless: fake ended with code 1 and no answer: no luck today" in said.err
     assert "lucky  rljax 75 steps/s  fake 50 steps/s (1.50)" in said.err
     assert len(sides()) == 3 + 4  # Who has failed once is not asked again.
-    kept = results.load(out)
+    kept = result_files.load(out)
     assert [row["row"] for row in kept["rows"]] == ["luckless", "lucky"]
     assert kept["rows"][0]["sides"]["rljax"]["median"] > 0
-    assert kept["machine"]["cores"] >= 1 and kept["schema"] == results.SCHEMA
+    assert kept["machine"]["cores"] >= 1 and kept["schema"] == result_files.SCHEMA
     assert Image.open(picture).size[0] > 1000
 
     monkeypatch.setitem(luckless.work, "fake seconds", (4.0, 4.0))
     assert main([*arguments, "--row", "luckless", "--json", str(out)]) == 0
-    again = results.load(out)["rows"]
+    again = result_files.load(out)["rows"]
     assert again[0]["ratios"]["fake"]["ratio"] > 2 and again[1] == kept["rows"][1]
 
 
@@ -204,12 +204,12 @@ def test_flops_are_those_of_the_products(side):
 def stored(sides, tmp_path):
     """A file of results with a ratio, and with a curve of seeds."""
     path = tmp_path / "stored.json"
-    found = results.begin(path)
-    results.add(found, measured(fake("ppo", (2.0, 3.0, 16.0))))
+    found = result_files.begin(path)
+    result_files.add(found, measured(fake("ppo", (2.0, 3.0, 16.0))))
     for seeds in (1, 2, 4):
         grows = fake(f"growth seeds {seeds}", None, curve=("seeds", seeds))
-        results.add(found, measuring.measure(grows, {}, 1, lambda sentence: None))
-    results.save(found, path)
+        result_files.add(found, measuring.measure(grows, {}, 1, lambda sentence: None))
+    result_files.save(found, path)
     return path
 
 
@@ -218,7 +218,7 @@ def test_a_picture_is_drawn_from_a_file_alone(stored, tmp_path, capsys):
     assert main(["bench", "--from", str(stored), "--from", str(stored), "--draw", str(out)]) == 0
     assert "Fake" not in capsys.readouterr().err
     assert Image.open(out).mode == "RGBA" and Image.open(out).getpixel((0, 0))[3] == 0
-    found = results.load(stored)
+    found = result_files.load(stored)
     assert drawing.bars(found) == [("ppo", "fake", 1.5, 1.5, 4.0)]
     assert drawing.curve(found, "seeds") == [(1, 100.0), (2, 100.0), (4, 100.0)]
 
@@ -230,19 +230,19 @@ def test_the_table_of_the_readme_names_rows(stored, capsys):
 
 
 def test_results_of_another_make_are_refused(stored, tmp_path):
-    found = results.load(stored)
+    found = result_files.load(stored)
     other = tmp_path / "other.json"
     other.write_text(json.dumps(found | {"schema": 99}))
     with pytest.raises(RunError, match="schema 99"):
-        results.load(other)
+        result_files.load(other)
     other.write_text("[]")
     with pytest.raises(RunError, match="no results"):
-        results.load(other)
+        result_files.load(other)
     other.write_text(json.dumps(found | {"machine": {"processor": "Z80"}}))
     with pytest.raises(RunError, match=r"another machine \(Z80\)"):
-        results.begin(other)
+        result_files.begin(other)
     with pytest.raises(RunError, match="cannot be written"):
-        results.begin(tmp_path / "nowhere" / "x.json")
+        result_files.begin(tmp_path / "nowhere" / "x.json")
     with pytest.raises(RunError, match="measure with --peer"):
         drawing.picture([found | {"rows": []}])
 

@@ -1,6 +1,7 @@
-"""What keeps DQN's values right on CartPole: one change of its config at a time, several seeds.
+r"""What keeps DQN's values right on CartPole: one change of its config at a time, several seeds.
 
-    python scripts/dqn_stability.py --from benchmarks/dqn_stability.json --out dqn_stability.png
+    python benchmarks/studies/dqn_stability.py --out dqn_stability.png \
+        --from benchmarks/results/dqn_stability.json
 
 Each variant trains as `configs/dqn/cartpole.toml` says, but for the change it is named for. Drawn
 are each seed's mean return in 64 episodes at the end; the estimated value of the actions sampled,
@@ -21,7 +22,7 @@ import rljax
 from rljax.experiments import config
 from rljax.replay import uniform
 
-CONFIG = Path(__file__).parent.parent / "configs/dqn/cartpole.toml"
+CONFIG = Path(__file__).parents[2] / "configs/dqn/cartpole.toml"
 ONE_STEP = {"structure.n_step": "1"}
 VARIANTS: dict[str, dict[str, str]] = {
     "the config: 5 steps, replay of all": {},
