@@ -1,7 +1,7 @@
-"""Benchmarks: fixed pieces of work, other libraries in turns with us, and learning checked.
+"""Benchmarks: fixed pieces of work, done by rljax and by other libraries, with results checked.
 
-`rows` is the list of all work, `sides/` has one script for each library, which runs in that
-library's own environment; `measuring` lets them take turns, `result_files` keeps and prints what
-came of it, and `drawing` draws it. `command` is `rljax bench`, and `studies/` has the scripts that
-answer one question each.
+`command` is `rljax bench`. `rows` lists all work, `libraries` the libraries that can do it, and
+`peers` where those are installed. `sides/` has one script for each library, which runs in that
+library's own environment; `measuring` lets the sides take turns. `result_files` keeps the results,
+`tables` prints them, and `drawing` plots them. Each script in `studies/` answers one question.
 """

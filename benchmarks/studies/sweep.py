@@ -1,13 +1,14 @@
-"""Time a sweep of 64 learning rates x 4 seeds of PPO on CartPole, and others' ways beside it.
+"""Time a sweep of 64 learning rates x 4 seeds of PPO on CartPole, and two other ways to do it.
 
     python benchmarks/studies/sweep.py
-    python benchmarks/studies/sweep.py --sb3-python PEER/bin/python
+    python benchmarks/studies/sweep.py --sb3-python SB3/bin/python
 
-The sweep is the one command `rljax sweep`, from its start to its end, with nothing compiled before
-(a cache directory of its own). Beside it, the same trainings one after another in one process and
-with one compiled program: a few of them are timed, compiling apart. With `--sb3-python` (a virtual
-environment with stable-baselines3 and optuna), a few trials of the same work by SB3 and Optuna.
-Each training is followed by 64 full episodes on all sides. Rates count environment steps trained.
+The sweep is the single command `rljax sweep`, timed from start to end. Its cache directory is
+empty, so compiling is in that time. The first other way trains one seed and learning rate after
+another, in one process and with one compiled program. A few of these trainings are timed, without
+compiling (`sweep_alone.py`). The second way is SB3 with Optuna, in the virtual environment of
+`--sb3-python`. A few of its trials are timed (`sweep_sb3.py`). In all of them 64 full episodes
+follow each training. Rates count environment steps of training.
 """
 
 import argparse
@@ -20,7 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
-CONFIG = Path(__file__).parents[2] / "configs/ppo/cartpole.toml"
+HERE = Path(__file__).parent
+CONFIG = HERE.parents[1] / "configs/ppo/cartpole.toml"
 SPACE = """
 [sweep]
 method = "grid"
@@ -29,57 +31,9 @@ seeds = {seeds}
 lr = {{ low = 1e-5, high = 1e-1, scale = "log", num = {trials} }}
 """
 
-ALONE = """
-import json, sys, time
-import jax
-from rljax import config, evaluation, training
-from rljax.experiments import hooks
-agent = config.load(sys.argv[1]).agent()
-rates = [float(lr) for lr in sys.argv[2:]]
-init = jax.jit(agent.init)
-play = evaluation.episodes(agent, 64)
-begin = lambda seed, lr: init(jax.random.key(seed), agent.hparams.__class__(lr=lr))
-chunk = training.compile_chunk(agent, begin(0, rates[0]), max(1, agent.num_iterations // 50))
-def run(seed, lr):
-    for state, row in training.advance(agent, chunk, begin(seed, lr), lambda faults: None):
-        pass
-    return float(play(state, hooks.evaluation_key(seed)).returns.mean())
-run(0, rates[0])
-seconds, returns = [], []
-for seed, lr in enumerate(rates):
-    began = time.perf_counter()
-    returns.append(run(seed % 4, lr))
-    seconds.append(time.perf_counter() - began)
-print(json.dumps(dict(seconds=seconds, returns=returns)))
-"""
-
-SB3 = """
-import json, sys, time
-import optuna
-from stable_baselines3 import PPO
-from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.evaluation import evaluate_policy
-steps, trials = int(sys.argv[1]), int(sys.argv[2])
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-seconds = []
-def objective(trial):
-    began = time.perf_counter()
-    lr = trial.suggest_float("lr", 1e-3, 1e-2, log=True)
-    model = PPO("MlpPolicy", make_vec_env("CartPole-v1", 8, seed=0), n_steps=64, batch_size=128,
-                n_epochs=4, learning_rate=lambda left: lr * left, ent_coef=0.01, device="cpu",
-                gamma=0.99, gae_lambda=0.95, clip_range=0.2, seed=0)
-    model.learn(steps)
-    mean, _ = evaluate_policy(model, make_vec_env("CartPole-v1", 8, seed=1), 64)
-    seconds.append(time.perf_counter() - began)
-    return mean
-study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
-study.optimize(objective, n_trials=trials)
-print(json.dumps(dict(seconds=seconds, returns=[t.value for t in study.trials])))
-"""
-
 
 def output(command: list[str]) -> dict:
-    """The JSON object that a program prints last."""
+    """The JSON object in the last line that a program prints."""
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
@@ -87,7 +41,7 @@ def output(command: list[str]) -> dict:
 
 
 def sweep(folder: Path, trials: int, seeds: int) -> tuple[float, list[dict]]:
-    """Seconds that the command takes from start to end, and the table of its trials."""
+    """Seconds of the command from start to end, and its trials."""
     space, out = folder / "space.toml", folder / "sweep"
     space.write_text(SPACE.format(trials=trials, seeds=seeds))
     command = ["-m", "rljax", "sweep", str(CONFIG), "--space", str(space), "--run-dir", str(out)]
@@ -99,7 +53,7 @@ def sweep(folder: Path, trials: int, seeds: int) -> tuple[float, list[dict]]:
 
 
 def main() -> None:
-    """Measure the sweep, then a few of its trainings by themselves."""
+    """Time the sweep, then the other ways."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=4)
@@ -117,7 +71,7 @@ def main() -> None:
 
     middle = [str(t["params"]["hparams.lr"]) for t in trials[:: max(1, len(trials) // 16)]]
     rates = (middle * arguments.alone)[: arguments.alone]
-    alone = output([sys.executable, "-c", ALONE, str(CONFIG), *rates])
+    alone = output([sys.executable, str(HERE / "sweep_alone.py"), str(CONFIG), *rates])
     each = statistics.median(alone["seconds"])
     print(
         f"one after another, compiled once: {each:.3f} s each (median of {len(rates)}), "
@@ -126,7 +80,12 @@ def main() -> None:
     )
     if arguments.sb3_python:
         sb3 = output(
-            [arguments.sb3_python, "-c", SB3, str(steps), str(arguments.sb3_trials)],
+            [
+                arguments.sb3_python,
+                str(HERE / "sweep_sb3.py"),
+                str(steps),
+                f"{arguments.sb3_trials}",
+            ]
         )
         each = statistics.median(sb3["seconds"])
         print(
