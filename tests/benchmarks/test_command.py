@@ -59,7 +59,7 @@ def test_help_is_that_of_the_benchmarks(capsys):
     assert said.startswith("Usage: rljax bench ") and "--repeats" in said and "--peer" in said
 
 
-@pytest.mark.parametrize("words", [[], ["--list"], ["--help"], ["--suite", "ppo"]], ids=str)
+@pytest.mark.parametrize("words", [["--list"], ["--help"], ["--suite", "pppo"]], ids=str)
 def test_without_a_checkout_one_sentence_says_where_the_benchmarks_are(
     words, monkeypatch, tmp_path, capsys
 ):
