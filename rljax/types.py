@@ -1,7 +1,7 @@
 """The types everything else is written in.
 
 Axis letters, used in every shape comment: T time, N environments, B batch, L sequence length,
-A action dimensions, S states, P population members, D devices.
+M agents in one environment, A action dimensions, S states, P population members, D devices.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Key = jax.Array  # a typed key from jax.random.key, shape []
 Obs = Any  # one array per observation, leading axes as the context says
 Action = jax.Array
 Params = Any  # any pytree: linen variables, a table [S, A], ...
-Carry = Any  # recurrent memory of a policy; () when it is feed-forward
+Carry = Any  # what who acts hands on from step to step, any pytree; () for nothing
 UpdateState = Any
 EnvState = Any
 Hparams = Any  # a frozen dataclass of floats
@@ -52,7 +52,7 @@ class Transition:
 
     obs: Obs  # [T, N, ...] what the policy saw
     action: Action  # [T, N, ...] what the environment was given, within its bounds
-    reward: jax.Array  # [T, N] float32
+    reward: jax.Array  # [T, N] float32, or [T, N, M] of several agents
     terminated: jax.Array  # [T, N] bool: the task ended; never bootstraps
     truncated: jax.Array  # [T, N] bool: the clock ended; bootstraps from next_obs
     next_obs: Obs  # [T, N, ...] before any automatic reset
@@ -88,7 +88,7 @@ class Worker:
     carry: Carry  # [N, ...] or ()
     replay: Any  # [N, ...], experience kept from before; () for an agent that keeps none
     update_state: UpdateState  # [N, ...], what updates keep as `PerEnvironment`, in their order
-    episode_return: jax.Array  # [N] float32, undiscounted reward of the episode so far
+    episode_return: jax.Array  # [N] or [N, M] float32, undiscounted reward of the episode so far
     episode_length: jax.Array  # [N] int32, steps of the episode so far
 
 
@@ -147,6 +147,7 @@ class Actor(NamedTuple):
     mode: Callable[[Params, Obs, Carry], tuple[Action, Carry]]
     """The best actions [N, ...] so far, for observations [N, ...], and the next carry."""
     initial_carry: Callable[[tuple[int, ...]], Carry] = lambda leading: ()
+    """Leading axes to the carry with which an episode begins."""
 
 
 class Environment(Protocol):
@@ -187,6 +188,14 @@ class HasGoal(Protocol):
         ...
 
 
+@runtime_checkable
+class HasAgents(Protocol):
+    """What an environment has besides, if several agents act in it: then rewards are [M]."""
+
+    num_agents: int
+    """How many agents M there are."""
+
+
 class Agent(NamedTuple):
     """A bundle of pure functions over one state; close over it, never pass it to jit."""
 
@@ -196,10 +205,19 @@ class Agent(NamedTuple):
     init: Callable[..., State]
     """`(key, hparams=None) -> state`."""
     step: Callable[[State], tuple[State, Metrics]]
-    """One iteration: roll out, then update."""
+    """One iteration: roll out with `policy`, then `learn` from the batch."""
+    policy: Callable[[State, Obs, Carry, Key], tuple[Action, dict[str, Any], Carry]]
+    """Obs [N, ...] to actions [N, ...], the extras that `learn` reads, and the next carry."""
+    learn: Callable[[State, Batch], tuple[State, Metrics]]
+    """The second half of `step`: from a batch [T, N] of experience, whoever brings it.
+
+    Its extras are those of `policy`, and carry, the one before each step. It renews the key and
+    counts the iteration; environments, and the carry, of the state stay as they are.
+    """
     act: Callable[[State, Obs, Carry, Key | None], tuple[Action, Carry]]
-    """Obs [N, ...] to actions [N, ...]; with key None the most likely ones."""
+    """Obs [N, ...] to actions [N, ...]; with key None the greedy ones, or the policy's mode."""
     initial_carry: Callable[[tuple[int, ...]], Carry]
+    """Leading axes to the carry with which an episode begins."""
     env_steps_per_iteration: int
     num_iterations: int
     warmup_env_steps: int = 0

@@ -1,1 +1,32 @@
-"""Who chooses actions, and the rollout in which they do."""
+"""Who chooses actions: by a policy, by action values and an exploration, or at random."""
+
+from rljax.actors.exploration import (
+    EXPLORATIONS,
+    Exploration,
+    ExplorationHparams,
+    by_probabilities,
+    exploration,
+    exploring_actor,
+    value_actor,
+)
+from rljax.actors.options import ez_greedy
+from rljax.actors.policies import policy_actor, random_policy
+from rljax.actors.rollout import episode_metrics, rollout, start
+from rljax.actors.traces import with_traces
+
+__all__ = [
+    "EXPLORATIONS",
+    "Exploration",
+    "ExplorationHparams",
+    "by_probabilities",
+    "episode_metrics",
+    "exploration",
+    "exploring_actor",
+    "ez_greedy",
+    "policy_actor",
+    "random_policy",
+    "rollout",
+    "start",
+    "value_actor",
+    "with_traces",
+]

@@ -1,5 +1,6 @@
 """The only place that steps an environment for learning."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import jax
@@ -8,20 +9,34 @@ import jax.numpy as jnp
 from rljax import collectives
 from rljax._cpu import loops
 from rljax.envs import autoreset
-from rljax.types import Environment, Extras, Key, Params, Policy, Transition, Worker
+from rljax.types import (
+    Carry,
+    Environment,
+    Extras,
+    HasAgents,
+    Key,
+    Params,
+    Policy,
+    Transition,
+    Worker,
+)
 
 
-def start(env: Environment, policy_carry, num_envs: int, key: Key) -> Worker:
-    """A worker at the start of `num_envs` episodes; consumes the key."""
+def start(env: Environment, carry: Carry, num_envs: int, key: Key) -> Worker:
+    """A worker at the start of `num_envs` episodes, with the carry [N, ...]; consumes the key.
+
+    Returns are [N], or [N, M] where an environment has M agents, each with a reward.
+    """
     env_state, obs = jax.vmap(lambda k: autoreset.reset(env, k))(jax.random.split(key, num_envs))
+    agents = (env.num_agents,) if isinstance(env, HasAgents) else ()
     return Worker(
         env_state=env_state,
         # Apart from a state that holds it too: one buffer cannot be donated twice.
         obs=jax.tree.map(jnp.copy, obs),
-        carry=policy_carry,
+        carry=carry,
         replay=(),
         update_state=[],
-        episode_return=jnp.zeros(num_envs, jnp.float32),
+        episode_return=jnp.zeros((num_envs, *agents), jnp.float32),
         episode_length=jnp.zeros(num_envs, jnp.int32),
     )
 
@@ -29,7 +44,7 @@ def start(env: Environment, policy_carry, num_envs: int, key: Key) -> Worker:
 def rollout(
     env: Environment,
     policy: Policy,
-    reset_carry,
+    reset_carry: Callable[[Carry, jax.Array], Carry],
     params: Params,
     worker: Worker,
     key: Key,
@@ -38,7 +53,7 @@ def rollout(
     """Step N environments `length` times under one set of parameters; consumes the key.
 
     Args:
-        reset_carry: `(carry, done [N]) -> carry` with the memory of finished episodes cleared.
+        reset_carry: `(carry, done [N]) -> carry`, in which those of finished episodes begin again.
 
     Returns the worker to go on from, and a transition [T, N, ...] whose extras hold what the
     policy recorded, the carry *before* each step, and the return and length of each episode so
@@ -78,7 +93,7 @@ def rollout(
             env_state=env_state,
             obs=obs,
             carry=reset_carry(carry, done),
-            episode_return=jnp.where(done, 0.0, episode_return),
+            episode_return=jnp.where(behind(done, episode_return), 0.0, episode_return),
             episode_length=jnp.where(done, 0, episode_length),
         )
         return worker, transition
@@ -89,8 +104,15 @@ def rollout(
     return replace(moved, replay=worker.replay, update_state=worker.update_state), batch
 
 
+def behind(done: jax.Array, values: jax.Array) -> jax.Array:
+    """`done` [...] with axes of size 1 behind, so that it broadcasts with values [..., M]."""
+    return done.reshape(done.shape + (1,) * (values.ndim - done.ndim))
+
+
 def episode_metrics(batch: Transition) -> dict[str, jax.Array]:
     """What the episodes that ended in this batch [T, N] came to; the means are NaN if none did.
+
+    The return of several agents is the mean over them.
 
     Short episodes end more often, so these means lean towards them: they are for watching.
     Results come from `rljax.evaluate`.
@@ -100,10 +122,13 @@ def episode_metrics(batch: Transition) -> dict[str, jax.Array]:
     def over_episodes(values: jax.typing.ArrayLike) -> jax.Array:
         return jnp.sum(jnp.where(done, values, 0))
 
+    returns = batch.extras["episode_return"]
+    returns = jnp.mean(returns, axis=tuple(range(done.ndim, returns.ndim)))
+
     episodes, returns, lengths = collectives.psum(
         (
             over_episodes(1),
-            over_episodes(batch.extras["episode_return"]),
+            over_episodes(returns),
             over_episodes(batch.extras["episode_length"]),
         )
     )

@@ -1,9 +1,15 @@
 """Agents: the registry of names, and how one is looked up."""
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rljax.errors import check_known
+
+if TYPE_CHECKING:
+    from rljax.agents.assembly import off_policy, on_policy
+    from rljax.agents.schedule import Schedule
+
+__all__ = ["AGENTS", "Schedule", "check_name", "factory", "off_policy", "on_policy"]
 
 AGENTS = {
     "a2c": "rljax.agents.a2c:a2c",
@@ -32,3 +38,11 @@ def factory(name: str) -> Any:
     check_name(name)
     module, member = AGENTS[name].split(":")
     return getattr(importlib.import_module(module), member)
+
+
+def __getattr__(name: str) -> Any:
+    """What agents are built with; loaded on first use, because it imports JAX."""
+    modules = {"Schedule": "schedule", "on_policy": "assembly", "off_policy": "assembly"}
+    if name not in modules:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{modules[name]}"), name)

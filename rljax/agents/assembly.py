@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from rljax import collectives
+from rljax.actors import random_policy
 from rljax.actors.rollout import episode_metrics, rollout, start
-from rljax.envs import spaces
-from rljax.errors import UsageError, ceil_div, check_positive
+from rljax.agents.schedule import Schedule
+from rljax.errors import UsageError
 from rljax.hparams import check_number
 from rljax.networks import reset_carry
 from rljax.replay import Replay
@@ -18,13 +19,16 @@ from rljax.types import (
     Actor,
     Agent,
     Batch,
+    Carry,
     Environment,
     Hparams,
     Key,
     Learner,
     Metrics,
     MissingField,
+    Obs,
     Params,
+    Policy,
     State,
     Transition,
     Update,
@@ -45,28 +49,18 @@ Learn = Callable[[Hparams, jax.Array, Learner, Worker, Batch, Key], tuple[Learne
 
 
 def on_policy(
-    env: Environment,
-    actor: Actor,
-    update: UpdateAt,
-    default_hparams: Hparams,
-    num_envs: int,
-    rollout_length: int,
-    total_env_steps: int,
-    schedule_env_steps: int | None = None,
+    env: Environment, *, actor: Actor, update: UpdateAt, hparams: Hparams, schedule: Schedule
 ) -> Agent:
     """Assemble an agent that learns from its own latest experience.
 
     Args:
+        env: what it learns in.
         actor: acts, while learning and at its best.
         update: from hyperparameters and progress [] (0 to 1) to the update; called while tracing.
-        default_hparams: what `init` starts from if it is given no others.
-        num_envs: environments N stepped side by side.
-        rollout_length: steps T of each between updates.
-        total_env_steps: how long to train, over all environments; rounded up to whole iterations.
-        schedule_env_steps: environment steps in which progress goes from 0 to 1, where it stays; by
-            default `total_env_steps`.
+        hparams: the hyperparameters that `init` starts from if it is given no others.
+        schedule: how long it trains, and in what portions.
 
-    Raises UsageError for counts below one, MissingField for an update whose input nobody writes.
+    Raises MissingField for an update whose input nobody writes.
     """
 
     def begin(hparams: Hparams, params: Params, worker: Worker, key: Key):
@@ -79,85 +73,70 @@ def on_policy(
         )
         return Learner(params, state), worker, metrics
 
-    return _assemble(
-        env,
-        actor,
-        begin,
-        learn,
-        default_hparams,
-        num_envs,
-        rollout_length,
-        total_env_steps,
-        schedule_env_steps,
-    )
+    return _assemble(env, actor, begin, learn, hparams, schedule)
 
 
 def off_policy(
     env: Environment,
+    *,
     actor: Actor,
     update: UpdateAt,
     replay: Callable[[Hparams, jax.Array], Replay],
-    default_hparams: Hparams,
-    num_envs: int,
-    rollout_length: int,
-    total_env_steps: int,
-    updates_per_iteration: int,
-    warmup_env_steps: int,
-    schedule_env_steps: int | None = None,
+    hparams: Hparams,
+    schedule: Schedule,
     fresh: UpdateAt = lambda hparams, progress: chain(),
+    warmup: Policy | None = None,
 ) -> Agent:
-    """Assemble an agent that learns from samples of all it remembers.
+    """Assemble an agent that learns from samples of a replay buffer.
 
     Args:
-        actor, default_hparams, num_envs, rollout_length, schedule_env_steps: as for `on_policy`.
+        env, actor, hparams, schedule: as for `on_policy`.
         update: as there, but it is given samples, and may write `priority` for a replay that asks
             for it.
-        replay: from hyperparameters and progress [] (0 to 1) to the memory of experience.
-        total_env_steps: how long to train, warm-up included; rounded up to whole iterations.
-        updates_per_iteration: updates after each rollout, a new sample for each.
-        warmup_env_steps: steps taken at random by `init`, over all environments; rounded up to
-            whole rollouts.
+        replay: from hyperparameters and progress [] (0 to 1) to the replay buffer.
         fresh: an update that is given every rollout [T, N] once, those of the warm-up included,
-            before it is remembered. The replay remembers the batch that it returns: the fields of
-            a step, and of the extras those that `replay` names.
+            before it is added to the replay buffer. What it returns is added: the fields of a step,
+            and of the extras those that `replay` names.
+        warmup: who acts in the warm-up; by default `actors.random_policy`. Steps have the extras of
+            `actor` as well: those that `warmup` does not record are zeros, and the carry is that of
+            the beginning of an episode.
 
     Raises UsageError for counts that do not fit, MissingField as `on_policy` does.
     """
-    check_positive(updates_per_iteration=updates_per_iteration, warmup_env_steps=warmup_env_steps)
-    num_warmup_rollouts = ceil_div(warmup_env_steps, num_envs * rollout_length)
+    explorer = _recording_like(actor, hparams, warmup or random_policy(env.action_space))
 
     def begin(hparams: Hparams, params: Params, worker: Worker, key: Key):
         key_fresh, key_warm_up, key_update = jax.random.split(key, 3)
         at_start = jnp.float32(0)
-        memory, seeing = replay(hparams, at_start), fresh(hparams, at_start)
+        buffer, seeing = replay(hparams, at_start), fresh(hparams, at_start)
         state, worker = fresh_state(seeing, params, worker, key_fresh)
 
         def explore(params: Params, state: UpdateState, worker: Worker, key: Key):
             key_rollout, key_see = jax.random.split(key)
             worker, batch = rollout(
                 env,
-                random_policy(env.action_space),
+                explorer,
                 # The carry of a policy that is not acting yet stays as an episode finds it.
                 lambda carry, done: carry,
-                (),
+                params,
                 worker,
                 collectives.fold_in(key_rollout),
-                rollout_length,
+                schedule.rollout_length,
             )
             return see(seeing, params, state, worker, batch, key_see)
 
-        def remember(loop, key: Key):
+        def fill(loop, key: Key):
             params, state, worker = loop
             params, state, worker, batch, _ = explore(params, state, worker, key)
-            worker = replace(worker, replay=memory.add(worker.replay, batch))
+            worker = replace(worker, replay=buffer.add(worker.replay, batch))
             return (params, state, worker), None
 
-        keys = jax.random.split(key_warm_up, num_warmup_rollouts)
+        keys = jax.random.split(key_warm_up, schedule.warmup_rollouts)
         example = jax.eval_shape(explore, params, state, worker, keys[0])[3]
-        worker = replace(worker, replay=memory.init(example))
-        (params, state, worker), _ = jax.lax.scan(remember, (params, state, worker), keys)
+        worker = replace(worker, replay=buffer.init(example))
+        (params, state, worker), _ = jax.lax.scan(fill, (params, state, worker), keys)
         of_samples = update(hparams, at_start).init(params, key_update)
-        check_shared(of_samples, "samples of a replay")
+        check_shared(of_samples, "samples of a replay buffer")
         return Learner(params, (state, of_samples)), worker
 
     def learn(hparams, progress, learner: Learner, worker: Worker, batch: Batch, key: Key):
@@ -166,41 +145,43 @@ def off_policy(
         params, state, worker, batch, seen = see(
             fresh(hparams, progress), learner.params, state, worker, batch, key_see
         )
-        memory = replay(hparams, progress)
+        buffer = replay(hparams, progress)
 
         def one(loop, keys: Key):
-            params, of_samples, remembered = loop
+            params, of_samples, stored = loop
             key_sample, key_update = keys
-            sample = memory.sample(remembered, collectives.fold_in(key_sample))
+            sample = buffer.sample(stored, collectives.fold_in(key_sample))
             params, of_samples, sample, metrics = update(hparams, progress).apply(
                 params, of_samples, sample, key_update
             )
-            return (params, of_samples, memory.prioritize(remembered, sample)), metrics
+            return (params, of_samples, buffer.prioritize(stored, sample)), metrics
 
-        (params, of_samples, remembered), metrics = jax.lax.scan(
+        (params, of_samples, stored), metrics = jax.lax.scan(
             one,
-            (params, of_samples, memory.add(worker.replay, batch)),
-            jax.random.split(key, (updates_per_iteration, 2)),
+            (params, of_samples, buffer.add(worker.replay, batch)),
+            jax.random.split(key, (schedule.updates_per_iteration, 2)),
         )
         learner = Learner(params, (state, of_samples))
         return (
             learner,
-            replace(worker, replay=remembered),
+            replace(worker, replay=stored),
             {**seen, **jax.tree.map(jnp.mean, metrics)},
         )
 
-    return _assemble(
-        env,
-        actor,
-        begin,
-        learn,
-        default_hparams,
-        num_envs,
-        rollout_length,
-        total_env_steps,
-        schedule_env_steps,
-        num_warmup_rollouts * num_envs * rollout_length,
-    )
+    return _assemble(env, actor, begin, learn, hparams, schedule)
+
+
+def _recording_like(actor: Actor, hparams: Hparams, policy: Policy) -> Policy:
+    """`policy`, with the extras of `actor`: zeros for those that it does not record itself."""
+
+    def act(params: Params, obs: Obs, carry: Carry, key: Key):
+        acting = actor.policy(hparams, jnp.float32(0))
+        wanted = jax.eval_shape(acting, params, obs, carry, key)[1]
+        action, recorded, _ = policy(params, obs, carry, key)
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), wanted)
+        return action, {name: recorded.get(name, zeros[name]) for name in wanted}, carry
+
+    return act
 
 
 def fresh_state(
@@ -234,60 +215,38 @@ def _assemble(
     env: Environment,
     actor: Actor,
     begin: Begin,
-    learn: Learn,
+    learn_from: Learn,
     default_hparams: Hparams,
-    num_envs: int,
-    rollout_length: int,
-    total_env_steps: int,
-    schedule_env_steps: int | None,
-    warmup_env_steps: int = 0,
+    schedule: Schedule,
 ) -> Agent:
-    check_positive(
-        num_envs=num_envs, rollout_length=rollout_length, total_env_steps=total_env_steps
-    )
-    horizon = total_env_steps if schedule_env_steps is None else schedule_env_steps
-    check_positive(schedule_env_steps=horizon)
-    if warmup_env_steps >= total_env_steps:
-        raise UsageError(
-            f"warm-up takes {warmup_env_steps} environment steps, which leaves none of "
-            f"total_env_steps = {total_env_steps} to learn in: make warmup_env_steps smaller"
-        )
-    if warmup_env_steps >= horizon:
-        raise UsageError(
-            f"schedules end after schedule_env_steps = {horizon} environment steps, and warm-up "
-            f"takes {warmup_env_steps}, so there is nothing between: make schedule_env_steps larger"
-        )
-    env_steps_per_iteration = num_envs * rollout_length
-    num_iterations = ceil_div(total_env_steps - warmup_env_steps, env_steps_per_iteration)
-
     def init(key: Key, hparams: Hparams | None = None) -> State:
         hparams = checked(default_hparams if hparams is None else hparams)
         key, key_params, key_begin, key_env = jax.random.split(key, 4)
         params = actor.init(key_params)
-        envs = collectives.share("num_envs", num_envs)
+        envs = collectives.share("num_envs", schedule.num_envs)
         worker = start(env, actor.initial_carry((envs,)), envs, collectives.fold_in(key_env))
         learner, worker = begin(hparams, params, worker, key_begin)
         return State(
             iteration=jnp.int32(0), key=key, hparams=hparams, learner=learner, worker=worker
         )
 
-    def progress(state: State) -> jax.Array:
-        done = warmup_env_steps + state.iteration.astype(jnp.float32) * env_steps_per_iteration
-        return jnp.minimum(done / horizon, 1.0)
+    def policy_of(state: State) -> Policy:
+        return actor.policy(state.hparams, schedule.progress(state.iteration))
 
-    def step(state: State) -> tuple[State, Metrics]:
+    # Both halves of an iteration derive their keys from the state's, so that one needs no other.
+    def keys_of(state: State) -> tuple[Key, Key, Key]:
         key, key_rollout, key_learn = jax.random.split(state.key, 3)
-        worker, batch = rollout(
-            env,
-            actor.policy(state.hparams, progress(state)),
-            lambda carry, done: reset_carry(actor, carry, done),
-            state.learner.params,
+        return key, key_rollout, key_learn
+
+    def learn(state: State, batch: Batch) -> tuple[State, Metrics]:
+        key, _, key_learn = keys_of(state)
+        learner, worker, metrics = learn_from(
+            state.hparams,
+            schedule.progress(state.iteration),
+            state.learner,
             state.worker,
-            collectives.fold_in(key_rollout),
-            rollout_length,
-        )
-        learner, worker, metrics = learn(
-            state.hparams, progress(state), state.learner, worker, batch, key_learn
+            batch,
+            key_learn,
         )
         state = State(
             iteration=state.iteration + 1,
@@ -296,13 +255,28 @@ def _assemble(
             learner=learner,
             worker=worker,
         )
-        return state, {**episode_metrics(batch), **input_metrics(batch), **metrics}
+        return state, {**input_metrics(batch), **metrics}
 
-    def act(state: State, obs, carry, key: Key | None):
+    def step(state: State) -> tuple[State, Metrics]:
+        worker, batch = rollout(
+            env,
+            policy_of(state),
+            lambda carry, done: reset_carry(actor, carry, done),
+            state.learner.params,
+            state.worker,
+            collectives.fold_in(keys_of(state)[1]),
+            schedule.rollout_length,
+        )
+        state, metrics = learn(replace(state, worker=worker), batch)
+        return state, {**episode_metrics(batch), **metrics}
+
+    def policy(state: State, obs: Obs, carry: Carry, key: Key):
+        return policy_of(state)(state.learner.params, obs, carry, key)
+
+    def act(state: State, obs: Obs, carry: Carry, key: Key | None):
         if key is None:
             return actor.mode(state.learner.params, obs, carry)
-        policy = actor.policy(state.hparams, progress(state))
-        action, _, carry = policy(state.learner.params, obs, carry, key)
+        action, _, carry = policy(state, obs, carry, key)
         return action, carry
 
     agent = Agent(
@@ -310,11 +284,13 @@ def _assemble(
         hparams=default_hparams,
         init=init,
         step=step,
+        policy=policy,
+        learn=learn,
         act=act,
         initial_carry=actor.initial_carry,
-        env_steps_per_iteration=env_steps_per_iteration,
-        num_iterations=num_iterations,
-        warmup_env_steps=warmup_env_steps,
+        env_steps_per_iteration=schedule.env_steps_per_iteration,
+        num_iterations=schedule.num_iterations,
+        warmup_env_steps=schedule.warmup,
     )
     check_traces(agent)
     return agent
@@ -342,19 +318,8 @@ def check_hparams(hparams: Hparams, kind: type, agent: str) -> Hparams:
         raise UsageError(f"hparams must be {agent}'s Hparams, not a {type(hparams).__name__}")
     for name, number in vars(hparams).items():
         if not isinstance(number, jax.core.Tracer):
-            check_number(name, np.ravel(number), f"{agent}: hparams.{name}")
+            check_number(hparams, name, np.ravel(number), f"{agent}: hparams.{name}")
     return hparams
-
-
-def random_policy(space: spaces.Space):
-    """Actions drawn uniformly, whatever is observed."""
-    assert isinstance(space, spaces.Discrete), "agents with a replay refuse other spaces"
-
-    def policy(params, obs, carry, key: Key):
-        leading = jax.tree.leaves(obs)[0].shape[:1]
-        return jax.random.randint(key, leading, 0, space.n), {}, carry
-
-    return policy
 
 
 def input_metrics(batch: Transition) -> Metrics:

@@ -1,15 +1,17 @@
 """Deep Q-networks (Mnih et al. 2015, https://doi.org/10.1038/nature14236) and their extensions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
 from flax import linen as nn
 
 from rljax import networks, replay
-from rljax.actors.exploration import exploring_actor
+from rljax.actors import Exploration, ExplorationHparams, exploring_actor
 from rljax.agents.assembly import check_hparams, off_policy
-from rljax.errors import ceil_div, check_at_most, check_positive
+from rljax.agents.schedule import Schedule
+from rljax.errors import check_at_most
+from rljax.hparams import fraction, non_negative
 from rljax.ops import linear_schedule
 from rljax.types import Agent, Environment, Update
 from rljax.updates import (
@@ -19,6 +21,7 @@ from rljax.updates import (
     learning_rate,
     observation_statistics,
     q_loss,
+    target_network,
     td,
     td_target,
 )
@@ -26,30 +29,22 @@ from rljax.updates import (
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Hparams:
-    """The numbers of DQN: traced, so they can be swept and mutated without compiling again."""
+class Hparams(ExplorationHparams):
+    """The hyperparameters of DQN: traced, so a sweep compiles once."""
 
-    lr: float = 2.5e-4
+    lr: float = non_negative(2.5e-4)
     """Adam's learning rate (at the start, where it is annealed)."""
-    gamma: float = 0.99
+    gamma: float = fraction(0.99)
     """Discount per step."""
-    tau: float = 1.0
+    tau: float = fraction(1.0)
     """How far the target network moves each time: 1 is a copy."""
-    epsilon_start: float = 1.0
-    """Probability of a random action at the start; with "ez_greedy", of beginning to repeat one."""
-    epsilon_end: float = 0.05
-    """The same once exploration has been annealed."""
-    exploration_fraction: float = 0.5
-    """Part of the schedule over which it is annealed, linearly."""
-    duration_exponent: float = 2.0
-    """Of "ez_greedy" exploration: how fast n-fold repetition gets rare, as n^-exponent."""
-    max_grad_norm: float = 10.0
+    max_grad_norm: float = non_negative(10.0)
     """Global norm at which gradients are clipped."""
-    adam_eps: float = 1e-5
+    adam_eps: float = non_negative(1e-5)
     """Adam's denominator offset."""
-    priority_exponent: float = 0.5
+    priority_exponent: float = fraction(0.5)
     """How much priorities count, from 0 (not at all) to 1."""
-    importance_start: float = 0.4
+    importance_start: float = fraction(0.4)
     """How much importance weights correct for priorities at the start of the schedule; fully at its
     end."""
 
@@ -73,10 +68,10 @@ def dqn(
     dueling: bool = False,
     n_step: int = 1,
     prioritized: bool = False,
-    exploration: str = "epsilon_greedy",
+    exploration: str | Exploration = "epsilon_greedy",
     noisy: bool = False,
-    head: str = "scalar",
-    loss: str = "squared",
+    head: str | networks.ValueHead = "scalar",
+    loss: str | Callable = "squared",
     num_atoms: int = 51,
     v_min: float | None = None,
     v_max: float | None = None,
@@ -87,7 +82,7 @@ def dqn(
     hparams: Hparams | None = None,
     agent: str = "dqn",
 ) -> Agent:
-    """Q-learning with a network, a memory and a slow copy of itself.
+    """Q-learning with a network, a replay buffer and a target network.
 
     Args:
         env: from `rljax.make`, or any object with the members of `rljax.types.Environment`.
@@ -96,7 +91,8 @@ def dqn(
         total_env_steps: how long to train, warm-up included; rounded up to whole iterations.
         schedule_env_steps: environment steps over which schedules run (learning rate, exploration,
             importance weights); by default `total_env_steps`.
-        buffer_size: steps remembered, over all environments; rounded up to whole rollouts.
+        buffer_size: steps in the replay buffer, over all environments; rounded up to whole
+            rollouts.
         batch_size: steps B sampled for an update.
         updates_per_iteration: updates after each T x N steps.
         warmup_env_steps: random steps before the first update; rounded up to whole rollouts.
@@ -104,45 +100,44 @@ def dqn(
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
         network: "mlp", "cnn", "auto", a linen module or a pair `(init, apply)`.
-        double: whether the present network chooses the action that the target network values.
+        double: whether the online network chooses the action that the target network values.
         dueling: whether values are the sum of a state's value and actions' advantages.
         n_step: how many rewards a target sums before it bootstraps.
         prioritized: whether to sample by the size of the last error.
-        exploration: "epsilon_greedy" (annealed) or "ez_greedy", which repeats each random action
-            for a random time, and so gets to where single ones do not.
+        exploration: "epsilon_greedy" (annealed), "boltzmann", or "ez_greedy", which repeats each
+            random action for a random time, and so gets to where single ones do not; or an
+            `actors.Exploration`.
         noisy: whether noise in the weights explores, instead of epsilon.
-        head: "scalar", or a distribution over returns: "c51", "qr" or "iqn".
+        head: "scalar", or a distribution over returns: "c51", "qr" or "iqn"; or a
+            `networks.ValueHead`.
         loss: of the scalar head: "squared", or "huber" for rewards of about 1 and outliers (far
-            from its target it moves by the sign of errors alone, so rare terminations go under).
+            from its target it moves by the sign of errors alone, so rare terminations count
+            little); or a function from errors [...] to losses [...].
         num_atoms: of a distribution: atoms (c51), quantiles (qr) or samples of them (iqn).
         v_min: the least discounted return that is possible; c51 needs it.
         v_max: the largest.
         normalize_observations: by running statistics, kept in the parameters.
         scale_images: whether images (three axes of uint8) are divided by 255.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
-        first: an update of your own, which is given every rollout once, before it is remembered (of
-            what it writes, the fields of a step).
-        hparams: the numbers; `Hparams()` by default.
+        first: an update of your own, which is given every rollout once, before it is added to the
+            replay buffer (of what it writes, the fields of a step).
+        hparams: the hyperparameters; `Hparams()` by default.
         agent: who this is, in error messages.
 
     Raises:
         UsageError: for spaces, names and counts that do not fit, in one sentence.
     """
     hparams = check_hparams(hparams, Hparams, agent)
-    check_positive(
+    schedule = Schedule(
         num_envs=num_envs,
         rollout_length=rollout_length,
         total_env_steps=total_env_steps,
-        buffer_size=buffer_size,
-        batch_size=batch_size,
-        updates_per_iteration=updates_per_iteration,
+        schedule_env_steps=schedule_env_steps,
         warmup_env_steps=warmup_env_steps,
-        target_period=target_period,
-        n_step=n_step,
+        updates_per_iteration=updates_per_iteration,
     )
-    check_at_most("batch_size", batch_size, "buffer_size", buffer_size)
     check_at_most("warmup_env_steps", warmup_env_steps, "buffer_size", buffer_size)
-    rows = rollout_length * ceil_div(warmup_env_steps, num_envs * rollout_length)
+    rows = rollout_length * schedule.warmup_rollouts
     check_at_most("n_step", n_step, "the warm-up of each environment", rows)
     q = networks.q_network(
         env,
@@ -156,8 +151,9 @@ def dqn(
         scale_images=scale_images,
         agent=agent,
     )
+    q = networks.with_target(q)
 
-    def memory(hp: Hparams, progress: jax.Array) -> replay.Replay:
+    def buffer(hp: Hparams, progress: jax.Array) -> replay.Replay:
         if not prioritized:
             return replay.uniform(buffer_size, batch_size, n_step)
         beta = linear_schedule(hp.importance_start, 1.0, progress, 1.0)
@@ -166,7 +162,8 @@ def dqn(
         )
 
     def fresh(hp: Hparams, progress: jax.Array) -> Update:
-        return chain(first, observation_statistics(q.encode) if normalize_observations else None)
+        statistics = observation_statistics(q.net.encode, part="online")
+        return chain(first, statistics if normalize_observations else None)
 
     def update(hp: Hparams, progress: jax.Array) -> Update:
         next_policy = td.double if double else td.greedy
@@ -174,23 +171,19 @@ def dqn(
         optimizer = clipped_adam(lr, hp.max_grad_norm, hp.adam_eps)
         return chain(
             td.n_step(hp.gamma, n_step, rows=1),
-            td_target(q, next_policy, hp.tau, target_period),
-            gradient(q_loss(q), optimizer),
+            target_network(hp.tau, target_period),
+            td_target(q, next_policy),
+            gradient(q_loss(q), optimizer, part="online"),
         )
 
     return off_policy(
         env,
-        exploring_actor(exploration, q, env.action_space.n, noisy),
-        update,
-        memory,
-        hparams,
-        num_envs,
-        rollout_length,
-        total_env_steps,
-        updates_per_iteration,
-        warmup_env_steps,
-        schedule_env_steps,
-        fresh,
+        actor=exploring_actor(exploration, q, env.action_space.n, noisy),
+        update=update,
+        replay=buffer,
+        hparams=hparams,
+        schedule=schedule,
+        fresh=fresh,
     )
 
 

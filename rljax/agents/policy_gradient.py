@@ -3,16 +3,19 @@
 PPO takes the same step several times over, with a loss that keeps it near the policy that acted.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
-from rljax import ops
-from rljax.agents.assembly import on_policy
-from rljax.networks import ActorCritic
+from rljax import networks, ops
+from rljax.actors import policy_actor
+from rljax.agents.assembly import check_hparams, on_policy
+from rljax.agents.schedule import Schedule
+from rljax.hparams import fraction, non_negative
 from rljax.types import Agent, Batch, Environment, Update
 from rljax.updates import (
     actor_critic_loss,
@@ -23,45 +26,99 @@ from rljax.updates import (
     observation_statistics,
 )
 
+Advantage = Callable[[networks.ActorCritic, Any], Update]
+"""(actor-critic, hparams) to an update that writes advantage [T, N] and, if values are learnt,
+target [T, N]."""
+
+CHOSEN = ("advantage", "learn_values", "agent", "kind")
+"""Arguments of `policy_gradient` that its variants decide."""
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Hparams:
-    """The numbers of a policy gradient: traced, so they can be swept without compiling again."""
+    """The hyperparameters of a policy gradient: traced, so a sweep compiles once."""
 
-    lr: float = 2e-3
+    lr: float = non_negative(2e-3)
     """Adam's learning rate (at the start, where it is annealed)."""
-    gamma: float = 0.99
+    gamma: float = fraction(0.99)
     """Discount per step."""
-    value_coef: float = 0.5
+    value_coef: float = non_negative(0.5)
     """Weight of the value loss."""
-    entropy_coef: float = 0.01
+    entropy_coef: float = non_negative(0.01)
     """Weight of the entropy bonus."""
-    max_grad_norm: float = 0.5
+    max_grad_norm: float = non_negative(0.5)
     """Global norm at which gradients are clipped."""
-    adam_eps: float = 1e-5
+    adam_eps: float = non_negative(1e-5)
     """Adam's denominator offset."""
 
 
 def policy_gradient(
     env: Environment,
-    actor_critic: ActorCritic,
-    advantage: Callable[[Any], Update],
-    hparams: Hparams,
-    num_envs: int,
-    rollout_length: int,
-    total_env_steps: int,
-    schedule_env_steps: int | None,
-    anneal_lr: bool,
-    first: Update | None = None,
+    *,
+    advantage: Advantage,
     learn_values: bool = True,
+    agent: str = "policy_gradient",
+    kind: type = Hparams,
+    num_envs: int = 16,
+    rollout_length: int = 8,
+    total_env_steps: int = 1_000_000,
+    schedule_env_steps: int | None = None,
+    hidden: Sequence[int] = (64, 64),
+    activation: str = "tanh",
+    network: str | nn.Module | networks.Network | networks.Pair = "auto",
+    distribution: str | networks.Head = "normal",
     normalize_observations: bool = False,
+    scale_images: bool = True,
+    anneal_lr: bool = True,
+    first: Update | None = None,
+    hparams: Hparams | None = None,
 ) -> Agent:
     """One gradient step on each rollout, up log-probability x advantage.
 
-    `advantage(hparams)` writes advantage [T, N] and, if values are learnt, target [T, N]. The
-    other arguments are those of `a2c`.
+    Args:
+        env: from `rljax.make`, or any object with the members of `rljax.types.Environment`.
+        num_envs: environments N stepped side by side.
+        rollout_length: steps T of each between updates.
+        total_env_steps: how long to train, over all environments; rounded up to whole iterations.
+        schedule_env_steps: environment steps over which schedules run (of the learning rate);
+            by default `total_env_steps`.
+        advantage: `(actor-critic, hparams)` to the update that writes the weights of actions.
+        learn_values: whether a value function is learnt.
+        agent: who this is, in error messages.
+        kind: the class of its hyperparameters.
+        hidden: sizes of the dense layers.
+        activation: one of tanh, relu, elu, gelu, silu.
+        network: "mlp", "cnn", "gru", "auto", a linen module, a pair `(init, apply)`, or a
+            `networks.Network`, which may be recurrent.
+        distribution: of continuous actions: "normal" (clipped) or "tanh_normal" (squashed); or a
+            `networks.Head`.
+        normalize_observations: by running statistics, kept in the parameters.
+        scale_images: whether images (three axes of uint8) are divided by 255.
+        anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
+        first: an update of your own, which is given every rollout once, before the others.
+        hparams: the hyperparameters; `Hparams()` by default.
+
+    Raises:
+        UsageError: for spaces, names and counts that do not fit, in one sentence.
     """
+    hparams = check_hparams(hparams, kind, agent)
+    schedule = Schedule(
+        num_envs=num_envs,
+        rollout_length=rollout_length,
+        total_env_steps=total_env_steps,
+        schedule_env_steps=schedule_env_steps,
+    )
+    ac = networks.actor_critic(
+        env,
+        network,
+        hidden,
+        activation,
+        distribution,
+        normalize_observations,
+        scale_images=scale_images,
+        agent=agent,
+    )
 
     def policy_loss(pi, outputs, batch: Batch):
         log_prob = pi.log_prob(batch.extras["raw_action"])
@@ -71,25 +128,14 @@ def policy_gradient(
         return ops.value_loss(value, batch.extras["target"]) if learn_values else jnp.zeros(())
 
     def update(hp: Hparams, progress: jax.Array) -> Update:
-        loss = actor_critic_loss(
-            actor_critic, policy_loss, value_loss, hp.value_coef, hp.entropy_coef
-        )
+        loss = actor_critic_loss(ac, policy_loss, value_loss, hp.value_coef, hp.entropy_coef)
         lr = learning_rate(hp.lr, progress, anneal_lr)
         optimizer = clipped_adam(lr, hp.max_grad_norm, hp.adam_eps)
         return chain(
             first,
-            advantage(hp),
+            advantage(ac, hp),
             gradient(loss, optimizer),
-            observation_statistics(actor_critic.net.encode) if normalize_observations else None,
+            observation_statistics(ac.net.encode) if normalize_observations else None,
         )
 
-    return on_policy(
-        env,
-        actor_critic.actor,
-        update,
-        hparams,
-        num_envs,
-        rollout_length,
-        total_env_steps,
-        schedule_env_steps,
-    )
+    return on_policy(env, actor=policy_actor(ac), update=update, hparams=hparams, schedule=schedule)

@@ -8,8 +8,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from rljax import networks, ops
+from rljax.actors import policy_actor
 from rljax.agents.assembly import check_hparams, on_policy
-from rljax.errors import check_divides, check_known, check_positive
+from rljax.agents.schedule import Schedule
+from rljax.errors import check_known
+from rljax.hparams import fraction, non_negative
 from rljax.types import Agent, Batch, Environment, Update
 from rljax.updates import (
     actor_critic_loss,
@@ -29,27 +32,27 @@ OBJECTIVES = ("clip", "kl_penalty")
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Hparams:
-    """The numbers of PPO: traced, so they can be swept and mutated without compiling again."""
+    """The hyperparameters of PPO: traced, so a sweep compiles once."""
 
-    lr: float = 2.5e-4
+    lr: float = non_negative(2.5e-4)
     """Adam's learning rate (at the start, where it is annealed)."""
-    gamma: float = 0.99
+    gamma: float = fraction(0.99)
     """Discount per step."""
-    gae_lambda: float = 0.95
+    gae_lambda: float = fraction(0.95)
     """Bias (0) against variance (1) of the advantage."""
-    clip_eps: float = 0.2
+    clip_eps: float = non_negative(0.2)
     """How far the probability ratio may move before its gradient stops; also for values."""
-    value_coef: float = 0.5
+    value_coef: float = non_negative(0.5)
     """Weight of the value loss."""
-    entropy_coef: float = 0.01
+    entropy_coef: float = non_negative(0.01)
     """Weight of the entropy bonus."""
-    max_grad_norm: float = 0.5
+    max_grad_norm: float = non_negative(0.5)
     """Global norm at which gradients are clipped."""
-    adam_eps: float = 1e-5
+    adam_eps: float = non_negative(1e-5)
     """Adam's denominator offset."""
-    target_kl: float = 0.015
+    target_kl: float = non_negative(0.015)
     """KL in nats per iteration: where `stop_at_kl` stops (times 1.5) and the penalty aims."""
-    kl_coef: float = 1.0
+    kl_coef: float = non_negative(1.0)
     """The penalty's coefficient to start from, with objective "kl_penalty"."""
 
 
@@ -66,7 +69,7 @@ def ppo(
     activation: str = "tanh",
     network: str | nn.Module | networks.Network | networks.Pair = "auto",
     sequence_length: int | None = None,
-    distribution: str = "normal",
+    distribution: str | networks.Head = "normal",
     objective: str = "clip",
     clip_value: bool = False,
     standardize_advantages: bool = True,
@@ -91,10 +94,11 @@ def ppo(
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
         network: "mlp", "cnn", "gru", "auto", a linen module, a pair `(init, apply)`, or a
-            `networks.Network`, which may have a memory.
+            `networks.Network`, which may be recurrent.
         sequence_length: steps L that a minibatch keeps together; by default `rollout_length` for
-            a network with memory and 1 for one without.
-        distribution: of continuous actions: "normal" (clipped) or "tanh_normal" (squashed).
+            a recurrent network, else 1.
+        distribution: of continuous actions: "normal" (clipped) or "tanh_normal" (squashed); or a
+            `networks.Head`.
         objective: "clip" (eq. 7) or "kl_penalty" with an adaptive coefficient (eq. 8).
         clip_value: whether to clip the value loss, too.
         standardize_advantages: to mean 0 and deviation 1 within each minibatch.
@@ -103,22 +107,19 @@ def ppo(
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
         stop_at_kl: whether to end an iteration's epochs once `approx_kl` passes 1.5 `target_kl`.
         first: an update of your own, which is given every rollout once, before the others.
-        hparams: the numbers; `Hparams()` by default.
+        hparams: the hyperparameters; `Hparams()` by default.
 
     Raises:
         UsageError: for spaces, names and counts that do not fit, in one sentence.
     """
     hparams = check_hparams(hparams, Hparams, "ppo")
     check_known("objective", objective, OBJECTIVES)
-    check_positive(
+    schedule = Schedule(
         num_envs=num_envs,
         rollout_length=rollout_length,
-        num_epochs=num_epochs,
-        num_minibatches=num_minibatches,
         total_env_steps=total_env_steps,
+        schedule_env_steps=schedule_env_steps,
     )
-    if sequence_length is not None:
-        check_positive(sequence_length=sequence_length)
     ac = networks.actor_critic(
         env,
         network,
@@ -129,14 +130,8 @@ def ppo(
         scale_images=scale_images,
         agent="ppo",
     )
-    length = sequence_length or (rollout_length if ac.recurrent else 1)
-    check_divides("rollout_length", rollout_length, "sequence_length", length)
-    check_divides(
-        "num_envs x rollout_length / sequence_length",
-        num_envs * rollout_length // length,
-        "num_minibatches",
-        num_minibatches,
-    )
+    if sequence_length is None:
+        sequence_length = rollout_length if ac.net.recurrent else 1
 
     def update(hp: Hparams, progress: jax.Array) -> Update:
         def policy_loss(pi, outputs, batch: Batch):
@@ -168,7 +163,7 @@ def ppo(
             gradient(loss, optimizer),
             num_epochs,
             num_minibatches,
-            length,
+            sequence_length,
             stop=moved_too_far if stop_at_kl else None,
             standardize=("advantage",) if standardize_advantages else (),
         )
@@ -181,16 +176,7 @@ def ppo(
             observation_statistics(ac.net.encode) if normalize_observations else None,
         )
 
-    return on_policy(
-        env,
-        ac.actor,
-        update,
-        hparams,
-        num_envs,
-        rollout_length,
-        total_env_steps,
-        schedule_env_steps,
-    )
+    return on_policy(env, actor=policy_actor(ac), update=update, hparams=hparams, schedule=schedule)
 
 
 ppo.Hparams = Hparams  # type: ignore[attr-defined]

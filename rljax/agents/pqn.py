@@ -1,7 +1,7 @@
 """Parallelised Q-networks (Gallici et al. 2024, https://arxiv.org/abs/2407.04811).
 
-Q-learning without a memory and without a target network: many environments make the samples, and
-layer normalisation keeps the values from diverging.
+Q-learning without a replay buffer and without a target network: many environments make the samples,
+and layer normalisation keeps the values from diverging.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,10 @@ import jax
 from flax import linen as nn
 
 from rljax import networks
-from rljax.actors.exploration import exploring_actor
+from rljax.actors import Exploration, ExplorationHparams, exploring_actor
 from rljax.agents.assembly import check_hparams, on_policy
-from rljax.errors import check_divides, check_positive
+from rljax.agents.schedule import Schedule
+from rljax.hparams import fraction, non_negative
 from rljax.types import Agent, Environment, Update
 from rljax.updates import (
     chain,
@@ -29,26 +30,20 @@ from rljax.updates import (
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Hparams:
-    """The numbers of PQN: traced, so they can be swept and mutated without compiling again."""
+class Hparams(ExplorationHparams):
+    """The hyperparameters of PQN: traced, so a sweep compiles once."""
 
-    lr: float = 5e-4
+    lr: float = non_negative(5e-4)
     """RAdam's learning rate (at the start, where it is annealed)."""
-    gamma: float = 0.99
+    gamma: float = fraction(0.99)
     """Discount per step."""
-    q_lambda: float = 0.65
+    q_lambda: float = fraction(0.65)
     """How far targets reach: 0 is one step, 1 the whole rollout."""
-    epsilon_start: float = 1.0
-    """Probability of a random action at the start; with "ez_greedy", of beginning to repeat one."""
-    epsilon_end: float = 0.05
-    """The same once exploration has been annealed."""
-    exploration_fraction: float = 0.1
-    """Part of the schedule over which it is annealed, linearly."""
-    duration_exponent: float = 2.0
-    """Of "ez_greedy" exploration: how fast n-fold repetition gets rare, as n^-exponent."""
-    max_grad_norm: float = 10.0
+    exploration_fraction: float = fraction(0.1)
+    """Part of the schedule over which epsilon is annealed, linearly."""
+    max_grad_norm: float = non_negative(10.0)
     """Global norm at which gradients are clipped."""
-    adam_eps: float = 1e-8
+    adam_eps: float = non_negative(1e-8)
     """RAdam's denominator offset."""
 
 
@@ -66,7 +61,7 @@ def pqn(
     network: str | nn.Module | networks.Pair = "auto",
     layer_norm: bool = True,
     dueling: bool = False,
-    exploration: str = "epsilon_greedy",
+    exploration: str | Exploration = "epsilon_greedy",
     normalize_observations: bool = False,
     scale_images: bool = True,
     anneal_lr: bool = True,
@@ -89,27 +84,24 @@ def pqn(
         network: "mlp", "cnn", "auto", a linen module or a pair `(init, apply)`.
         layer_norm: whether to normalise every layer, which is what keeps it stable.
         dueling: whether values are the sum of a state's value and actions' advantages.
-        exploration: "epsilon_greedy" (annealed) or "ez_greedy", which repeats each random action
-            for a random time, and so gets to where single ones do not.
+        exploration: "epsilon_greedy" (annealed), "boltzmann", or "ez_greedy", which repeats each
+            random action for a random time, and so gets to where single ones do not; or an
+            `actors.Exploration`.
         normalize_observations: by running statistics, kept in the parameters.
         scale_images: whether images (three axes of uint8) are divided by 255.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
         first: an update of your own, which is given every rollout once, before the others.
-        hparams: the numbers; `Hparams()` by default.
+        hparams: the hyperparameters; `Hparams()` by default.
 
     Raises:
         UsageError: for spaces, names and counts that do not fit, in one sentence.
     """
     hparams = check_hparams(hparams, Hparams, "pqn")
-    check_positive(
+    schedule = Schedule(
         num_envs=num_envs,
         rollout_length=rollout_length,
-        num_epochs=num_epochs,
-        num_minibatches=num_minibatches,
         total_env_steps=total_env_steps,
-    )
-    check_divides(
-        "num_envs x rollout_length", num_envs * rollout_length, "num_minibatches", num_minibatches
+        schedule_env_steps=schedule_env_steps,
     )
     q = networks.q_network(
         env,
@@ -132,18 +124,15 @@ def pqn(
             first,
             lambda_target(q, hp.gamma, hp.q_lambda),
             epochs(fit, num_epochs, num_minibatches),
-            observation_statistics(q.encode) if normalize_observations else None,
+            observation_statistics(q.net.encode) if normalize_observations else None,
         )
 
     return on_policy(
         env,
-        exploring_actor(exploration, q, env.action_space.n),
-        update,
-        hparams,
-        num_envs,
-        rollout_length,
-        total_env_steps,
-        schedule_env_steps,
+        actor=exploring_actor(exploration, q, env.action_space.n),
+        update=update,
+        hparams=hparams,
+        schedule=schedule,
     )
 
 

@@ -9,38 +9,32 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from rljax.actors.exploration import exploration as explorations
+from rljax.actors import Exploration, ExplorationHparams, with_traces
+from rljax.actors import exploration as explorations
 from rljax.agents.assembly import check_hparams, on_policy
-from rljax.errors import UsageError, check_at_most, check_known, check_positive
+from rljax.agents.schedule import Schedule
+from rljax.errors import UsageError, check_known
+from rljax.hparams import fraction, non_negative, positive
 from rljax.networks import QNetwork, q_table
-from rljax.types import Actor, Agent, Environment, Update
+from rljax.types import Agent, Environment, Update
 from rljax.updates import chain, tables, td
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Hparams:
-    """The numbers of tabular control: traced, so they can be swept without compiling again."""
+class Hparams(ExplorationHparams):
+    """The hyperparameters of tabular control: traced, so a sweep compiles once."""
 
-    lr: float = 0.1
+    lr: float = non_negative(0.1)
     """Learning rate, at the start."""
-    gamma: float = 0.99
+    gamma: float = fraction(0.99)
     """Discount per step."""
-    epsilon_start: float = 1.0
-    """Probability of a random action at the start."""
-    epsilon_end: float = 0.05
-    """The same once exploration has been annealed."""
-    exploration_fraction: float = 0.5
-    """Part of the schedule over which it is annealed, linearly."""
-    temperature: float = 1.0
-    """Of "boltzmann" exploration: the difference of value that makes a factor of e."""
-    half_life: float = 1000.0
-    """Updates after which a "harmonic" step size has halved."""
-    visit_exponent: float = 0.6
-    """How fast a "visit_count" step size falls: lr / (updates of the cell)^exponent."""
-    trace_lambda: float = 0.9
+    half_life: float = positive(1000.0)
+    """Updates after which a "harmonic" learning rate has halved."""
+    visit_exponent: float = non_negative(0.6)
+    """How fast a "visit_count" learning rate falls: lr / (updates of the cell)^exponent."""
+    trace_lambda: float = fraction(0.9)
     """How slowly the traces of `q_lambda` fade: 0 is Q-learning, 1 nearly Monte Carlo."""
 
 
@@ -66,12 +60,13 @@ ARGUMENTS = """
             by default `total_env_steps`.
         n_step: how many rewards a target sums before it bootstraps; at most `rollout_length`,
             and 1 for `q_lambda`.
-        exploration: "epsilon_greedy" (annealed) or "boltzmann".
-        step_size: "constant", "harmonic" or "visit_count".
+        exploration: "epsilon_greedy" (annealed), "boltzmann" or "ez_greedy", or an
+            `actors.Exploration`; for `sarsa` and `expected_sarsa`, one that gives probabilities.
+        step_size: how the learning rate falls: "constant", "harmonic" or "visit_count".
         initial_value: what every cell starts from; above the largest return, it makes the learner
             try everything (optimism).
         first: an update of your own, which is given every rollout once, before the others.
-        hparams: the numbers; `Hparams()` by default.
+        hparams: the hyperparameters; `Hparams()` by default.
 
     Raises:
         UsageError: for spaces, names and counts that do not fit, in one sentence.
@@ -79,7 +74,12 @@ ARGUMENTS = """
 
 
 def _control(
-    name: str, summary: str, algorithm: Algorithm, num_tables: int = 1, traces: bool = False
+    name: str,
+    summary: str,
+    algorithm: Algorithm,
+    num_tables: int = 1,
+    traces: bool = False,
+    asks_policy: bool = False,
 ):
     """The factory of a tabular agent."""
 
@@ -91,20 +91,19 @@ def _control(
         total_env_steps: int = 1_000_000,
         schedule_env_steps: int | None = None,
         n_step: int = 1,
-        exploration: str = "epsilon_greedy",
+        exploration: str | Exploration = "epsilon_greedy",
         step_size: str = "constant",
         initial_value: float = 0.0,
         first: Update | None = None,
         hparams: Hparams | None = None,
     ) -> Agent:
         hparams = check_hparams(hparams, Hparams, name)
-        check_positive(
+        schedule = Schedule(
             num_envs=num_envs,
             rollout_length=rollout_length,
             total_env_steps=total_env_steps,
-            n_step=n_step,
+            schedule_env_steps=schedule_env_steps,
         )
-        check_at_most("n_step", n_step, "rollout_length", rollout_length)
         if traces and n_step != 1:
             raise UsageError(
                 f"{name} sums the errors of single steps along its traces: n_step must be 1, not "
@@ -112,61 +111,32 @@ def _control(
             )
         check_known("step_size", step_size, STEP_SIZES)
         explore = explorations(exploration)
+        if asks_policy and explore.probabilities is None:
+            raise UsageError(
+                f"{name} asks how likely each action is, which exploration {exploration!r} does "
+                "not say: use 'epsilon_greedy' or 'boltzmann'"
+            )
         table = q_table(env, initial_value, num_tables, agent=name)
-        actor = table.actor(explore)
+        actor = explore.actor(table, env.action_space.n)
 
         def update(hp: Hparams, progress: jax.Array) -> Update:
             step = STEP_SIZES[step_size](hp)
-            parts = algorithm(table, hp, step, explore(hp, progress))
+            policy = explore.probabilities and explore.probabilities(hp, progress)
+            parts = algorithm(table, hp, step, policy)
             return chain(first, td.n_step(hp.gamma, n_step), *parts)
 
         return on_policy(
             env,
-            tracing(actor, table) if traces else actor,
-            update,
-            hparams,
-            num_envs,
-            rollout_length,
-            total_env_steps,
-            schedule_env_steps,
+            actor=with_traces(actor, table) if traces else actor,
+            update=update,
+            hparams=hparams,
+            schedule=schedule,
         )
 
     make.__name__ = make.__qualname__ = name
     make.__doc__ = summary + ARGUMENTS
     make.Hparams = Hparams  # type: ignore[attr-defined]
     return make
-
-
-SMALLEST_TRACE = 1e-6  # what is left of one below it moves no value that float32 could tell
-
-
-def tracing(actor: Actor, table: QNetwork) -> Actor:
-    """`actor` with replacing eligibility traces [N, S, A], cut where it explores.
-
-    Records trace, as each step leaves it. Source: Watkins 1989; Sutton and Barto 2018, section
-    12.10; replacing traces: Singh and Sutton 1996, https://doi.org/10.1007/BF00114726.
-    """
-
-    def policy(hp: Hparams, progress: jax.Array):
-        inner = actor.policy(hp, progress)
-
-        def traced(params, obs, carry, key):
-            action, extras, _ = inner(params, obs, (), key)
-            q = table.apply(params, obs, None)
-            envs = jnp.arange(action.shape[0])
-            keeps = q[envs, action] >= jnp.max(q, axis=-1)
-            fade = jnp.where(keeps, hp.gamma * hp.trace_lambda, 0.0)
-            trace = carry * fade[:, None, None]
-            trace = jnp.where(trace < SMALLEST_TRACE, 0.0, trace).at[envs, obs, action].set(1.0)
-            return action, {**extras, "trace": trace}, trace
-
-        return traced
-
-    def mode(params, obs, carry):
-        return actor.mode(params, obs, ())[0], carry
-
-    shape = jax.eval_shape(actor.init, jax.random.key(0)).shape
-    return Actor(actor.init, policy, mode, lambda leading: jnp.zeros((*leading, *shape)))
 
 
 q_learning = _control(
@@ -183,12 +153,13 @@ sarsa = _control(
     """SARSA (Rummery and Niranjan 1994; Sutton and Barto 2018, section 6.4).
 
     A target has the action that is taken next, where that is in the rollout. For the last step of
-    each one is drawn from the same policy instead, for the next is chosen after the update. So with
-    `rollout_length` 1 all of them are drawn: the mean is the same, the actions are others.""",
+    each rollout, an action is sampled from the same policy instead, because the next one is chosen
+    after the update. So with `rollout_length` 1 all of them are sampled: the mean is the same.""",
     lambda table, hp, step, policy: [
         td.td_target(table, td.taken(policy)),
         tables.table_step(step),
     ],
+    asks_policy=True,
 )
 
 expected_sarsa = _control(
@@ -198,6 +169,7 @@ expected_sarsa = _control(
         td.td_target(table, td.expected(policy)),
         tables.table_step(step),
     ],
+    asks_policy=True,
 )
 
 double_q_learning = _control(

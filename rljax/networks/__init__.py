@@ -1,6 +1,6 @@
 """Networks as `(init, apply)` pairs, the linen modules behind them, and what their outputs mean."""
 
-from rljax.networks.actor_critics import ActorCritic, actor_critic
+from rljax.networks.actor_critics import ActorCritic, actor_critic, actor_critic_network
 from rljax.networks.distributions import Categorical, Head, Normal, TanhNormal, head
 from rljax.networks.initializers import orthogonal
 from rljax.networks.modules import (
@@ -12,23 +12,15 @@ from rljax.networks.modules import (
     Quantiles,
     RecurrentActorCriticModule,
 )
-from rljax.networks.network import (
-    Network,
-    Pair,
-    RunningStatistics,
-    from_linen,
-    network,
-    normalized,
-    reset_carry,
-    unroll,
-)
+from rljax.networks.network import Network, Pair, from_linen
+from rljax.networks.normalization import RunningStatistics, normalized
+from rljax.networks.q_networks import QNetwork, q_network, with_target
+from rljax.networks.recurrence import reset_carry, unroll
 from rljax.networks.tables import q_table
-from rljax.networks.values import (
-    QNetwork,
+from rljax.networks.value_heads import (
     ValueHead,
     categorical,
     implicit_quantile,
-    q_network,
     quantile,
     scalar,
     value_head,
@@ -53,11 +45,11 @@ __all__ = [
     "TanhNormal",
     "ValueHead",
     "actor_critic",
+    "actor_critic_network",
     "categorical",
     "from_linen",
     "head",
     "implicit_quantile",
-    "network",
     "normalized",
     "orthogonal",
     "q_network",
@@ -67,4 +59,5 @@ __all__ = [
     "scalar",
     "unroll",
     "value_head",
+    "with_target",
 ]

@@ -1,68 +1,63 @@
 """A network and an action head as the functions that policy-gradient agents are made of."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
+from rljax.envs import spaces
+from rljax.errors import UsageError
 from rljax.networks.distributions import Distribution, Head, head
-from rljax.networks.network import Network, Pair, network, unroll
-from rljax.types import Action, Actor, Batch, Carry, Environment, Key, Obs, Params
+from rljax.networks.encoding import on_observations, read
+from rljax.networks.modules import ActorCriticModule, Outputs, RecurrentActorCriticModule
+from rljax.networks.network import Network, Pair, from_linen
+from rljax.networks.recurrence import unroll
+from rljax.types import Action, Batch, Carry, Environment, Key, Obs, Params
 
 
 class ActorCritic(NamedTuple):
-    """A stochastic policy and a value function that share parameters and memory."""
+    """A stochastic policy and a value function that share parameters and a carry."""
 
     net: Network
     head: Head
-
-    @property
-    def recurrent(self) -> bool:
-        """Whether it remembers anything between steps."""
-        return bool(jax.tree.leaves(jax.eval_shape(lambda: self.net.initial_carry((1,)))))
-
-    @property
-    def actor(self) -> Actor:
-        """What a rollout needs to know of it."""
-        return Actor(
-            self.net.init,
-            lambda hparams, progress: self.policy,
-            self.mode,
-            self.net.initial_carry,
-        )
 
     def policy(
         self, params: Params, obs: Obs, carry: Carry, key: Key
     ) -> tuple[Action, dict[str, Any], Carry]:
         """Sample actions [N, ...]; records raw_action and log_prob; consumes the key."""
-        (outputs, _), carry = self.net.apply(params, obs, carry)
+        # Folded and not split, which costs nothing where the network has no noise.
+        (outputs, _), carry = self.net.apply(params, obs, carry, jax.random.fold_in(key, 0))
         distribution = self.head.distribution(outputs)
         raw = distribution.sample(key)
         recorded = {"raw_action": raw, "log_prob": distribution.log_prob(raw)}
         return self.head.action(raw), recorded, carry
 
     def mode(self, params: Params, obs: Obs, carry: Carry) -> tuple[Action, Carry]:
-        """The likeliest actions [N, ...]."""
-        (outputs, _), carry = self.net.apply(params, obs, carry)
+        """The modes of the policy, actions [N, ...]."""
+        (outputs, _), carry = self.net.apply(params, obs, carry, None)
         return self.head.action(self.head.distribution(outputs).mode()), carry
 
     def value(self, params: Params, obs: Obs, carry: Carry) -> tuple[jax.Array, Carry]:
-        """Values [...] of observations [..., ...], each with its own memory."""
-        (_, values), carry = self.net.apply(params, obs, carry)
+        """Values [...] of observations [..., ...], each with a carry of its own."""
+        (_, values), carry = self.net.apply(params, obs, carry, None)
         return values, carry
 
     def outputs(self, params: Params, batch: Batch) -> jax.Array:
-        """The policy's outputs for a batch [T, N, K], given the memory stored with each step."""
-        return self.net.apply(params, batch.obs, batch.extras["carry"])[0][0]
+        """The policy's outputs for a batch [T, N, K], given the carry stored with each step."""
+        return self.net.apply(params, batch.obs, batch.extras["carry"], None)[0][0]
 
-    def unroll(self, params: Params, batch: Batch) -> tuple[Distribution, jax.Array, jax.Array]:
+    def unroll(
+        self, params: Params, batch: Batch, key: Key | None = None
+    ) -> tuple[Distribution, jax.Array, jax.Array]:
         """Distributions, their outputs [L, B, K] and values [L, B] over sequences.
 
-        Memory starts from what was stored with the first step and is differentiated through.
+        The carry starts from what was stored with the first step and is differentiated through.
         """
         carry = jax.tree.map(lambda x: x[0], batch.extras["carry"])
-        outputs, values = unroll(self.net, params, batch.obs, carry, batch.done)
+        outputs, values = unroll(self.net, params, batch.obs, carry, batch.done, key)
         return self.head.distribution(outputs), outputs, values
 
     def kl(self, old_outputs: jax.Array, new_outputs: jax.Array) -> jax.Array:
@@ -76,17 +71,17 @@ def actor_critic(
     kind: str | nn.Module | Network | Pair = "auto",
     hidden: Sequence[int] = (64, 64),
     activation: str = "tanh",
-    distribution: str = "normal",
+    distribution: str | Head = "normal",
     normalize_observations: bool = False,
     agent: str = "this agent",
     scale_images: bool = True,
 ) -> ActorCritic:
-    """The actor-critic for an environment's spaces; see `network` and `head` for the arguments.
+    """The actor-critic for an environment's spaces; see `actor_critic_network` and `head`.
 
     Raises UsageError, naming `agent`, for a space that neither can handle.
     """
     action_head = head(env.action_space, distribution, agent)
-    net = network(
+    net = actor_critic_network(
         env.observation_space,
         action_head,
         kind,
@@ -97,3 +92,70 @@ def actor_critic(
         scale_images,
     )
     return ActorCritic(net, action_head)
+
+
+def actor_critic_network(
+    space: spaces.Space,
+    head: Head,
+    kind: str | nn.Module | Network | Pair = "auto",
+    hidden: Sequence[int] = (64, 64),
+    activation: str = "tanh",
+    normalize_observations: bool = False,
+    agent: str = "this agent",
+    scale_images: bool = True,
+) -> Network:
+    """The actor-critic that reads a space's observations.
+
+    Args:
+        space: what it observes.
+        head: what its outputs must be.
+        kind: "mlp" (a torso each for policy and value), "cnn" (one torso for both), "gru" (an
+            MLP, then a GRU of size `hidden[-1]`), "auto" (cnn for three axes, else mlp), a linen
+            module with the call signature of `ActorCriticModule`, a pair `(init, apply)` on float
+            features, as the first two of a `Network`, or a `Network`, which may be recurrent.
+        hidden: sizes of the dense layers.
+        activation: one of tanh, relu, elu, gelu, silu.
+        normalize_observations: whether to put running statistics between the two.
+        agent: who asks, for error messages.
+        scale_images: whether images (three axes of uint8) are divided by 255.
+
+    Raises:
+        UsageError: for a space, kind or activation that does not fit, in one sentence.
+    """
+    if kind == "gru" and not hidden:
+        raise UsageError("network 'gru' needs at least one size in hidden: the last is its carry's")
+    reader = read(space, kind, hidden, activation, agent, scale_images)
+    torso, shape = reader.torso, reader.shape
+    outputs = partial(Outputs, head.num_outputs, head.state_independent_std)
+    match reader.kind:
+        case tuple():
+            net = Network(*reader.kind)
+            _check_outputs(net, shape, head, agent)
+        case nn.Module():
+            net = from_linen(reader.kind, shape)
+        case "gru":
+            net = from_linen(
+                RecurrentActorCriticModule(torso, outputs, hidden[-1]), shape, hidden[-1]
+            )
+        case _:
+            shared = reader.kind == "cnn"
+            net = from_linen(ActorCriticModule(torso, outputs, shared), shape)
+    return on_observations(reader, net, normalize_observations)
+
+
+def _check_outputs(net: Network, shape: tuple[int, ...], head: Head, agent: str) -> None:
+    """Refuse functions whose outputs for one observation are not what the head reads."""
+
+    def apply(key: Key):
+        return net.apply(net.init(key), jnp.zeros((1, *shape)), net.initial_carry((1,)), key)
+
+    found = jax.eval_shape(apply, jax.random.key(0))
+    wanted = f"((outputs [..., {head.num_outputs}], values [...]), carry)"
+    match found:
+        case ((outputs, values), _) if outputs.shape == (1, head.num_outputs):
+            if values.shape == (1,):
+                return
+    shapes = jax.tree.map(lambda x: x.shape, found)
+    raise UsageError(
+        f"the network of {agent} gives {shapes} for one observation, where {wanted} is due"
+    )

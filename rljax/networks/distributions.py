@@ -29,7 +29,7 @@ class Categorical:
         return jax.random.categorical(key, self.logits)
 
     def mode(self) -> jax.Array:
-        """The likeliest choice, int32 [...]."""
+        """The most probable choice, int32 [...]."""
         return jnp.argmax(self.logits, axis=-1)
 
     def log_prob(self, raw: jax.Array) -> jax.Array:
@@ -56,7 +56,7 @@ class Normal:
     log_std: jax.Array  # [..., A]
 
     def sample(self, key: jax.Array) -> jax.Array:
-        """A draw [..., A]; consumes the key."""
+        """A sample [..., A]; consumes the key."""
         return self.mean + jnp.exp(self.log_std) * jax.random.normal(key, self.mean.shape)
 
     def mode(self) -> jax.Array:
@@ -96,7 +96,7 @@ class TanhNormal:
         return Normal(self.mean, self.log_std)
 
     def sample(self, key: jax.Array) -> jax.Array:
-        """A draw of u [..., A]; consumes the key."""
+        """A sample of u [..., A]; consumes the key."""
         return self.base.sample(key)
 
     def mode(self) -> jax.Array:
@@ -136,13 +136,15 @@ class Head(NamedTuple):
 KINDS = ("normal", "tanh_normal")
 
 
-def head(space: spaces.Space, kind: str = "normal", agent: str = "this agent") -> Head:
-    """The head for an action space.
+def head(space: spaces.Space, kind: str | Head = "normal", agent: str = "this agent") -> Head:
+    """The head for an action space; a `Head` is returned as it is.
 
     Discrete spaces get a `Categorical`. Boxes get, by `kind`, a "normal" with a state-independent
     standard deviation, clipped at the bounds (the habit of PPO on continuous control), or a
     "tanh_normal", squashed into them. Raises UsageError for a space that neither fits.
     """
+    if isinstance(kind, Head):
+        return kind
     check_known("distribution", kind, KINDS)
     if isinstance(space, spaces.Discrete):
         return Head(space.n, False, Categorical, lambda raw: raw)

@@ -148,20 +148,20 @@ class ActorCriticModule(nn.Module):
 
 
 class RecurrentActorCriticModule(nn.Module):
-    """A torso, a GRU that remembers, and a policy and a value on what it remembers.
+    """A torso, a GRU, and a policy and a value on its carry.
 
     Source: Cho et al. 2014, https://arxiv.org/abs/1406.1078.
     """
 
     torso: Callable[[], nn.Module]
     outputs: Callable[[], Outputs]
-    memory: int
+    carry_size: int
 
     @nn.compact
     def __call__(self, x: jax.Array, carry: Carry) -> tuple[tuple[jax.Array, jax.Array], Carry]:
-        """Features [..., F] and carry [..., memory] to ((outputs [..., K], value [...]), carry)."""
+        """Features [..., F], carry [..., H] to ((outputs [..., K], value [...]), carry)."""
         cell = nn.GRUCell(
-            self.memory, kernel_init=orthogonal(1.0), recurrent_kernel_init=orthogonal(1.0)
+            self.carry_size, kernel_init=orthogonal(1.0), recurrent_kernel_init=orthogonal(1.0)
         )
         carry, x = cell(carry, self.torso()(x))
         return (self.outputs()(x), dense(1, 1.0, name="value")(x)[..., 0]), carry
@@ -201,10 +201,10 @@ class QModule(nn.Module):
     shape: tuple[int, ...]  # of one action's numbers: () or [M]
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Features [..., F] to [..., A, *shape]."""
+    def __call__(self, x: jax.Array, carry: Carry) -> tuple[jax.Array, Carry]:
+        """Features [..., F] to [..., A, *shape]; the carry passes through."""
         x = self.outputs()(self.torso()(x), math.prod(self.shape))
-        return x.reshape(*x.shape[:-1], *self.shape)
+        return x.reshape(*x.shape[:-1], *self.shape), carry
 
 
 @struct.dataclass
@@ -238,8 +238,8 @@ class ImplicitQModule(nn.Module):
     num_cosines: int = 64
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> Quantiles:
-        """Features [..., F] to values [..., A, M] of quantiles tau [..., M]."""
+    def __call__(self, x: jax.Array, carry: Carry) -> tuple[Quantiles, Carry]:
+        """Features [..., F] to values [..., A, M] of quantiles tau [..., M]; the carry passes."""
         x = self.torso()(x)
         shape = (*x.shape[:-1], self.num_samples)
         if self.has_rng("noise"):
@@ -251,4 +251,4 @@ class ImplicitQModule(nn.Module):
         embedding = nn.relu(self.layer(x.shape[-1], SQRT2, name="embedding")(cosines))
         rows = jnp.repeat(x.reshape(-1, x.shape[-1]), self.num_samples, axis=0) * embedding
         values = self.outputs()(rows, 1).reshape(*shape, -1)
-        return Quantiles(jnp.swapaxes(values, -1, -2), tau)
+        return Quantiles(jnp.swapaxes(values, -1, -2), tau), carry

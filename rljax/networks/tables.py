@@ -1,12 +1,13 @@
 """A table of action values behind the interface of a network."""
 
-import jax
 import jax.numpy as jnp
 
 from rljax.envs import spaces
 from rljax.errors import UsageError
-from rljax.networks.values import QNetwork, scalar
-from rljax.types import Environment, Key, Obs, Params
+from rljax.networks.network import Network
+from rljax.networks.q_networks import QNetwork
+from rljax.networks.value_heads import scalar
+from rljax.types import Carry, Environment, Key, Obs, Params
 
 
 def q_table(
@@ -31,7 +32,7 @@ def q_table(
     def init(key: Key) -> Params:
         return jnp.full(shape, initial_value, jnp.float32)
 
-    def apply(params: Params, obs: Obs, key: Key | None) -> jax.Array:
-        return (jnp.mean(params, axis=0) if num_tables > 1 else params)[obs]
+    def apply(params: Params, obs: Obs, carry: Carry, key: Key | None):
+        return (jnp.mean(params, axis=0) if num_tables > 1 else params)[obs], carry
 
-    return QNetwork(init, apply, scalar("squared"), lambda obs: obs)
+    return QNetwork(Network(init, apply), scalar("squared"))

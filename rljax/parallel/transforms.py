@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as Spec
 from rljax import collectives as axes
 from rljax.errors import UsageError, check_divides
 from rljax.replay.capacity import check_memory, size_in_bytes
-from rljax.types import Agent, Hparams, Key, Metrics, State
+from rljax.types import Agent, Batch, Hparams, Key, Metrics, State
 
 ParamRule = Callable[[str, jax.ShapeDtypeStruct], Spec]
 """(path of a leaf of the learner, such as "params/params/Dense_0/kernel", its shape) to how it is
@@ -49,6 +49,8 @@ def vmap(agent: Agent) -> Agent:
     return agent._replace(
         init=init,
         step=jax.vmap(agent.step),
+        policy=jax.vmap(agent.policy),
+        learn=jax.vmap(agent.learn),
         act=jax.vmap(agent.act),
         placement=agent.placement and placement,
         population_axes=agent.population_axes + 1,
@@ -123,7 +125,12 @@ def _spread_members(agent: Agent, grid: np.ndarray) -> Agent:
     def placement(states: State) -> State:
         return jax.tree.map(lambda x: split, states)
 
-    return agent._replace(init=init, step=over_members(agent.step, grid), placement=placement)
+    return agent._replace(
+        init=init,
+        step=over_members(agent.step, grid),
+        learn=over_members(agent.learn, grid),
+        placement=placement,
+    )
 
 
 def _spread_environments(agent: Agent, grid: np.ndarray, rule: ParamRule | None) -> Agent:
@@ -145,12 +152,17 @@ def _spread_environments(agent: Agent, grid: np.ndarray, rule: ParamRule | None)
         )
         return jax.jit(mapped)  # Axes that are left to the compiler need one.
 
-    def step_here(state: State) -> tuple[State, Metrics]:
-        state, metrics = agent.step(state)
+    def reported(state: State, metrics: Metrics) -> tuple[State, Metrics]:
         metrics = axes.pmean(metrics)
         if len(grid) > 1:
             metrics[axes.REPLICAS_DIFFER] = axes.differ(state.learner).astype(jnp.float32)
         return state, metrics
+
+    def step_here(state: State) -> tuple[State, Metrics]:
+        return reported(*agent.step(state))
+
+    def learn_here(state: State, batch: Batch) -> tuple[State, Metrics]:
+        return reported(*agent.learn(state, batch))
 
     def placement(state: State) -> State:
         shardings = jax.tree.map(
@@ -179,6 +191,7 @@ def _spread_environments(agent: Agent, grid: np.ndarray, rule: ParamRule | None)
 
     init_everywhere = per_device(agent.init, (same, same), specs)
     step_everywhere = per_device(step_here, (specs,), (specs, same))
+    learn_everywhere = per_device(learn_here, (specs, Spec(None, axes.ENVIRONMENTS)), (specs, same))
 
     def init(key: Key, hparams: Hparams | None = None) -> State:
         return constrained(init_everywhere(key, agent.hparams if hparams is None else hparams))
@@ -187,7 +200,11 @@ def _spread_environments(agent: Agent, grid: np.ndarray, rule: ParamRule | None)
         state, metrics = step_everywhere(state)
         return constrained(state), metrics
 
-    spread = agent._replace(init=init, step=step, placement=placement)
+    def learn(state: State, batch: Batch) -> tuple[State, Metrics]:
+        state, metrics = learn_everywhere(state, batch)
+        return constrained(state), metrics
+
+    spread = agent._replace(init=init, step=step, learn=learn, placement=placement)
     # Counts that do not divide are found now, and not from inside a compiled run.
     jax.eval_shape(lambda key: spread.step(spread.init(key)), jax.random.key(0))
     return spread

@@ -83,5 +83,5 @@ def checked(bounds: Mapping[str, Range | tuple], hparams: Any) -> dict[str, Rang
         if not isinstance(given, Range):
             raise UsageError(f'{place} must be (low, high) or (low, high, "log"), not {given!r}')
         found[name] = check(given, place)
-        check_number(name, (given.low, given.high), place)
+        check_number(hparams, name, (given.low, given.high), place)
     return found

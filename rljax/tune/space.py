@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from rljax import agents
 from rljax.errors import UsageError, check_known
 from rljax.experiments import config as configs
 from rljax.experiments.config import AGENT_SECTIONS, Config
@@ -60,6 +61,7 @@ def parse(tables: Mapping[str, Any], config: Config, where: str) -> Space:
     type, and a space without any key. Imports JAX.
     """
     schema = configs.agent_schema(config.top.agent)
+    kind = agents.factory(config.top.agent).Hparams
     space: Space = {}
     for section, table in tables.items():
         if section in FIXED:
@@ -75,7 +77,7 @@ def parse(tables: Mapping[str, Any], config: Config, where: str) -> Space:
             space[key] = found = _distribution(key, entry, where, schema[key][0])
             if section == "hparams":
                 ends = (found.low, found.high) if isinstance(found, Range) else found.values
-                check_number(name, ends, f"{where}: {key}")
+                check_number(kind, name, ends, f"{where}: {key}")
     if not space:
         raise UsageError(
             f"{where}: the search space is empty: write, say, "

@@ -67,9 +67,9 @@ def run(
     Raises UsageError, before anything is compiled or written, for a space, settings or a structure
     that cannot be used, RunError for a directory that exists.
 
-    >>> from rljax import sweeps
+    >>> from rljax import tune
     >>> space = {"hparams": {"lr": {"low": 1e-4, "high": 1e-2, "scale": "log"}}}
-    >>> sweep = sweeps.resolve("configs/ppo/cartpole.toml", space, trials=3, seeds=2)
+    >>> sweep = tune.resolve("configs/ppo/cartpole.toml", space, trials=3, seeds=2)
     >>> sweep.settings.trials, list(sweep.space)
     (3, ['hparams.lr'])
     """

@@ -9,6 +9,7 @@ from rljax.updates.minibatches import epochs
 from rljax.updates.normalization import observation_statistics, reward_scaling
 from rljax.updates.optimization import clipped_adam, gradient, learning_rate
 from rljax.updates.tables import double_table_target, table_step, trace_step
+from rljax.updates.target_networks import target_network
 from rljax.updates.td import lambda_target, n_step, q_loss, td_target
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "rewards_to_go",
     "stateless",
     "table_step",
+    "target_network",
     "td_target",
     "trace_step",
 ]

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax import collectives
-from rljax.errors import ceil_div
+from rljax.errors import ceil_div, check_at_most, check_positive
 from rljax.ops.returns import explained_variance, generalized_advantage
 from rljax.ops.td import discounted_returns, n_step_returns
 from rljax.types import Batch, Carry, Key, Obs, Params, Update
@@ -83,7 +83,10 @@ def n_step_advantage(value: Value, gamma, n: int) -> Update:
     Source: Mnih et al. 2016, section 4, https://arxiv.org/abs/1602.01783.
     """
 
+    check_positive(n_step=n)
+
     def apply(params: Params, batch: Batch, key: Key):
+        check_at_most("n_step", n, "rollout_length", len(batch.reward))
         values, next_values = values_around(value, params, batch)
         reward, discount, last = n_step_returns(
             batch.reward, batch.terminated, batch.truncated, gamma, n

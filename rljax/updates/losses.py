@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax import collectives
-from rljax.networks.actor_critics import ActorCritic
+from rljax.networks import ActorCritic
 from rljax.networks.distributions import Distribution
 from rljax.types import Batch, Key, Metrics, Params
 from rljax.updates.optimization import Loss
@@ -35,7 +35,7 @@ def actor_critic_loss(
     """
 
     def loss(params: Params, batch: Batch, key: Key) -> tuple[jax.Array, Metrics]:
-        pi, outputs, values = actor_critic.unroll(params, batch)
+        pi, outputs, values = actor_critic.unroll(params, batch, key)
         policy_losses, metrics = policy_loss(pi, outputs, batch)
         of_policy, of_value = jnp.mean(policy_losses), jnp.mean(value_loss(values, batch))
         entropy = jnp.mean(pi.entropy(collectives.fold_in(key)))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax import collectives
-from rljax.networks.network import RunningStatistics
+from rljax.networks import RunningStatistics
 from rljax.types import Batch, Key, Obs, Params, PerEnvironment, Update, UpdateState
 
 
@@ -34,16 +34,17 @@ def merge(statistics: RunningStatistics, features: jax.Array) -> RunningStatisti
     )
 
 
-def observation_statistics(encode: Callable[[Obs], jax.Array]) -> Update:
+def observation_statistics(encode: Callable[[Obs], jax.Array], part: str | None = None) -> Update:
     """Add the batch's observations to `params["statistics"]` of a normalised network.
 
-    Reads obs of fresh experience. In a chain, put it last: everything before it then sees the
-    statistics that the rollout used.
+    With `part`, to those of that part of the parameters. Reads obs of fresh experience. In a chain,
+    put it last: everything before it then sees the statistics that the rollout used.
     """
 
     def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
-        statistics = merge(params["statistics"], encode(batch.obs))
-        return {**params, "statistics": statistics}, state, batch, {}
+        inner = params if part is None else params[part]
+        inner = {**inner, "statistics": merge(inner["statistics"], encode(batch.obs))}
+        return inner if part is None else {**params, part: inner}, state, batch, {}
 
     return Update(lambda params, key: (), apply)
 

@@ -7,28 +7,42 @@ import jax.numpy as jnp
 import optax
 
 from rljax import collectives
-from rljax.networks.network import RunningStatistics
+from rljax.networks import RunningStatistics
 from rljax.ops.exploration import linear_schedule
 from rljax.types import Batch, Key, Metrics, Params, Update, UpdateState
 
 Loss = Callable[[Params, Batch, Key], tuple[jax.Array, Metrics]]
 
 
-def gradient(loss: Loss, optimizer: optax.GradientTransformation) -> Update:
+def gradient(
+    loss: Loss, optimizer: optax.GradientTransformation, part: str | None = None
+) -> Update:
     """One gradient step on a batch, the whole of it where devices share it.
 
     Reads what `loss(params, batch, key) -> (scalar, metrics)` reads. Those of the metrics that are
     arrays [T, N] are written into the batch, the scalars reported. Adds the metric
     `losses/grad_norm`, the global norm before any clipping. Running statistics inside the
     parameters are left to the updates that keep them.
+
+    With `part`, only the part of that name of the parameters learns; the loss is given all of them.
     """
     optimizer = optax.masked(optimizer, _trainable)
 
-    def init(params: Params, key: Key) -> UpdateState:
-        return optimizer.init(params)
+    def learning(params: Params) -> Params:
+        return params if part is None else params[part]
 
-    def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
-        grads, metrics = jax.grad(loss, has_aux=True)(params, batch, key)
+    def with_learnt(params: Params, learnt: Params) -> Params:
+        return learnt if part is None else {**params, part: learnt}
+
+    def init(params: Params, key: Key) -> UpdateState:
+        return optimizer.init(learning(params))
+
+    def apply(whole: Params, state: UpdateState, batch: Batch, key: Key):
+        def loss_of(params: Params) -> tuple[jax.Array, Metrics]:
+            return loss(with_learnt(whole, params), batch, key)
+
+        params = learning(whole)
+        grads, metrics = jax.grad(loss_of, has_aux=True)(params)
         fields = {name: x for name, x in metrics.items() if jnp.ndim(x)}
         batch = batch.annotate(**fields) if fields else batch
         metrics = {name: x for name, x in metrics.items() if name not in fields}
@@ -41,7 +55,7 @@ def gradient(loss: Loss, optimizer: optax.GradientTransformation) -> Update:
         metrics["losses/grad_norm"] = optax.global_norm(grads)
         steps, state = optimizer.update(grads, state, params)
         params = optax.apply_updates(params, steps)
-        return params, state, batch, metrics
+        return with_learnt(whole, params), state, batch, metrics
 
     return Update(init, apply)
 

@@ -8,16 +8,16 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from rljax import collectives, ops
-from rljax.networks.values import QNetwork
-from rljax.types import Batch, Key, Metrics, Params, Update, UpdateState
+from rljax.errors import check_at_most, check_positive
+from rljax.networks import QNetwork
+from rljax.types import Batch, Key, Metrics, Params, Update
 from rljax.updates.composition import stateless
 from rljax.updates.optimization import Loss
 
 NextPolicy = Callable[[jax.Array, jax.Array, Batch, Key], jax.Array]
-"""(values [..., A] by the present parameters, the same by the target's, batch, key) to the
+"""(values [..., A] by the parameters that learn, the same by the target network, batch, key) to the
 probabilities [..., A] with which the target believes the next action to be taken."""
 
 
@@ -37,7 +37,10 @@ def n_step(gamma, n: int = 1, rows: int | None = None) -> Update:
     Source: Sutton and Barto 2018, eq. 7.1 and 7.4.
     """
 
+    check_positive(n_step=n)
+
     def apply(params: Params, batch: Batch, key: Key):
+        check_at_most("n_step", n, "rollout_length", len(batch.reward))
         reward, discount, last = (
             x[:rows]
             for x in ops.n_step_returns(batch.reward, batch.terminated, batch.truncated, gamma, n)
@@ -57,12 +60,12 @@ def n_step(gamma, n: int = 1, rows: int | None = None) -> Update:
     return stateless(apply)
 
 
-def greedy(q_now: jax.Array, q_slow: jax.Array, batch: Batch, key: Key) -> jax.Array:
+def greedy(q_now: jax.Array, q_target: jax.Array, batch: Batch, key: Key) -> jax.Array:
     """The target's own best action: Q-learning (Watkins and Dayan 1992)."""
-    return _certain(jnp.argmax(q_slow, axis=-1), q_slow)
+    return _certain(jnp.argmax(q_target, axis=-1), q_target)
 
 
-def double(q_now: jax.Array, q_slow: jax.Array, batch: Batch, key: Key) -> jax.Array:
+def double(q_now: jax.Array, q_target: jax.Array, batch: Batch, key: Key) -> jax.Array:
     """The action that the present parameters think best, valued by the target's.
 
     Source: van Hasselt et al. 2016, eq. 4, https://arxiv.org/abs/1509.06461.
@@ -75,7 +78,7 @@ def expected(explore: Callable[[jax.Array], jax.Array]) -> NextPolicy:
 
     Source: van Seijen et al. 2009, eq. 5, https://doi.org/10.1109/ADPRL.2009.4927542.
     """
-    return lambda q_now, q_slow, batch, key: explore(q_slow)
+    return lambda q_now, q_target, batch, key: explore(q_target)
 
 
 def taken(explore: Callable[[jax.Array], jax.Array]) -> NextPolicy:
@@ -89,13 +92,13 @@ def taken(explore: Callable[[jax.Array], jax.Array]) -> NextPolicy:
     Source: Sutton and Barto 2018, eq. 6.7.
     """
 
-    def next_policy(q_now: jax.Array, q_slow: jax.Array, batch: Batch, key: Key) -> jax.Array:
+    def next_policy(q_now: jax.Array, q_target: jax.Array, batch: Batch, key: Key) -> jax.Array:
         after = batch.extras["last"] + 1
         length, envs = batch.action.shape
         known = (after < length) & ~batch.done
         action = batch.action[jnp.minimum(after, length - 1), jnp.arange(envs)]
         drawn = ops.sample(explore(q_now), collectives.fold_in(key))
-        return _certain(jnp.where(known, action, drawn), q_slow)
+        return _certain(jnp.where(known, action, drawn), q_target)
 
     return next_policy
 
@@ -104,7 +107,7 @@ def _certain(action: jax.Array, q: jax.Array) -> jax.Array:
     return jax.nn.one_hot(action, q.shape[-1], dtype=q.dtype)
 
 
-def td_target(q: QNetwork, next_policy: NextPolicy = greedy, tau=None, period: int = 1) -> Update:
+def td_target(q: QNetwork, next_policy: NextPolicy = greedy) -> Update:
     """Annotate the batch with r + discount x (what `next_policy` leads to).
 
     Reads reward, next_obs and discount (from `n_step`), of fresh experience or of a sample. Writes
@@ -112,30 +115,17 @@ def td_target(q: QNetwork, next_policy: NextPolicy = greedy, tau=None, period: i
     the part of each target beyond them.
 
     Args:
-        q: the values to bootstrap from.
+        q: the values to bootstrap from: those of its target network, if it has one, as
+            `networks.with_target` gives; else its own.
         next_policy: `greedy`, `double`, `expected(...)` or `taken(...)`.
-        tau: how far the target network, which this update keeps, moves towards the parameters
-            each time (1 is a copy); None for none: the target is made by the parameters.
-        period: updates from one move to the next.
 
     Source: Mnih et al. 2015, algorithm 1, https://doi.org/10.1038/nature14236.
     """
 
-    def init(params: Params, key: Key) -> UpdateState:
-        # Apart from the parameters: one buffer cannot be donated twice.
-        return () if tau is None else (jax.tree.map(jnp.copy, params), jnp.int32(0))
-
-    def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
-        slow = params
-        if tau is not None:
-            slow, count = state
-            moved = optax.incremental_update(params, slow, tau)
-            due = count % period == 0
-            slow = jax.tree.map(lambda new, old: jnp.where(due, new, old), moved, slow)
-            state = (slow, count + 1)
-        key_now, key_slow, key_policy = jax.random.split(key, 3)
-        estimate = q.apply(slow, batch.next_obs, key_slow)
-        q_now = q.head.q(q.apply(params, batch.next_obs, key_now))
+    def apply(params: Params, batch: Batch, key: Key):
+        key_now, key_target, key_policy = jax.random.split(key, 3)
+        estimate, _ = (q.target or q.net).apply(params, batch.next_obs, (), key_target)
+        q_now, _ = q.values(params, batch.next_obs, (), key_now)
         policy = next_policy(q_now, q.head.q(estimate), batch, key_policy)
         chosen = q.head.pick(estimate, policy)
         reward, discount = batch.reward, batch.extras["discount"]
@@ -143,9 +133,9 @@ def td_target(q: QNetwork, next_policy: NextPolicy = greedy, tau=None, period: i
         batch = batch.annotate(target=jax.lax.stop_gradient(target))
         if q.head.clipped is not None:
             batch = batch.annotate(clipped=q.head.clipped(chosen, reward, discount))
-        return params, state, batch, {}
+        return batch, {}
 
-    return Update(init, apply)
+    return stateless(apply)
 
 
 def lambda_target(q: QNetwork, gamma, lambda_) -> Update:
@@ -157,7 +147,7 @@ def lambda_target(q: QNetwork, gamma, lambda_) -> Update:
     """
 
     def apply(params: Params, batch: Batch, key: Key):
-        values = jnp.max(q.head.q(q.apply(params, batch.next_obs, key)), axis=-1)
+        values = jnp.max(q.values(params, batch.next_obs, (), key)[0], axis=-1)
         target = ops.lambda_returns(
             batch.reward, values, batch.terminated, batch.truncated, gamma, lambda_
         )
@@ -176,7 +166,7 @@ def q_loss(q: QNetwork) -> Loss:
     """
 
     def loss(params: Params, batch: Batch, key: Key) -> tuple[jax.Array, Metrics]:
-        estimate = q.apply(params, batch.obs, key)
+        estimate, _ = q.net.apply(params, batch.obs, (), key)
         values = q.head.q(estimate)
         taken = _certain(batch.action, values)
         losses, priority = q.head.loss(q.head.pick(estimate, taken), batch.extras["target"])

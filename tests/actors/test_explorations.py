@@ -9,10 +9,13 @@ import pytest
 from scipy import stats
 
 import rljax
-from rljax.actors.exploration import LONGEST, Option, exploring_actor, ez_greedy, noise_of_its_own
+from rljax.actors import Exploration, exploring_actor, ez_greedy
+from rljax.actors.exploration import annealed_epsilon, greedy, value_actor
+from rljax.actors.exploration import with_noise_of_each_environment as with_noise
+from rljax.actors.options import LONGEST, Option
 from rljax.actors.rollout import rollout, start
 from rljax.agents.dqn import Hparams
-from rljax.networks import QNetwork, q_network, reset_carry, value_head
+from rljax.networks import Network, QNetwork, q_network, reset_carry, value_head
 from rljax.types import Actor
 
 N, A = 20_000, 3
@@ -27,7 +30,9 @@ def best_mode(params, obs, carry):
     return jnp.full(obs.shape, BEST), carry
 
 
-actor = ez_greedy(Actor(lambda key: (), lambda hparams, progress: best, best_mode), A)
+actor = ez_greedy(
+    Actor(lambda key: (), lambda hparams, progress: best, best_mode), annealed_epsilon, A
+)
 NOW = jnp.float32(0.3)  # of a run, where a constant epsilon does not care
 
 
@@ -89,7 +94,10 @@ def test_epsilon_is_annealed():
 
 
 q = QNetwork(
-    lambda key: jax.random.normal(key, (50, A)), lambda q, obs, key: q[obs], value_head("scalar")
+    Network(
+        lambda key: jax.random.normal(key, (50, A)), lambda q, obs, carry, key: (q[obs], carry)
+    ),
+    value_head("scalar"),
 )
 
 
@@ -97,10 +105,10 @@ q = QNetwork(
 def test_without_epsilon_the_best_action_is_taken(kind):
     explorer = exploring_actor(kind, q, A)
     table, obs = explorer.init(jax.random.key(0)), jnp.arange(50)
-    act = explorer.policy(constant(0.0), NOW)
-    action, _, _ = act(table, obs, explorer.initial_carry((50,)), jax.random.key(1))
+    act, carry = explorer.policy(constant(0.0), NOW), explorer.initial_carry((50,))
+    action, _, _ = act(table, obs, carry, jax.random.key(1))
     np.testing.assert_array_equal(action, np.argmax(table, axis=1))
-    np.testing.assert_array_equal(action, explorer.mode(table, obs, ())[0])
+    np.testing.assert_array_equal(action, explorer.mode(table, obs, carry)[0])
 
 
 @pytest.mark.parametrize("kind", ["epsilon_greedy", "ez_greedy"])
@@ -116,7 +124,7 @@ def test_options_of_one_step_are_epsilon_greedy(kind):
 
 def test_at_its_best_an_actor_explores_with_no_option_and_keeps_the_one_in_force():
     option = Option(jnp.arange(4) % A, jnp.full(4, 7))
-    action, after = actor.mode((), jnp.zeros(4), option)
+    action, (_, after) = actor.mode((), jnp.zeros(4), ((), option))
     assert (action == BEST).all() and after is option
 
 
@@ -143,15 +151,16 @@ def test_an_option_ends_with_its_episode_however_many_steps_are_left(walk):
     worker = jax.tree.map(np.asarray, jax.jit(train)(jax.random.key(0)))
     ended = worker.episode_length == 0
     assert 0.2 < ended.mean() < 0.8
-    assert (worker.carry.steps_left[ended] == 0).all()
-    assert (worker.carry.steps_left[~ended] > 0).mean() > 0.98
+    assert (worker.carry[1].steps_left[ended] == 0).all()
+    assert (worker.carry[1].steps_left[~ended] > 0).mean() > 0.98
 
 
 def test_options_get_to_where_single_random_actions_do_not():
     car = rljax.make("MountainCar-v0")
     climbs = {}
     for kind in ("epsilon_greedy", "ez_greedy"):
-        level = q._replace(apply=lambda params, obs, key: jnp.zeros((len(obs), A)))
+        flat = lambda params, obs, carry, key: (jnp.zeros((len(obs), A)), carry)  # noqa: E731
+        level = q._replace(net=q.net._replace(apply=flat))
         explorer = exploring_actor(kind, level, A)
 
         def explore(key, explorer=explorer):
@@ -167,15 +176,37 @@ def test_options_get_to_where_single_random_actions_do_not():
 def test_noisy_weights_differ_between_environments_and_are_one_set_in_an_update():
     env = rljax.make("CartPole-v1")
     q = q_network(env, hidden=(8,), head=value_head("scalar"), noisy=True)
-    params, obs = q.init(jax.random.key(0)), jnp.ones((6, 4))
+    params, obs = q.net.init(jax.random.key(0)), jnp.ones((6, 4))
 
-    def distinct(net, key) -> int:
-        return len(np.unique(np.asarray(net.apply(params, obs, key)).round(6), axis=0))
+    def distinct(q, key) -> int:
+        return len(np.unique(np.asarray(q.values(params, obs, (), key)[0]).round(6), axis=0))
 
-    apart = noise_of_its_own(q)
+    apart = with_noise(q)
     assert distinct(q, jax.random.key(1)) == 1 and distinct(apart, jax.random.key(1)) == 6
-    np.testing.assert_allclose(apart.apply(params, obs, None), q.apply(params, obs, None))
+    same, expected = (x.values(params, obs, (), None)[0] for x in (apart, q))
+    np.testing.assert_allclose(same, expected)
     act = exploring_actor("epsilon_greedy", q, 2, noisy=True).policy(None, NOW)
     many = jnp.zeros((200, 4)) + 0.01
     actions, _, _ = act(params, many, (), jax.random.key(2))
     assert 0 < actions.mean() < 1
+
+
+def test_boltzmann_explores_networks_by_their_values():
+    act = exploring_actor("boltzmann", q, A).policy(Hparams(temperature=0.5), NOW)
+    table, obs = jnp.array([[0.0, 1.0, 0.5]]), jnp.zeros(N, jnp.int32)
+    action, _, _ = act(table, obs, (), jax.random.key(0))
+    assert goodness(np.bincount(action, minlength=A), jax.nn.softmax(table[0] / 0.5)) > 1e-3
+
+
+def test_an_exploration_may_be_given_as_an_object(walk):
+    lowest = Exploration(
+        lambda q, num_actions: value_actor(q, lambda hp, now: lambda v: greedy(hp, now)(-v))
+    )
+    act = exploring_actor(lowest, q, A).policy(None, NOW)
+    table = q.net.init(jax.random.key(0))
+    action, _, _ = act(table, jnp.arange(50), (), jax.random.key(1))
+    np.testing.assert_array_equal(action, np.argmin(table, axis=1))
+    agent = rljax.pqn(
+        walk, num_envs=2, rollout_length=4, num_minibatches=1, hidden=(4,), exploration=lowest
+    )
+    assert agent.num_iterations == 125_000

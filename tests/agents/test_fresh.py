@@ -8,7 +8,8 @@ from states import jit
 
 import rljax
 from rljax import updates
-from rljax.agents.assembly import off_policy
+from rljax.actors import value_actor
+from rljax.agents import Schedule, off_policy
 from rljax.envs import probes
 from rljax.errors import UsageError
 from rljax.networks import q_network, value_head
@@ -95,18 +96,15 @@ def test_what_an_update_makes_of_fresh_experience_is_what_the_replay_gives():
 def test_samples_do_not_tell_their_environments_and_an_update_that_asks_is_refused():
     env = probes.DelayedReward()
     q = q_network(env, hidden=(8,), head=value_head("scalar"))
-    actor = q.actor(lambda hparams, progress: lambda values: epsilon_greedy(values, 0.1))
+    actor = value_actor(q, lambda hparams, progress: lambda values: epsilon_greedy(values, 0.1))
     with pytest.raises(UsageError, match="reads fresh experience, and not samples of a replay"):
         off_policy(
             env,
-            actor,
-            lambda hparams, progress: counting(),
-            lambda hparams, progress: uniform(60, 8),
-            rljax.dqn.Hparams(),
-            **small,
-            total_env_steps=600,
-            updates_per_iteration=1,
-            warmup_env_steps=WARMUP,
+            actor=actor,
+            update=lambda hparams, progress: counting(),
+            replay=lambda hparams, progress: uniform(60, 8),
+            hparams=rljax.dqn.Hparams(),
+            schedule=Schedule(**small, total_env_steps=600, warmup_env_steps=WARMUP),
         )
 
 
@@ -115,10 +113,10 @@ def test_dqn_s_first_update_is_normalised_by_the_warm_up():
         rljax.make("CartPole-v1"), normalize_observations=True, total_env_steps=600
     )
     state = jit(agent.init)(jax.random.key(0))
-    statistics = state.learner.params["statistics"]
+    statistics = state.learner.params["online"]["statistics"]
     assert statistics.count == WARMUP and (statistics.variance < 1).all()
     state, _ = jit(agent.step)(state)
-    assert state.learner.params["statistics"].count == WARMUP + N * T
+    assert state.learner.params["online"]["statistics"].count == WARMUP + N * T
 
 
 def test_rewards_are_scaled_by_the_deviation_of_discounted_returns(make_batch):

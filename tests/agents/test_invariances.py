@@ -462,13 +462,13 @@ def as_tensor_cores_do(net: Network) -> Network:
             args = (rounded(args[0]),)
         return call(*args, **kwargs)
 
-    def apply(params, features, carry):
+    def apply(params, features, carry, key):
         def round_kernel(path, x):
             return rounded(x) if path[-1].key == "kernel" else x
 
         params = jax.tree_util.tree_map_with_path(round_kernel, params)
         with nn.intercept_methods(before_products):
-            return net.apply(params, features, carry)
+            return net.apply(params, features, carry, key)
 
     return net._replace(apply=apply)
 

@@ -146,7 +146,9 @@ def values(agent_name: str, name: str, lr: float | None = None) -> np.ndarray:
     env, observations, _ = VALUES[name]
     _, states = train(factory, env, options, hparams, lr)
     q = networks.q_network(env, "auto", HIDDEN, **network)
-    return np.asarray(jax.vmap(lambda p: q.apply(p, observations, None))(states.learner.params))
+    params = states.learner.params
+    params = params.get("online", params)
+    return np.asarray(jax.vmap(lambda p: q.values(p, observations, (), None)[0])(params))
 
 
 LEARNT = [f"{agent}, {name}" for agent in AGENTS for name in VALUES]

@@ -63,7 +63,9 @@ def test_train_leaves_a_run_that_describes_itself(run):
 
 
 def test_a_cpu_is_as_many_devices_as_it_has_cores_unless_it_is_said():
-    program = "from rljax.cli import words; words.use_all_cores(); import jax; print(jax.devices())"
+    program = (
+        "from rljax.cli import common; common.use_all_cores(); import jax; print(jax.devices())"
+    )
     for given in ({}, {"JAX_NUM_CPU_DEVICES": "3"}):
         environment = {k: v for k, v in os.environ.items() if k != "JAX_NUM_CPU_DEVICES"} | given
         done = subprocess.run(

@@ -66,7 +66,7 @@ def test_a_population_starts_without_lapack(kind):
 
 def test_a_population_of_300_starts_within_a_time_limit():
     program = (
-        "import jax; from rljax.networks import head, network;"
+        "import jax; from rljax.networks import actor_critic_network as network, head;"
         "from rljax.envs.spaces import Box, Discrete;"
         "net = network(Box(-1, 1, (4,)), head(Discrete(2)), 'mlp', hidden=(64, 64));"
         "keys = jax.random.split(jax.random.key(0), 300);"

@@ -1,4 +1,4 @@
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,8 @@ from flax import linen as nn
 
 from rljax.envs.spaces import Box, Dict, Discrete
 from rljax.errors import UsageError
-from rljax.networks import Network, head, network, reset_carry, unroll
+from rljax.networks import Network, head, reset_carry, unroll
+from rljax.networks import actor_critic_network as network
 from rljax.networks.modules import Conv3x3
 
 HEAD = head(Discrete(3))
@@ -21,7 +22,7 @@ KEY = jax.random.key(0)
 def build(space, kind="auto", act_head=HEAD, normalize=False):
     """A small network, its initial parameters and its compiled apply."""
     net = network(space, act_head, kind, hidden=(6,), normalize_observations=normalize)
-    return net, jax.jit(net.init)(KEY), jax.jit(net.apply)
+    return net, jax.jit(net.init)(KEY), jax.jit(partial(net.apply, key=None))
 
 
 def zeros(tree):
@@ -45,7 +46,7 @@ def test_shapes_follow_any_leading_axes(space, kind, act_head, memory, leading):
     assert jax.tree.map(jnp.shape, carry) == (() if memory is None else (*leading, memory))
     obs = jnp.ones((*leading, *space.shape), space.dtype)
     (outputs, value), after = jax.eval_shape(
-        lambda obs, carry: net.apply(net.init(KEY), obs, carry), obs, carry
+        lambda obs, carry: net.apply(net.init(KEY), obs, carry, None), obs, carry
     )
     assert outputs.shape == (*leading, act_head.num_outputs)
     assert value.shape == leading
@@ -100,7 +101,7 @@ def test_a_cnn_sees_where_a_pixel_is():
     assert len(np.unique(np.round(values, 6))) == 20
 
 
-def test_unrolling_memory_equals_a_loop_that_resets_at_done():
+def test_unrolling_a_carry_equals_a_loop_that_resets_at_done():
     length, batch = 6, 3
     net, params, apply = build(FLAT, "gru")
     obs = jax.random.normal(KEY, (length, batch, 4))
@@ -116,10 +117,12 @@ def test_unrolling_memory_equals_a_loop_that_resets_at_done():
     np.testing.assert_allclose(values, jnp.stack([v for _, v in expected]), rtol=1e-5, atol=1e-6)
 
 
-def test_unrolling_without_memory_is_one_application():
+def test_unrolling_without_a_carry_is_one_application():
     net, params, apply = build(FLAT, "mlp")
     obs = jax.random.normal(KEY, (2, 3, 4))
-    outputs, values = unroll(net._replace(apply=apply), params, obs, (), jnp.ones((2, 3), bool))
+    outputs, values = unroll(
+        net._replace(apply=lambda *a: apply(*a[:3])), params, obs, (), jnp.ones((2, 3), bool)
+    )
     expected = apply(params, obs, ())[0]
     np.testing.assert_array_equal(outputs, expected[0])
     np.testing.assert_array_equal(values, expected[1])
@@ -170,17 +173,17 @@ class Linear(nn.Module):
 def test_a_linen_module_or_a_network_may_be_given():
     net = network(FLAT, HEAD, Linear())
     obs = jnp.arange(8.0).reshape(2, 4)
-    (outputs, value), _ = net.apply(net.init(KEY), obs, ())
+    (outputs, value), _ = net.apply(net.init(KEY), obs, (), None)
     np.testing.assert_array_equal(value, [6, 22])
     assert outputs.shape == (2, 3)
     mine = Network(
-        lambda key: 2.0, lambda params, x, carry: ((x[..., :3] * params, x[..., 0]), carry)
+        lambda key: 2.0, lambda params, x, carry, key: ((x[..., :3] * params, x[..., 0]), carry)
     )
     for given in (mine, (mine.init, mine.apply)):
         net = network(FLAT, HEAD, given)
-        (outputs, _), _ = net.apply(2.0, jnp.ones((1, 4)), net.initial_carry((1,)))
+        (outputs, _), _ = net.apply(2.0, jnp.ones((1, 4)), net.initial_carry((1,)), None)
         np.testing.assert_array_equal(outputs, np.full((1, 3), 2.0))
-    wrong = (mine.init, lambda params, x, carry: ((x, x[..., 0]), carry))
+    wrong = (mine.init, lambda params, x, carry, key: ((x, x[..., 0]), carry))
     with pytest.raises(UsageError, match=r"gives .*\(1, 4\).* where \(\(outputs \[\.\.\., 3\]"):
         network(FLAT, HEAD, wrong)
 
@@ -188,7 +191,7 @@ def test_a_linen_module_or_a_network_may_be_given():
 def test_normalized_standardizes_clips_and_gives_statistics_no_gradient():
     double = Network(
         lambda key: jnp.float32(2),
-        lambda w, x, carry: ((w * x[..., 1:], w * x.sum(-1)), carry),
+        lambda w, x, carry, key: ((w * x[..., 1:], w * x.sum(-1)), carry),
     )
     net = network(FLAT, HEAD, double, normalize_observations=True)
     params = net.init(KEY)
@@ -197,9 +200,9 @@ def test_normalized_standardizes_clips_and_gives_statistics_no_gradient():
     )
     params = {**params, "statistics": statistics}
     obs = jnp.array([5.0, 1.0, 3.0, 1.0])
-    outputs = net.apply(params, obs, ())[0][0]
+    outputs = net.apply(params, obs, (), None)[0][0]
     np.testing.assert_allclose(outputs, [-2.0, 0.0, 20.0], rtol=1e-6)
-    slopes = jax.grad(lambda p: net.apply(p, obs, ())[0][1])(params)
+    slopes = jax.grad(lambda p: net.apply(p, obs, (), None)[0][1])(params)
     assert zeros(slopes["statistics"])
     np.testing.assert_allclose(slopes["network"], 2.0 - 1.0 + 0.0 + 10.0, rtol=1e-6)
 

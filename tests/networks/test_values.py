@@ -10,6 +10,7 @@ from flax import linen as nn
 from scipy import special, stats
 
 from rljax import ops
+from rljax.actors import value_actor
 from rljax.envs.spaces import Box, Dict, Discrete
 from rljax.errors import UsageError
 from rljax.networks import (
@@ -48,7 +49,12 @@ def env(space=FLAT, actions=3):
 def build(kind="scalar", space=FLAT, noisy=False, **options):
     """A small network, its initial parameters and its compiled apply."""
     q = q_network(env(space), hidden=(8, 6), head=HEADS[kind], noisy=noisy, **options)
-    return q, jit(q.init)(KEY), jit(q.apply)
+    return q, jit(q.net.init)(KEY), jit(lambda params, obs, key: estimated(q, params, obs, key))
+
+
+def estimated(q, params, obs, key):
+    """The estimate of a network without a carry."""
+    return q.net.apply(params, obs, (), key)[0]
 
 
 def values(kind, numbers):
@@ -162,7 +168,7 @@ def test_descending_the_loss_reaches_the_target(kind):
     optimizer = optax.adam(1e-2)
 
     def loss(params):
-        return q.head.loss(q.head.pick(q.apply(params, obs, None), action), target)[0].mean()
+        return q.head.loss(q.head.pick(estimated(q, params, obs, None), action), target)[0].mean()
 
     @jit
     def train(params):
@@ -178,7 +184,7 @@ def test_descending_the_loss_reaches_the_target(kind):
     trained, losses = train(params)
     assert losses[-1] < 0.5 * losses[0]
     if kind == "scalar":
-        value = q.head.pick(q.apply(trained, obs, None), action)
+        value = q.head.pick(estimated(q, trained, obs, None), action)
         np.testing.assert_allclose(value, target, atol=0.02)
     if kind == "c51":
         assert losses[-1] < 0.01
@@ -195,7 +201,7 @@ def test_quantiles_of_a_distribution_are_learnt(kind):
 
     def loss(params, key):
         key_noise, key_return = jax.random.split(key)
-        chosen = head.pick(q.apply(params, obs, key_noise), action)
+        chosen = head.pick(estimated(q, params, obs, key_noise), action)
         returns = 1.0 + 2.0 * jax.random.normal(key_return, (64, 8))
         return head.loss(chosen, returns)[0].mean()
 
@@ -206,14 +212,21 @@ def test_quantiles_of_a_distribution_are_learnt(kind):
             moves, state = optimizer.update(jax.grad(loss)(params, key), state)
             return (optax.apply_updates(params, moves), state), None
 
-        params = q.init(key)
+        params = q.net.init(key)
         keys = jax.random.split(key, 1500)
         params, _ = jax.lax.scan(step, (params, optimizer.init(params)), keys)[0]
-        return q.apply(params, obs[0], None)
+        return estimated(q, params, obs[0], None)
 
     learnt = values(kind, train(KEY))[1]
     expected = stats.norm(1.0, 2.0).ppf((np.arange(num) + 0.5) / num)
     np.testing.assert_allclose(learnt, expected, atol=0.3)
+
+
+def test_a_head_or_a_loss_may_be_given_as_an_object():
+    head = scalar(lambda error: jnp.abs(error))
+    assert value_head(head) is head
+    losses, priority = head.loss(jnp.float32(1), jnp.float32(-3))
+    assert losses == priority == 4
 
 
 def test_heads_by_name():
@@ -241,7 +254,7 @@ def test_shapes_follow_any_leading_axes(kind, space, leading):
     q = q_network(env(space), hidden=(8, 6), head=HEADS[kind], dueling=True, noisy=True)
     obs = jnp.ones((*leading, *space.shape), space.dtype)
     for key in (None, KEY):
-        made = jax.eval_shape(lambda obs, key=key: q.apply(q.init(KEY), obs, key), obs)
+        made = jax.eval_shape(lambda obs, key=key: estimated(q, q.net.init(KEY), obs, key), obs)
         assert values(kind, made).shape == (*leading, 3, *HEADS[kind].shape)
         assert q.head.q(jax.tree.map(lambda x: jnp.zeros(x.shape), made)).shape == (*leading, 3)
         if kind == "iqn":
@@ -298,7 +311,7 @@ def test_layer_norm_makes_the_scale_of_features_irrelevant():
 def test_layer_norm_is_where_it_was_asked_for(space, layers):
     for layer_norm in (True, False):
         q = q_network(env(space), hidden=(8, 6), head=scalar(), layer_norm=layer_norm)
-        names = jax.tree_util.tree_leaves_with_path(jax.eval_shape(q.init, KEY))
+        names = jax.tree_util.tree_leaves_with_path(jax.eval_shape(q.net.init, KEY))
         found = sum("LayerNorm" in str(path) for path, _ in names)
         assert found == 2 * layers * layer_norm
 
@@ -387,7 +400,7 @@ def test_an_implicit_quantile_is_a_function_of_its_fraction():
 def test_gradients_reach_every_sigma_and_the_convolution_has_none(space):
     q, params, _ = build("iqn", space, noisy=True, dueling=True)
     obs = jax.random.uniform(KEY, (8, *space.shape))
-    slopes = jit(jax.grad(lambda p: jnp.sum(q.apply(p, obs, KEY).values ** 2)))(params)
+    slopes = jit(jax.grad(lambda p: jnp.sum(estimated(q, p, obs, KEY).values ** 2)))(params)
     leaves = jax.tree_util.tree_leaves_with_path(slopes)
     sigmas = [leaf for path, leaf in leaves if "sigma" in str(path)]
     assert len(sigmas) == 2 * 5  # two layers, the embedding, value and advantage
@@ -401,9 +414,9 @@ def test_gradients_reach_every_sigma_and_the_convolution_has_none(space):
 def test_a_population_equals_its_members(kind):
     q, _, apply = build(kind, noisy=True)
     keys = jax.random.split(KEY, 3)
-    population = jit(jax.vmap(q.init))(keys)
+    population = jit(jax.vmap(q.net.init))(keys)
     obs = jax.random.normal(KEY, (2, 4))
-    together = jit(jax.vmap(q.apply, (0, None, 0)))(population, obs, keys)
+    together = jit(jax.vmap(partial(estimated, q), (0, None, 0)))(population, obs, keys)
     for i in range(3):
         alone = apply(jax.tree.map(lambda x, i=i: x[i], population), obs, keys[i])
         jax.tree.map(
@@ -425,22 +438,21 @@ def test_observations_are_normalized_by_statistics_in_the_parameters():
     plain = build("scalar")[2]
     expected = plain(params["network"], (obs - mean) / jnp.sqrt(variance), None)
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(q.encode(obs), obs)
+    np.testing.assert_array_equal(q.net.encode(obs), obs)
 
 
 def test_an_actor_explores_and_at_its_best_takes_the_highest_value():
     q, params, apply = build("c51", noisy=True)
-    q = q._replace(apply=apply)
     obs = jax.random.normal(KEY, (500, 4))
     best = jnp.argmax(q.head.q(apply(params, obs, None)), -1)
-    actor = q.actor(lambda scale, progress: partial(ops.boltzmann, temperature=scale * progress))
-    mode, carry = actor.mode(params, obs, "kept")
-    np.testing.assert_array_equal(mode, best)
-    assert carry == "kept"
-    action, extras, carry = actor.policy(1e6, jnp.float32(1.0))(params, obs, "kept", KEY)
-    assert action.dtype == jnp.int32 and extras == {} and carry == "kept"
+    actor = value_actor(
+        q, lambda scale, progress: partial(ops.boltzmann, temperature=scale * progress)
+    )
+    np.testing.assert_array_equal(actor.mode(params, obs, ())[0], best)
+    action, extras, carry = actor.policy(1e6, jnp.float32(1.0))(params, obs, (), KEY)
+    assert action.dtype == jnp.int32 and extras == {} and carry == ()
     assert stats.chisquare(np.bincount(action)).pvalue > 1e-3
-    greedy = q.actor(lambda hparams, progress: ops.greedy).policy((), jnp.float32(0.0))
+    greedy = value_actor(q, lambda hparams, progress: ops.greedy).policy((), jnp.float32(0.0))
     drawn = [greedy(params, obs, (), key)[0] for key in (KEY, KEY, OTHER_KEY)]
     np.testing.assert_array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], drawn[2])  # only the weights can differ
@@ -452,21 +464,21 @@ class Linear(nn.Module):
     shape: tuple[int, ...]
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x, carry):
         assert x.ndim == 2
         x = nn.Dense(int(np.prod(self.shape)), use_bias=False)(x)
-        return x.reshape(*x.shape[:-1], *self.shape)
+        return x.reshape(*x.shape[:-1], *self.shape), carry
 
 
 @pytest.mark.parametrize("kind", ["scalar", "c51"])
 def test_a_linen_module_may_be_given(kind):
     module = Linear((3, *HEADS[kind].shape))
     q = q_network(env(), module, head=HEADS[kind], normalize_observations=True)
-    params = jit(q.init)(KEY)
+    params = jit(q.net.init)(KEY)
     obs = jax.random.normal(KEY, (2, 5, 4))
     kernel = params["network"]["params"]["Dense_0"]["kernel"]
     expected = (obs @ kernel).reshape(2, 5, *module.shape)
-    np.testing.assert_allclose(q.apply(params, obs, None), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(estimated(q, params, obs, None), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -482,18 +494,18 @@ def test_a_linen_module_may_be_given(kind):
         ),
         (
             lambda: q_network(env(), "gru", head=scalar(), agent="dqn"),
-            "^dqn has no memory yet: use network 'mlp' or 'cnn'$",
+            "^dqn keeps no carry yet: use network 'mlp' or 'cnn'$",
         ),
         (lambda: q_network(env(), "mpl", head=scalar()), "'mpl' is not known; did you mean 'mlp'"),
         (lambda: q_network(env(), "cnn", head=scalar()), r"'cnn' needs .* not Box\(4,\)"),
         (lambda: q_network(env(), hidden=(0,), head=scalar()), "hidden must be a whole number"),
         (
             lambda: q_network(env(), Linear((4,)), head=scalar()),
-            r"^Linear gives shapes \[\(4,\)\] for one observation, where \[\(3,\)\] is due$",
+            r"^Linear gives shapes \[\(4,\)\] for one observation, .* with shapes \[\(3,\)\] and",
         ),
         (
             lambda: q_network(env(), Linear((3, 5)), head=HEADS["iqn"]),
-            r"^Linear gives shapes \[\(3, 5\)\] .* where \[\(3, 5\), \(5,\)\] is due$",
+            r"^Linear gives shapes \[\(3, 5\)\] .* with shapes \[\(3, 5\), \(5,\)\] and",
         ),
         (
             lambda: q_network(env(), Linear((3,)), head=scalar(), noisy=True, agent="dqn"),
@@ -518,13 +530,17 @@ def test_what_does_not_fit_is_refused_in_one_sentence(make, message):
 
 
 def test_a_network_of_policy_outputs_is_refused():
-    from rljax.networks import head, network
+    from rljax.networks import actor_critic_network, head
 
-    mine = network(FLAT, head(Discrete(3)))
+    mine = actor_critic_network(FLAT, head(Discrete(3)))
     with pytest.raises(UsageError, match="^dqn needs action values, not the outputs of a Network"):
         q_network(env(), mine, head=scalar(), agent="dqn")
-    with pytest.raises(UsageError, match=r"^the network gives shapes .* where \[\(3,\)\] is due$"):
-        q_network(env(), (lambda key: 0, lambda p, x, key: x), head=scalar(), agent="dqn")
+    with pytest.raises(
+        UsageError, match=r"^the network gives shapes .* with shapes \[\(3,\)\] and"
+    ):
+        q_network(env(), (lambda key: 0, lambda p, x, c, key: (x, c)), head=scalar(), agent="dqn")
+    with pytest.raises(UsageError, match=r"where \(estimate, carry\) is due"):
+        q_network(env(), (lambda key: 0, lambda p, x, c, key: x[..., :3]), head=scalar())
     with pytest.raises(UsageError, match="^network .* is not known"):
         q_network(env(), (mine.init,), head=scalar(), agent="dqn")
 
@@ -533,12 +549,12 @@ def test_a_pair_of_functions_may_be_given():
     def init(key):
         return jax.random.normal(key, (4, 3))
 
-    def apply(params, features, key):
-        return features @ params
+    def apply(params, features, carry, key):
+        return features @ params, carry
 
     q = q_network(env(), (init, apply), head=scalar(), normalize_observations=True)
-    params, obs = q.init(KEY), jax.random.normal(KEY, (2, 5, 4))
-    np.testing.assert_allclose(q.apply(params, obs, None), obs @ params["network"], rtol=1e-5)
+    params, obs = q.net.init(KEY), jax.random.normal(KEY, (2, 5, 4))
+    np.testing.assert_allclose(estimated(q, params, obs, None), obs @ params["network"], rtol=1e-5)
 
 
 def test_images_are_scaled_unless_asked_otherwise():
@@ -546,7 +562,7 @@ def test_images_are_scaled_unless_asked_otherwise():
     obs = jnp.full((3, 3, 1), 51, jnp.uint8)
     for scale, seen in ((True, 0.2), (False, 51.0)):
         q = q_network(env(space), "cnn", head=scalar(), scale_images=scale)
-        np.testing.assert_allclose(q.encode(obs), np.full((3, 3, 1), seen), rtol=1e-6)
+        np.testing.assert_allclose(q.net.encode(obs), np.full((3, 3, 1), seen), rtol=1e-6)
 
 
 def test_what_lies_beyond_the_atoms_is_counted_and_what_reaches_the_last_is_not():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rljax import ops
-from rljax.networks.values import QNetwork, scalar
+from rljax.networks import Network, QNetwork, scalar, with_target
 from rljax.types import MissingField
 from rljax.updates import chain, n_step, td
 from rljax.updates.advantages import n_step_advantage, rewards_to_go
@@ -21,7 +21,8 @@ ENDS = [(0.0, 0.0), (0.3, 0.0), (0.0, 0.3), (0.25, 0.25)]
 
 def table_network(loss: str = "squared") -> QNetwork:
     """Parameters [S, A], whatever the key; a network as far as updates can tell."""
-    return QNetwork(None, lambda params, obs, key: params[obs], scalar(loss))
+    net = Network(lambda key: jnp.zeros((S, A)), lambda q, obs, carry, key: (q[obs], carry))
+    return QNetwork(net, scalar(loss))
 
 
 Q = table_network()
@@ -62,7 +63,7 @@ def spanned(f, t, e, n):
 
 
 @pytest.mark.parametrize("ends", ENDS)
-@pytest.mark.parametrize("n", [1, 3, 20])
+@pytest.mark.parametrize("n", [1, 3, T])
 @pytest.mark.parametrize("rows", [None, 1, 2])
 def test_n_step_replaces_what_the_target_reads_by_that_of_the_last_step(make_batch, ends, n, rows):
     batch, f = experience(make_batch, *ends, weight=jnp.arange(28.0).reshape(T, N))
@@ -105,35 +106,32 @@ def test_greedy_targets_take_the_best_next_value(make_batch):
     np.testing.assert_allclose(target_of(td.td_target(Q), jnp.array(q), batch), expected, rtol=1e-5)
 
 
-def with_slow_copy(next_policy, batch, slow, now):
-    """The target of parameters `now`, by a copy that was made of `slow`."""
-    update = td.td_target(Q, next_policy, tau=1.0, period=100)
-    batch = n_step(GAMMA).apply(None, (), batch, KEY)[2]
-    state = update.init(jnp.array(slow), KEY)
-    _, state, _, _ = update.apply(jnp.array(slow), state, batch, KEY)
-    return np.asarray(update.apply(jnp.array(now), state, batch, KEY)[2].extras["target"])
+def with_target_network(next_policy, batch, target, now):
+    """The target of parameters `now`, by the target network `target`."""
+    params = {"online": jnp.array(now), "target": jnp.array(target)}
+    return target_of(td.td_target(with_target(Q), next_policy), params, batch)
 
 
 def epsilon_greedy(q):
     return ops.epsilon_greedy(q, 0.3)
 
 
-def test_the_slow_copy_values_what_the_next_policy_chooses(make_batch):
+def test_the_target_network_values_what_the_next_policy_chooses(make_batch):
     batch, f = experience(make_batch)
-    slow, now = tables(2)
-    after_slow, after_now = slow[f["next_obs"]], now[f["next_obs"]]
-    assert (after_slow.argmax(-1) != after_now.argmax(-1)).any()
+    target, now = tables(2)
+    after_target, after_now = target[f["next_obs"]], now[f["next_obs"]]
+    assert (after_target.argmax(-1) != after_now.argmax(-1)).any()
 
-    found = with_slow_copy(td.greedy, batch, slow, now)
-    np.testing.assert_allclose(found, one_step(f, after_slow.max(-1)), rtol=1e-5, atol=1e-6)
+    found = with_target_network(td.greedy, batch, target, now)
+    np.testing.assert_allclose(found, one_step(f, after_target.max(-1)), rtol=1e-5, atol=1e-6)
 
     chosen = after_now.argmax(-1)[..., None]
-    expected = one_step(f, np.take_along_axis(after_slow, chosen, -1)[..., 0])
-    found = with_slow_copy(td.double, batch, slow, now)
+    expected = one_step(f, np.take_along_axis(after_target, chosen, -1)[..., 0])
+    found = with_target_network(td.double, batch, target, now)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
-    mean = 0.7 * after_slow.max(-1) + 0.3 * after_slow.mean(-1)
-    found = with_slow_copy(td.expected(epsilon_greedy), batch, slow, now)
+    mean = 0.7 * after_target.max(-1) + 0.3 * after_target.mean(-1)
+    found = with_target_network(td.expected(epsilon_greedy), batch, target, now)
     np.testing.assert_allclose(found, one_step(f, mean), rtol=1e-5, atol=1e-6)
 
 
@@ -181,7 +179,7 @@ def test_sarsa_takes_the_action_taken_next_where_the_batch_knows_it(make_batch, 
     np.testing.assert_allclose(asked[0][-1], q[f["next_obs"][-1]])
 
 
-def test_without_tau_targets_are_made_by_the_parameters_and_nothing_is_kept(make_batch):
+def test_without_a_target_network_targets_are_made_by_the_parameters(make_batch):
     batch, f = experience(make_batch)
     update = td.td_target(Q)
     batch = n_step(GAMMA).apply(None, (), batch, KEY)[2]
@@ -194,38 +192,14 @@ def test_without_tau_targets_are_made_by_the_parameters_and_nothing_is_kept(make
         np.testing.assert_allclose(after.extras["target"], expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("period", [1, 3])
-@pytest.mark.parametrize("tau", [1.0, 0.25])
-def test_the_slow_copy_moves_by_tau_once_in_period_updates(make_batch, tau, period):
-    batch, f = experience(make_batch)
-    batch = n_step(GAMMA).apply(None, (), batch, KEY)[2]
-    update = td.td_target(Q, td.greedy, tau=jnp.float32(tau), period=period)
-    params = tables(10)
-    state, slow, moves = update.init(jnp.array(params[0]), KEY), params[0], 0
-    for count, q in enumerate(params):
-        if count % period == 0:
-            slow, moves = tau * q + (1 - tau) * slow, moves + 1
-        _, state, after, _ = update.apply(jnp.array(q), state, batch, KEY)
-        expected = one_step(f, slow[f["next_obs"]].max(-1))
-        np.testing.assert_allclose(after.extras["target"], expected, rtol=1e-5, atol=1e-5)
-    assert moves == len(range(0, 10, period))
-
-
-def test_the_slow_copy_is_not_the_parameters_own_buffers():
-    params = jnp.ones((S, A))
-    slow, count = td.td_target(Q, tau=1.0).init(params, KEY)
-    assert slow is not params and slow.unsafe_buffer_pointer() != params.unsafe_buffer_pointer()
-    assert count == 0
-
-
-@pytest.mark.parametrize("tau", [None, 1.0])
+@pytest.mark.parametrize("has_target", [False, True])
 @pytest.mark.parametrize("policy", [td.greedy, td.double, td.expected(jax.nn.softmax)])
-def test_no_gradient_flows_through_targets(make_batch, tau, policy):
+def test_no_gradient_flows_through_targets(make_batch, has_target, policy):
     batch, _ = experience(make_batch)
-    batch = n_step(GAMMA).apply(None, (), batch, KEY)[2]
-    update = td.td_target(Q, policy, tau)
+    update = chain(n_step(GAMMA), td.td_target(with_target(Q) if has_target else Q, policy))
 
-    def total(params):
+    def total(q):
+        params = {"online": q, "target": 2 * q} if has_target else q
         *_, after, _ = update.apply(params, update.init(params, KEY), batch, KEY)
         return jnp.sum(after.extras["target"])
 
@@ -307,7 +281,6 @@ def loss_update():
     ("update", "named", "field"),
     [
         (td.td_target(Q), "td_target", "discount"),
-        (td.td_target(Q, tau=1.0), "td_target", "discount"),
         (td.td_target(Q, td.taken(epsilon_greedy)), "td_target", "last"),
         (loss_update(), "gradient", "target"),
     ],
@@ -324,9 +297,9 @@ def test_a_missing_field_is_an_error_that_names_the_update_and_the_field(
 
 
 @pytest.mark.parametrize("ends", ENDS)
-@pytest.mark.parametrize("n", [1, 3, 20])
+@pytest.mark.parametrize("n", [1, 3, T])
 def test_n_step_advantages_are_returns_minus_values(make_batch, ends, n):
-    def remembering(params, obs, carry):
+    def recurrent(params, obs, carry):
         return params[obs] + carry, 1 - carry / 2
 
     batch, f = experience(make_batch, *ends)
@@ -337,13 +310,13 @@ def test_n_step_advantages_are_returns_minus_values(make_batch, ends, n):
         carry[t + 1] = np.where(goes_on, 1 - carry[t] / 2, carry[t + 1])
     batch = replace(batch, next_obs=jnp.array(f["next_obs"])).annotate(carry=jnp.array(carry))
     v = tables()[0][:, 0]
-    update = n_step_advantage(remembering, GAMMA, n)
+    update = n_step_advantage(recurrent, GAMMA, n)
     _, _, after, metrics = update.apply(jnp.array(v), (), batch, KEY)
     values = v[f["obs"]] + np.asarray(carry)
     target = np.zeros((T, N))
     for t, e in np.ndindex(T, N):
         total, factor, last = spanned(f, t, e, n)
-        # The next observation is valued with the memory after the step.
+        # The next observation is valued with the carry after the step.
         target[t, e] = total + factor * (v[f["next_obs"][last, e]] + 1 - carry[last, e] / 2)
     np.testing.assert_allclose(after.extras["target"], target, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(after.extras["value"], values, rtol=1e-6)

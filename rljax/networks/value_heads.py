@@ -1,36 +1,16 @@
-"""Action values: how a network's numbers stand for them, and the networks that give them."""
+"""Value heads: how the numbers of a network stand for action values, and how they are learnt."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 from jax.scipy.special import xlogy
 
-from rljax.envs import spaces
 from rljax.errors import UsageError, check_known, check_positive
-from rljax.networks.modules import (
-    ActionValues,
-    ImplicitQModule,
-    NoisyDense,
-    QModule,
-    Quantiles,
-    dense,
-    midpoints,
-)
-from rljax.networks.network import (
-    Network,
-    Pair,
-    is_given,
-    on_observations,
-    read,
-    with_one_axis,
-)
-from rljax.ops.exploration import sample
+from rljax.networks.modules import Quantiles, midpoints
 from rljax.ops.td import categorical_projection, huber, quantile_huber, td_target
-from rljax.types import Actor, Environment, Hparams, Key, Obs, Params
 
 Estimate = Any  # of every action: an array or Quantiles [..., A, *shape]
 Chosen = Any  # of one action: the same [..., *shape]
@@ -68,16 +48,19 @@ class ValueHead(NamedTuple):
     the numbers can stand for; None for a head that has no bounds."""
 
 
-def scalar(loss: str = "huber") -> ValueHead:
+def scalar(loss: str | Callable[[jax.Array], jax.Array] = "huber") -> ValueHead:
     """One expected value per action; the priority is the absolute error.
 
-    Raises UsageError for a loss other than "huber" and "squared".
+    `loss` is "huber", "squared", or a function from errors [...] to losses [...]. Raises UsageError
+    for another name.
     """
-    check_known("loss", loss, LOSSES)
+    if isinstance(loss, str):
+        check_known("loss", loss, LOSSES)
+        loss = LOSSES[loss]
 
     def losses(value: jax.Array, target: jax.Array):
         error = target - value
-        return LOSSES[loss](error), jnp.abs(error)
+        return loss(error), jnp.abs(error)
 
     def pick(q: jax.Array, policy: jax.Array) -> jax.Array:
         return jnp.sum(q * policy, axis=-1)
@@ -191,8 +174,8 @@ def _check_kappa(kappa: float) -> None:
 
 
 def value_head(
-    kind: str,
-    loss: str = "huber",
+    kind: str | ValueHead,
+    loss: str | Callable[[jax.Array], jax.Array] = "huber",
     num_atoms: int = 51,
     v_min: float | None = None,
     v_max: float | None = None,
@@ -201,8 +184,9 @@ def value_head(
     """The value head of that name; each reads the arguments that concern it.
 
     Args:
-        kind: "scalar", or a distribution over returns: "c51", "qr" or "iqn".
-        loss: of scalar: "huber" or "squared".
+        kind: "scalar", or a distribution over returns: "c51", "qr" or "iqn"; a `ValueHead` is
+            returned as it is.
+        loss: of scalar: "huber", "squared", or a function from errors [...] to losses [...].
         num_atoms: of a distribution: atoms (c51), quantiles (qr) or samples of them (iqn).
         v_min: of c51: the least discounted return that is possible; it has no default.
         v_max: of c51: the largest.
@@ -210,6 +194,8 @@ def value_head(
 
     Raises UsageError for names and numbers that do not fit, in one sentence.
     """
+    if isinstance(kind, ValueHead):
+        return kind
     heads = {
         "scalar": lambda: scalar(loss),
         "c51": lambda: categorical(v_min, v_max, num_atoms),
@@ -218,133 +204,3 @@ def value_head(
     }
     check_known("value head", kind, heads)
     return heads[kind]()
-
-
-class QNetwork(NamedTuple):
-    """Estimates of action values, over any leading axes of observations."""
-
-    init: Callable[[Key], Params]
-    apply: Callable[[Params, Obs, Key | None], Estimate]
-    """(params, obs [..., ...], key) to the estimate; with key None, one without any noise."""
-    head: ValueHead
-    encode: Callable[[Obs], jax.Array] = lambda obs: obs  # observations to float features
-
-    def actor(
-        self, explore: Callable[[Hparams, jax.Array], Callable[[jax.Array], jax.Array]]
-    ) -> Actor:
-        """Acts on these values; at its best it takes the highest, without noise.
-
-        `explore(hparams, progress [])` is a function from values [..., A] to probabilities, such
-        as those of `ops.exploration`.
-        """
-
-        def policy(hparams: Hparams, progress: jax.Array):
-            probabilities = explore(hparams, progress)
-
-            def act(params: Params, obs: Obs, carry, key: Key):
-                # Folded and not split, which costs nothing where the network has no noise.
-                q = self.head.q(self.apply(params, obs, jax.random.fold_in(key, 0)))
-                return sample(probabilities(q), key), {}, carry
-
-            return act
-
-        def mode(params: Params, obs: Obs, carry):
-            q = self.head.q(self.apply(params, obs, None))
-            return jnp.argmax(q, axis=-1), carry
-
-        return Actor(self.init, policy, mode)
-
-
-def q_network(
-    env: Environment,
-    kind: str | nn.Module | Pair = "auto",
-    hidden: Sequence[int] = (64, 64),
-    activation: str = "relu",
-    *,
-    head: ValueHead,
-    dueling: bool = False,
-    noisy: bool = False,
-    layer_norm: bool = False,
-    normalize_observations: bool = False,
-    agent: str = "this agent",
-    scale_images: bool = True,
-) -> QNetwork:
-    """The network that reads an environment's observations and values its actions.
-
-    Args:
-        env: with a Discrete action space.
-        kind: "mlp", "cnn", "auto" (cnn for three axes, else mlp), a linen module from features
-            [B, ...] to an estimate [B, A, *head.shape], whose noise is the rng stream "noise", or a
-            pair `(init, apply)`: `init(key) -> params`, and `apply(params, features, key)` to an
-            estimate, for any leading axes of features, with key None for one without noise.
-        hidden: sizes of the dense layers.
-        activation: one of tanh, relu, elu, gelu, silu.
-        head: what the outputs stand for.
-        dueling: whether outputs are the sum of a state's value and actions' advantages.
-        noisy: whether the weights of the dense layers are noisy, as `NoisyDense`.
-        layer_norm: whether each layer but the last is normalised before its activation.
-        normalize_observations: whether to put running statistics between the two.
-        agent: who asks, for error messages.
-        scale_images: whether images (three axes of uint8) are divided by 255.
-
-    Raises:
-        UsageError: for a space, kind, activation or module that does not fit, in one sentence.
-    """
-    if not isinstance(env.action_space, spaces.Discrete):
-        raise UsageError(
-            f"{agent} needs a Discrete action space, not {spaces.describe(env.action_space)}"
-        )
-    if kind == "gru":
-        raise UsageError(f"{agent} has no memory yet: use network 'mlp' or 'cnn'")
-    if isinstance(kind, Network):
-        raise UsageError(
-            f"{agent} needs action values, not the outputs of a Network: use a module or a pair"
-        )
-    num_actions = env.action_space.n
-    reader = read(env.observation_space, kind, hidden, activation, agent, scale_images)
-    if is_given(kind):
-        name = type(kind).__name__ if isinstance(kind, nn.Module) else "the network"
-        if dueling or noisy or layer_norm:
-            raise UsageError(
-                f"dueling, noisy and layer_norm are for the networks that {agent} builds: "
-                f"put them into {name}"
-            )
-        if isinstance(kind, nn.Module):
-            net = _from_linen(kind, reader.shape, head)
-        else:
-            init, apply = kind
-            net = QNetwork(init, apply, head)
-        _check_estimate(net, reader.shape, num_actions, name)
-    else:
-        layer = NoisyDense if noisy else dense
-        torso = partial(reader.torso, layer=layer, layer_norm=layer_norm)
-        outputs = partial(ActionValues, num_actions, layer, dueling)
-        module: nn.Module = QModule(torso, outputs, head.shape)
-        if head.implicit:
-            module = ImplicitQModule(torso, outputs, head.shape[0], layer)
-        net = _from_linen(module, reader.shape, head)
-    return on_observations(reader, net, normalize_observations)
-
-
-def _from_linen(module: nn.Module, shape: tuple[int, ...], head: ValueHead) -> QNetwork:
-    """A linen module from features, of one observation of that shape, to an estimate."""
-
-    def init(key: Key) -> Params:
-        return module.init(key, jnp.zeros((1, *shape)))
-
-    def apply(params: Params, features: jax.Array, key: Key | None) -> Estimate:
-        rngs = None if key is None else {"noise": key}
-        return with_one_axis(partial(module.apply, params, rngs=rngs), len(shape), features)
-
-    return QNetwork(init, apply, head)
-
-
-def _check_estimate(net: QNetwork, shape: tuple[int, ...], num_actions: int, name: str) -> None:
-    """Refuse a module whose estimate of one observation is not what the head reads."""
-    wanted = [(num_actions, *net.head.shape)] + [net.head.shape] * net.head.implicit
-    made = jax.eval_shape(
-        lambda key: net.apply(net.init(key), jnp.zeros(shape), None), jax.random.key(0)
-    )
-    found = [array.shape for array in jax.tree.leaves(made)]
-    if found != wanted:
-        raise UsageError(f"{name} gives shapes {found} for one observation, where {wanted} is due")

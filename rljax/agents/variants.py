@@ -1,0 +1,43 @@
+"""An agent that is another one with some choices made: it says only what is its own."""
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+ARGUMENTS = re.compile(r"(^    Args:\n)(.*?)(?=^\n|\Z)", re.DOTALL | re.M)
+ARGUMENT = re.compile(r"^        (\w+): .*?(?=^        \w|\Z)", re.DOTALL | re.M)
+
+
+def variant_of(base: Callable, *chosen: str) -> Callable[[Any], Any]:
+    """Decorates a factory `(env, *, own=..., **arguments)` that calls `base` with `arguments`.
+
+    It gets the signature of `base` and its documentation of arguments; its own arguments, and what
+    it says of them, stand in front or in the place of those of the same name. Arguments of `base`
+    that are `chosen` are left out.
+    """
+
+    def decorate(factory: Any) -> Any:
+        own = {
+            name: p
+            for name, p in inspect.signature(factory).parameters.items()
+            if p.kind is not p.VAR_KEYWORD
+        }
+        inherited = inspect.signature(base).parameters
+        kept = {name: p for name, p in inherited.items() if name not in chosen}
+        factory.__signature__ = inspect.Signature(list({**kept, **own}.values()))
+        before, words = base.__doc__ or "", factory.__doc__ or ""
+        mine = _documented(words)
+        listed = "".join({**_documented(before), **mine}[name] for name in {**kept, **own})
+        rest = before[ARGUMENTS.search(before).end() :]  # type: ignore[union-attr]
+        summary = ARGUMENTS.sub("", words).rstrip()
+        factory.__doc__ = f"{summary}\n\n    Args:\n{listed}{rest}"
+        return factory
+
+    return decorate
+
+
+def _documented(doc: str) -> dict[str, str]:
+    """Argument to its lines in the section "Args:"."""
+    found = ARGUMENTS.search(doc)
+    return {m[1]: m[0] for m in ARGUMENT.finditer(found[2])} if found else {}

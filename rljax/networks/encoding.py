@@ -1,0 +1,100 @@
+"""How observations become features, and the torso that reads them."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from rljax.envs import spaces
+from rljax.errors import UsageError, check_known, check_positive
+from rljax.networks.modules import CNN, MLP
+from rljax.networks.network import Network, Pair, encoded, is_given
+from rljax.networks.normalization import normalized
+from rljax.types import Obs
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "tanh": nn.tanh,
+    "relu": nn.relu,
+    "elu": nn.elu,
+    "gelu": nn.gelu,
+    "silu": nn.silu,
+}
+NETWORKS = ("auto", "mlp", "cnn", "gru")
+
+
+def encoder(
+    space: spaces.Space, kind: object, agent: str, scale_images: bool = True
+) -> Callable[[Obs], jax.Array]:
+    """How an observation becomes float features: one-hot, flattened, or left as pixels.
+
+    With `scale_images`, images (three axes of uint8) are divided by 255.
+
+    Raises UsageError for spaces that no network here can read, naming the agent and the space.
+    """
+    pixels = isinstance(space, spaces.Box) and len(space.shape) == 3 and min(space.shape[:2]) >= 3
+    if kind == "cnn" and not pixels:
+        raise UsageError(
+            f"network 'cnn' needs observations of height, width (3 or more) and channels, "
+            f"not {spaces.describe(space)}; use 'mlp'"
+        )
+    if isinstance(space, spaces.Discrete):
+        return lambda obs: jax.nn.one_hot(obs, space.n)
+    if not isinstance(space, spaces.Box) or len(space.shape) > 3:
+        raise UsageError(
+            f"{agent} cannot use observations of {spaces.describe(space)}: "
+            "it reads a Discrete space or a Box of at most three axes"
+        )
+    rank = len(space.shape)
+    is_image = rank == 3 and space.dtype == jnp.uint8
+    largest = 255.0 if is_image and scale_images else 1.0
+    is_flat = kind in ("mlp", "gru")
+
+    def features(obs: Obs) -> jax.Array:
+        x = jnp.asarray(obs, jnp.float32) / largest
+        return x.reshape(*x.shape[: x.ndim - rank], -1) if is_flat else x
+
+    return features
+
+
+class Reader(NamedTuple):
+    """What the networks on one space have in common."""
+
+    kind: str | nn.Module | Network | Pair  # "auto" decided
+    encode: Callable[[Obs], jax.Array]  # observations to float features
+    shape: tuple[int, ...]  # of one observation's features
+    torso: Callable[..., nn.Module]  # an MLP or a CNN; takes their further fields
+
+
+def read(
+    space: spaces.Space,
+    kind: str | nn.Module | Network | Pair,
+    hidden: Sequence[int],
+    activation: str,
+    agent: str,
+    scale_images: bool = True,
+) -> Reader:
+    """The part of a network that depends on the observations; see `actor_critic` for the arguments.
+
+    Raises UsageError for a space, kind or activation that does not fit, in one sentence.
+    """
+    if not is_given(kind):
+        check_known("network", kind, NETWORKS)
+    check_known("activation", activation, ACTIVATIONS)
+    for size in hidden:
+        check_positive(hidden=size)
+    if kind == "auto":
+        pixels = isinstance(space, spaces.Box) and len(space.shape) == 3
+        kind = "cnn" if pixels else "mlp"
+    encode = encoder(space, kind, agent, scale_images)
+    assert not isinstance(space, spaces.Dict), "encoder refuses these"
+    shape = jax.eval_shape(encode, jax.ShapeDtypeStruct(space.shape, space.dtype)).shape
+    torso = partial(CNN if kind == "cnn" else MLP, tuple(hidden), ACTIVATIONS[activation])
+    return Reader(kind, encode, shape, torso)
+
+
+def on_observations(reader: Reader, inner: Network, normalize: bool) -> Network:
+    """`inner`, which takes features, on the observations they are made of."""
+    return encoded(normalized(inner, reader.shape) if normalize else inner, reader.encode)

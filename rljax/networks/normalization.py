@@ -1,0 +1,37 @@
+"""Running statistics of features, in front of a network."""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from rljax.networks.network import Network
+from rljax.types import Carry, Key, Params
+
+
+@struct.dataclass
+class RunningStatistics:
+    """Mean and variance of each feature, over all experience so far; not trained by gradients."""
+
+    mean: jax.Array  # [F...]
+    variance: jax.Array  # [F...]
+    count: jax.Array  # [] float32
+
+
+def normalized(inner: Network, shape: tuple[int, ...]) -> Network:
+    """`inner` on features of running mean 0 and variance 1, clipped to [-10, 10].
+
+    The statistics live in the parameters, so that rollout, loss, evaluation and checkpoint all use
+    the one snapshot; `updates.observation_statistics` moves them and gradients never do.
+    """
+
+    def init(key: Key) -> Params:
+        statistics = RunningStatistics(jnp.zeros(shape), jnp.ones(shape), jnp.float32(0))
+        return {"network": inner.init(key), "statistics": statistics}
+
+    def apply(params: Params, features: jax.Array, carry: Carry, key: Key | None):
+        statistics = jax.lax.stop_gradient(params["statistics"])
+        scale = jax.lax.rsqrt(statistics.variance + 1e-8)
+        features = jnp.clip((features - statistics.mean) * scale, -10.0, 10.0)
+        return inner.apply(params["network"], features, carry, key)
+
+    return inner._replace(init=init, apply=apply)
