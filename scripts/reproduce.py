@@ -34,11 +34,11 @@ from agent_pages import config_files, table
 from scipy.stats import ttest_ind_from_stats
 
 from rljax import statistics
-from rljax.bench import results as bench
 from rljax.errors import RunError, UsageError, nearest
 from rljax.experiments import config, directory
 from rljax.experiments.config import Config
 from rljax.experiments.directory import RunDirectory, write_atomically
+from rljax.experiments.machine import processor
 
 ROOT = Path(__file__).parent.parent
 REGION = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
@@ -135,8 +135,7 @@ def summary(returns: Sequence[float] | np.ndarray) -> Row:
 def hardware(system: dict[str, Any]) -> str:
     """The accelerator of a run; or this machine's processor, and the cores that the run found."""
     platform, _, kind = system["devices"][0].partition(": ")
-    processor = bench.machine()["processor"]
-    return kind if platform != "cpu" else f"{system['cores']} cores of {processor}"
+    return kind if platform != "cpu" else f"{system['cores']} cores of {processor()}"
 
 
 def outside(row: Row, published: Row) -> bool:

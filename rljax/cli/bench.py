@@ -1,112 +1,42 @@
-"""`rljax bench`: how fast it is, and others beside it."""
+"""`rljax bench`: runs the benchmarks of the checkout, which are no part of the wheel."""
 
-from collections.abc import Sequence
+import importlib
+import importlib.util
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import click
 
-from rljax.errors import RunError, UsageError
+from rljax.errors import RunError
+
+CHECKOUT = Path(__file__).parents[2]  # The parent of rljax/, if that was not installed as a wheel.
 
 
-@click.command()
-@click.option("--suite", "suites", multiple=True, help="Only rows of this suite.")
-@click.option("--row", "names", multiple=True, help="Only this row, or rows with this in the name.")
-@click.option(
-    "--peer",
-    "texts",
-    multiple=True,
-    metavar="NAME=PYTHON[:CHECKOUT]",
-    help="A library to measure beside, in its own environment; NAME alone for one in this.",
-)
-@click.option(
-    "--repeats",
-    type=click.IntRange(1),
-    default=3,
-    show_default=True,
-    help="Processes of each side.",
-)
-@click.option("--json", "out", type=click.Path(path_type=Path), help="Keep results in this file.")
-@click.option("--list", "only_list", is_flag=True, help="Name the rows, and measure nothing.")
-@click.option(
-    "--from",
-    "files",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Measure nothing: show the results in this file.",
-)
-@click.option("--markdown", is_flag=True, help="With --from: the table of the README.")
-@click.option(
-    "--draw", type=click.Path(path_type=Path), help="Draw the results, as a .png; see --from."
-)
-def bench(
-    suites: Sequence[str],
-    names: Sequence[str],
-    texts: Sequence[str],
-    repeats: int,
-    out: Path | None,
-    only_list: bool,
-    files: Sequence[Path],
-    markdown: bool,
-    draw: Path | None,
-) -> None:
-    """Measure fixed pieces of work, with what was learnt checked, and peers on the same in turns.
+@click.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def bench(context: click.Context, arguments: tuple[str, ...]) -> None:
+    """Measure the speed of fixed pieces of work, and of other libraries on the same work."""
+    command = load(CHECKOUT).bench
+    command.main(list(arguments), prog_name=context.command_path, standalone_mode=False)
 
-    Suites, rows and peers are told of in docs/benchmarks.md. More than one of --suite, --row,
-    --peer and --from may be given.
+
+def load(checkout: Path) -> ModuleType:
+    """The module of the command, in the package `benchmarks` of a checkout.
+
+    The package is imported from its place. To put the checkout on the path would make all of its
+    folders importable. Raises RunError if there is no such package.
     """
-    if draw is not None and draw.suffix != ".png":
-        raise UsageError(f"a picture is a .png file, not {str(draw)!r}")
-    from rljax.bench.rows import chosen
-
-    rows = chosen(suites, names)
-    if only_list:
-        for row in rows:
-            click.echo("  ".join([f"{row.suite:8}", f"{row.name:28}", *row.peers]).rstrip())
-        return
-    from rich.console import Console
-
-    from rljax.bench import results
-
-    screen = Console() if Console().is_terminal else Console(width=120)
-    if files:
-        found = [results.load(file) for file in files]
-        for each in found:
-            if markdown:
-                click.echo(results.markdown(each))
-            else:
-                screen.print(results.table(each))
-        failed = []
-    else:
-        found = [_measured(rows, texts, repeats, out)]
-        screen.print(results.table(found[0]))
-        failed = results.failures(found[0])
-    if draw is not None:
-        from rljax.analysis.plots import save
-        from rljax.bench.drawing import picture
-
-        save(picture(found), draw)
-        click.echo(draw)
-    if failed:
-        raise RunError("; ".join(failed))
-
-
-def _measured(rows, texts, repeats, out):
-    """The results of these rows, put into the file after each of them."""
-    from rich.console import Console
-
-    from rljax.bench import measuring, results
-
-    peers = measuring.peers(texts)
-    measuring.check_peers(rows, peers)
-    kept = results.begin(out)
-    now = results.begin(None)
-    console = Console(stderr=True)
-    with console.status("measuring") as status:
-        for row in rows:
-            result = measuring.measure(row, peers, repeats, status.update)
-            console.print(results.line(result), highlight=False, soft_wrap=True)
-            results.add(now, result)
-            results.add(kept, result)
-            if out is not None:
-                results.save(kept, out)
-    return now
+    package = checkout / "benchmarks/__init__.py"
+    if not package.is_file() or not (checkout / "pyproject.toml").is_file():
+        raise RunError(
+            "the benchmarks are not in the installed package: clone the repository, "
+            "run `pip install -e .` in it, and call `rljax bench` again"
+        )
+    if "benchmarks" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("benchmarks", package)
+        assert spec and spec.loader
+        sys.modules["benchmarks"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["benchmarks"])
+    return importlib.import_module("benchmarks.command")

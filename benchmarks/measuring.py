@@ -1,73 +1,32 @@
-"""Sides take turns, each time in a fresh process of their own environment: A B A B."""
+"""Measures a row: sides take turns (A B A B), each in a fresh process of its own environment."""
 
 import json
 import math
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import rljax
-from rljax.bench.rows import LIBRARIES, Row
-from rljax.errors import RunError, UsageError, nearest
+from benchmarks.libraries import LIBRARIES, OURS
+from benchmarks.peers import Peer
+from benchmarks.rows import Row
+from rljax.errors import RunError
 
-OURS = "rljax"
 SIDES = Path(__file__).parent / "sides"
 LIMIT_SECONDS = 900  # of one process; a hang must not stop the rows behind it
 
 Say = Callable[[str], None]
 
 
-class Peer(NamedTuple):
-    """A library to measure beside: its Python, and its checkout where it is no package."""
-
-    name: str
-    python: str
-    checkout: str | None
-
-
-def peers(texts: Iterable[str]) -> dict[str, Peer]:
-    """Peers from NAME, NAME=PYTHON or NAME=PYTHON:CHECKOUT; NAME alone is this very environment.
-
-    Raises UsageError for what nobody knows or what is not there.
-    """
-    found = {}
-    for text in texts:
-        name, _, place = text.partition("=")
-        if name not in LIBRARIES:
-            raise UsageError(f"peer {name!r} is not known{nearest(name, LIBRARIES)}")
-        python, _, checkout = place.partition(":")
-        executable = shutil.which(os.path.expanduser(python)) if python else sys.executable
-        if executable is None:
-            raise UsageError(f"--peer {text}: there is no Python at {python}")
-        if LIBRARIES[name].has_checkout != bool(checkout):
-            form = "=PYTHON:CHECKOUT" if LIBRARIES[name].has_checkout else "=PYTHON"
-            raise UsageError(f"--peer {text}: write --peer {name}{form}")
-        if checkout and not Path(checkout).expanduser().is_dir():
-            raise UsageError(f"--peer {text}: there is no directory {checkout}")
-        folder = str(Path(checkout).expanduser()) if checkout else None
-        found[name] = Peer(name, executable, folder)
-    return found
-
-
-def check_peers(rows: Sequence[Row], peers: Mapping[str, Peer]) -> None:
-    """Refuse a peer that none of the rows is for."""
-    for name in peers:
-        if not any(name in row.peers for row in rows):
-            raise UsageError(
-                f"peer {name} has no part in the rows that are asked for: leave it out"
-            )
-
-
 def measure(row: Row, peers: Mapping[str, Peer], repeats: int, say: Say) -> dict[str, Any]:
-    """Measure a row, `repeats` times each side, and compare.
+    """Measure each side of a row `repeats` times, and compare.
 
-    A side that fails is left out of the turns that follow; without rljax itself there are none.
+    A side that fails is not measured again. If it is rljax itself, no side is.
     """
     taking_part = [OURS, *(name for name in row.peers if name in peers)]
     answers: dict[str, list[dict]] = {name: [] for name in taking_part}
@@ -107,7 +66,7 @@ def measure(row: Row, peers: Mapping[str, Peer], repeats: int, say: Say) -> dict
 
 
 def run(name: str, peer: Peer | None, work: Mapping[str, Any]) -> dict[str, Any]:
-    """One process of one side: its answer. Raises RunError, in one sentence, if it has none."""
+    """The answer of one process of a side. Raises RunError, with one sentence, if there is none."""
     script = LIBRARIES[peer.name].script if peer else f"run_{OURS}"
     command = [peer.python if peer else sys.executable, str(SIDES / f"{script}.py")]
     command += [json.dumps(work), *([peer.checkout] if peer and peer.checkout else [])]
@@ -126,7 +85,7 @@ def run(name: str, peer: Peer | None, work: Mapping[str, Any]) -> dict[str, Any]
         raise RunError(f"{name} cannot be started: {error}") from None
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
-        reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        reason = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
         raise RunError(f"{name} ended with code {done.returncode} and no answer: {reason}")
     try:
         return json.loads(lines[-1])
@@ -135,13 +94,16 @@ def run(name: str, peer: Peer | None, work: Mapping[str, Any]) -> dict[str, Any]
 
 
 def value(unit: str, answer: Mapping[str, Any]) -> float:
-    """What one process came to, by the best of its runs: a duration, or a rate."""
+    """What one process measured in the best of its runs: a duration or a rate."""
     best = min(answer["seconds"])
     return best if unit == "s" else answer["amount"] / best
 
 
 def ratio(unit: str, ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
-    """How many times as fast we are: of the medians; least and most of the pairs side by side."""
+    """How many times as fast rljax is: by the medians, and the lowest and highest of all pairs.
+
+    A pair is a process of ours and the process of the other side that ran next to it.
+    """
 
     def one(ours: float, theirs: float) -> float:
         return theirs / ours if unit == "s" else ours / theirs
@@ -152,7 +114,7 @@ def ratio(unit: str, ours: Sequence[float], theirs: Sequence[float]) -> dict[str
 
 
 def _side(row: Row, name: str, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the processes of one side came to: medians, and their spread."""
+    """The medians over the processes of one side, and their spread."""
     values = [value(row.unit, answer) for answer in answers]
     side: dict[str, Any] = {
         "median": statistics.median(values),
@@ -161,15 +123,17 @@ def _side(row: Row, name: str, answers: Sequence[Mapping[str, Any]]) -> dict[str
         "values": values,
         "failure": None,
     }
-    if "result" not in answers[0]:  # It was measured beside another, whose result counts.
+    if (
+        "result" not in answers[0]
+    ):  # Measured in the process of another side, whose result is checked.
         return side
     result = statistics.median(answer["result"] for answer in answers)
     compiling = [answer["compile_seconds"] for answer in answers]
     if not row.least <= result <= row.most:
         most = "" if row.most == math.inf else f" and at most {row.most:g}"
         side["failure"] = (
-            f"{name} came to a result of {result:g}, where it should be at least {row.least:g}"
-            f"{most}: its speed does not count"
+            f"the result of {name} is {result:g}, but should be at least {row.least:g}{most}: "
+            "its speed does not count"
         )
     return side | {
         "result": result if math.isfinite(result) else None,

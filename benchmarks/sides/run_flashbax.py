@@ -12,12 +12,12 @@ import jax.numpy as jnp  # noqa: E402
 
 
 def main() -> None:
-    """Do the cycles over a full memory; answer with the part of samples that are what was added."""
+    """The cycles of a full buffer; the result is the part of samples that are what was added."""
     work = side.work()
     rows, envs, batch, cycles = (work[n] for n in ("rows", "num_envs", "batch_size", "cycles"))
     prioritized = work["prioritized"]
     make = flashbax.make_prioritised_flat_buffer if prioritized else flashbax.make_flat_buffer
-    memory = make(rows, batch, batch, add_batch_size=envs)
+    buffer = make(rows, batch, batch, add_batch_size=envs)
 
     def step(time):
         """Its number is in everything: the observation, and the reward."""
@@ -34,22 +34,22 @@ def main() -> None:
 
     def cycle(loop, key):
         state, time, right, _ = loop
-        state = memory.add(state, step(time))
-        sample = memory.sample(state, key)
+        state = buffer.add(state, step(time))
+        sample = buffer.sample(state, key)
         first, second = sample.experience.first, sample.experience.second
         if prioritized:
-            state = memory.set_priorities(state, sample.indices, first["reward"] % 7 + 1)
+            state = buffer.set_priorities(state, sample.indices, first["reward"] % 7 + 1)
         new = (first["obs"] + 1 == second["obs"]).all(1) & (first["reward"] > time - rows // envs)
         # The whole of the sample is carried, so that all of it has to be made.
         return (state, time + 1, right + new.mean(), sample), None
 
     fill = jax.jit(
         lambda: jax.lax.fori_loop(
-            0, full, lambda time, state: memory.add(state, step(time)), memory.init(example)
+            0, full, lambda time, state: buffer.add(state, step(time)), buffer.init(example)
         )
     )
     state = fill()
-    sample = memory.sample(state, jax.random.key(0))
+    sample = buffer.sample(state, jax.random.key(0))
     keys = jax.random.split(jax.random.key(work["seed"]), cycles)
 
     def run(state, sample, time, keys):

@@ -1,12 +1,11 @@
-"""One picture of all results: how many times as fast, and how speed grows with size."""
+"""A plot of all results: ratios of speed, and how speed grows with size."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmarks.libraries import LIBRARIES, OURS
+from benchmarks.result_files import Results
 from rljax.analysis.plots import COLOURS
-from rljax.bench.measuring import OURS
-from rljax.bench.results import Results
-from rljax.bench.rows import LIBRARIES
 from rljax.errors import RunError
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ BAR_INCHES = 0.245
 
 
 class Bar(NamedTuple):
-    """One ratio."""
+    """The ratio of one row and library."""
 
     row: str
     beside: str
@@ -32,8 +31,8 @@ class Bar(NamedTuple):
 def picture(found: Sequence[Results]) -> "Figure":
     """Bars of ratios, and steps/s against the number of environments and of seeds.
 
-    Each of `found` is a machine. The card has a background of its own, so that it can be read on a
-    light page and on a dark one. Raises RunError where there is nothing to draw.
+    Each of `found` is a machine. The plot has a background of its own, so that it can be read on a
+    light page and on a dark one. Raises RunError if there is nothing to plot.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -43,7 +42,7 @@ def picture(found: Sequence[Results]) -> "Figure":
     lines = {of: each for of, each in lines.items() if any(each)}
     rows = sum(len(group) + 1 for _, group in machines)
     if rows == len(machines):
-        raise RunError("these results have no ratio to draw: measure with --peer")
+        raise RunError("these results have no ratio to plot: measure with --peer")
     style: dict[Any, Any] = {
         "font.size": 10,
         "text.color": INK,
@@ -78,7 +77,7 @@ def picture(found: Sequence[Results]) -> "Figure":
 
 
 def name(results: Results) -> str:
-    """What a machine is called: its accelerator, or its processor and cores."""
+    """The name of a machine: its accelerator, or its processor and cores."""
     for row in results["rows"]:
         for device in row["sides"][OURS].get("devices", []):
             platform, _, kind = device.partition(": ")
@@ -99,7 +98,7 @@ def bars(results: Results) -> list[Bar]:
 
 
 def curve(results: Results, of: str) -> list[tuple[int, float]]:
-    """Size and median rate of our own rows in which `of` grows."""
+    """Size and median rate of rljax in the rows in which `of` grows."""
     return sorted(
         (row["curve"]["at"], row["sides"][OURS]["median"])
         for row in results["rows"]
@@ -137,11 +136,11 @@ def _card(figure: "Figure") -> None:
 
 
 def _bars(axes: "Axes", machines: Sequence[tuple[str, list[Bar]]]) -> None:
-    """Bars from parity, on a scale on which twice as fast is as far as half as fast."""
+    """Bars that begin at 1, on a logarithmic scale: twice and half as fast are equally far."""
     at = 0
 
     def label(text: str, offset: float, **style: Any) -> None:
-        """Beside the axes, to the left of it."""
+        """Text to the left of the axes."""
         axes.annotate(
             text,
             (0, at),

@@ -1,20 +1,18 @@
 """What the cost model says of all-reduces is what XLA compiles; its seconds are the formulae's."""
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import pages
 import pytest
 
 from rljax.experiments import config
 
-ROOT = Path(__file__).parent.parent
-SCRIPT = ROOT / "scripts/cost_model.py"
+SCRIPT = pages.ROOT / "benchmarks/studies/cost_model.py"
 DEVICES = (1, 2, 4, 8)
 GRADIENT_STEPS = {"ppo": 2 * 3, "dqn": 3}  # in an iteration
 # What their losses report beside the gradients, a float32 each: those of PPO and its policy's
@@ -48,12 +46,9 @@ CONFIGS = {
 }
 
 
-@pytest.fixture(scope="module")
-def model():
-    spec = importlib.util.spec_from_file_location("cost_model", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def model(study):
+    return study("cost_model")
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,13 @@
-"""What keeps DQN's values right on CartPole: one change of its config at a time, several seeds.
+r"""What keeps DQN's action values sound on CartPole: single changes of its config, several seeds.
 
-    python scripts/dqn_stability.py --from benchmarks/dqn_stability.json --out dqn_stability.png
+    python benchmarks/studies/dqn_stability.py --out dqn_stability.png \
+        --from benchmarks/results/dqn_stability.json
 
-Each variant trains as `configs/dqn/cartpole.toml` says, but for the change it is named for. Drawn
-are each seed's mean return in 64 episodes at the end; the estimated value of the actions sampled,
-which cannot rightly be above 100 (a reward of 1 a step, discounted by 0.99); and the part of the
-hidden units that no observation of the replay activates. `--from` draws what was measured before,
-without it everything is measured, and `--json` keeps it.
+Each variant trains as `configs/dqn/cartpole.toml` says, with the one change in its name. The plot
+shows the mean return of each seed in 64 episodes at the end; the estimated value of the sampled
+actions, whose true value is at most 100 (a reward of 1 each step, discounted by 0.99); and the part
+of the hidden units that no observation in the replay buffer activates. `--json` writes the figures
+to a file, and `--from` plots the figures of a file without measuring again.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import rljax
 from rljax.experiments import config
 from rljax.replay import uniform
 
-CONFIG = Path(__file__).parent.parent / "configs/dqn/cartpole.toml"
+CONFIG = Path(__file__).parents[2] / "configs/dqn/cartpole.toml"
 ONE_STEP = {"structure.n_step": "1"}
 VARIANTS: dict[str, dict[str, str]] = {
     "the config: 5 steps, replay of all": {},
@@ -52,7 +53,7 @@ def dead_units(params, obs: jax.Array) -> jax.Array:
 
 
 def measure(flags: dict[str, str], seed: int, num_seeds: int) -> dict:
-    """What one variant came to."""
+    """Train one variant: its returns, and its curves of values and dead units."""
     agent = config.load(CONFIG, flags).agent()
     population = rljax.vmap(agent)
     keys = jax.vmap(jax.random.key)(seed + jnp.arange(num_seeds))
@@ -81,7 +82,7 @@ def measure(flags: dict[str, str], seed: int, num_seeds: int) -> dict:
 
 
 def draw(measured: dict[str, dict], out: Path) -> None:
-    """One picture of all variants, a panel for each of the three figures."""
+    """Plot all variants, with a panel for each of the three figures."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 4.2), layout="constrained")
@@ -105,11 +106,11 @@ def draw(measured: dict[str, dict], out: Path) -> None:
 
 
 def main(words: list[str] | None = None) -> None:
-    """Measure or read, then print and draw."""
+    """Measure or read, then print and plot."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", type=Path, help="where the figures go")
-    parser.add_argument("--from", dest="given", type=Path, help="figures measured before")
-    parser.add_argument("--out", type=Path, help="the .png to draw")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--from", dest="given", type=Path, help="read the figures from this file")
+    parser.add_argument("--out", type=Path, help="the .png file of the plot")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--num-seeds", type=int, default=8)
     parser.add_argument("--env-steps", help="instead of the config's")

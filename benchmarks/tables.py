@@ -1,116 +1,29 @@
-"""Results: a JSON file for each machine, and the same as a table."""
+"""Results as a line, as a table for a terminal, and as a table in Markdown."""
 
-import json
-import os
-import platform
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rljax.bench.measuring import OURS
-from rljax.bench.rows import LIBRARIES
-from rljax.errors import RunError
-from rljax.experiments.directory import write_atomically
+from benchmarks.libraries import LIBRARIES, OURS
+from benchmarks.result_files import Result, Results
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-SCHEMA = 1
-Result = dict[str, Any]  # of one row, as `measuring.measure` gives it
-Results = dict[str, Any]  # schema, machine, and rows
-
-
-def machine() -> dict[str, Any]:
-    """The hardware, but for what JAX computes on: each row's sides tell that."""
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "platform": platform.platform(),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "unknown")
-
-
-def load(path: Path) -> Results:
-    """The results in a file. Raises RunError for what is no such file, or another schema's."""
-    try:
-        results = json.loads(path.read_text())
-        schema = results["schema"]
-    except OSError as error:
-        raise RunError(f"results {path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
-        raise RunError(f"{path} has no results of `rljax bench --json`") from None
-    if schema != SCHEMA:
-        raise RunError(f"{path} has schema {schema}, and this is for {SCHEMA}: measure again")
-    return results
-
-
-def begin(path: Path | None) -> Results:
-    """What is in the file already, to add to, or nothing.
-
-    Raises RunError where that was measured on another machine, or the file cannot be written.
-    """
-    fresh = {"schema": SCHEMA, "machine": machine(), "rows": []}
-    if path is None:
-        return fresh
-    if not path.exists():
-        save(fresh, path)
-        return fresh
-    results = load(path)
-    if results["machine"] != fresh["machine"]:
-        before = results["machine"]["processor"]
-        raise RunError(f"{path} was measured on another machine ({before}): choose another --json")
-    return results
-
-
-def add(results: Results, result: Result) -> None:
-    """Put a row in, in the place of what there was of that name."""
-    names = [row["row"] for row in results["rows"]]
-    if result["row"] in names:
-        results["rows"][names.index(result["row"])] = result
-    else:
-        results["rows"].append(result)
-
-
-def save(results: Results, path: Path) -> None:
-    """Write the file, all of it or nothing. Raises RunError where that cannot be done."""
-    try:
-        write_atomically(path, json.dumps(results, indent=1) + "\n")
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}") from None
-
-
-def failures(results: Results) -> list[str]:
-    """One sentence for each side that gave no answer, or the wrong one."""
-    return [
-        f"{row['row']}: {side['failure']}"
-        for row in results["rows"]
-        for side in row["sides"].values()
-        if side["failure"]
-    ]
-
 
 def measured(side: Mapping[str, Any], row: Result) -> str:
-    """A side's median for people: 168,000 steps/s; 82.1 GFLOP/s; 3.62 s."""
+    """The median of a side, rounded: 168,000 steps/s; 82.1 GFLOP/s; 3.62 s."""
     number = side["median"]
     rounded = f"{float(f'{number:.3g}'):,.0f}" if number >= 100 else f"{number:.3g}"
     return f"{rounded} {row['unit']}"
 
 
 def spread(side: Mapping[str, Any]) -> str:
-    """How far apart the least and the most are, as a part of the median."""
+    """The difference between the highest and the lowest, in percent of the median."""
     return f"{(side['high'] - side['low']) / side['median']:.0%}"
 
 
 def sides(row: Result) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Name and measurements of a row's sides, our own first."""
+    """Name and measurements of each side of a row, rljax first."""
     yield from sorted(row["sides"].items(), key=lambda item: item[0] != OURS)
 
 
@@ -158,7 +71,7 @@ def table(results: Results) -> "Table":
 
 
 def markdown(results: Results) -> str:
-    """The rows that have another side, as the README has them; each claim names its row."""
+    """The rows that were measured with another side, as a table in Markdown."""
     head = results["machine"]
     lines = [
         f"{head['processor']}, {head['cores']} cores; {_computed_on(results)}.",
@@ -186,12 +99,12 @@ def markdown(results: Results) -> str:
 
 
 def _title(side: str) -> str:
-    """A library's name as it writes it; or what was measured in the same process."""
+    """The name of a library as it spells it, or of what was measured in our own process."""
     return LIBRARIES[side].title if side in LIBRARIES else f"({side})"
 
 
 def _computed_on(results: Results) -> str:
-    """Devices and versions of our own side, as the last row has them."""
+    """Devices and versions of rljax's side in the last row that it completed."""
     for row in reversed(results["rows"]):
         side = row["sides"][OURS]
         if not side["failure"]:

@@ -1,21 +1,21 @@
-"""What training on many devices should cost: bytes all-reduced, compute, expected efficiency.
+"""What training on many devices should cost: bytes all-reduced, compute, efficiency expected.
 
-    python scripts/cost_model.py configs/ppo/breakout.toml configs/dqn/breakout.toml
-    python scripts/cost_model.py configs/ppo/cartpole.toml --hardware tpu-v5e
-    python scripts/cost_model.py configs/ppo/breakout.toml --bandwidth 1e9 --latency 2e-5
-    python scripts/cost_model.py configs/dqn/cartpole.toml -d 1 -d 2 -d 4 -d 8 --compiled
+    python benchmarks/studies/cost_model.py configs/ppo/breakout.toml configs/dqn/breakout.toml
+    python benchmarks/studies/cost_model.py configs/ppo/cartpole.toml --hardware tpu-v5e
+    python benchmarks/studies/cost_model.py configs/ppo/breakout.toml --bandwidth 1e9 --latency 2e-5
+    python benchmarks/studies/cost_model.py configs/dqn/cartpole.toml -d 1 -d 2 -d 4 -d 8 --compiled
 
-Nothing is run and no time measured. FLOPs are counted in the compiled program of one device,
-all-reduces in the program that `rljax.pmap` traces; the hardware's numbers are assumptions. Every
-gradient step waits for its all-reduce, so that one iteration takes
+No program is run, and no time is measured. FLOPs are counted in the compiled program of one device,
+all-reduces in the program that `rljax.pmap` traces. The figures of the hardware are assumptions.
+Every gradient step waits for its all-reduce, so that one iteration takes
 
     seconds(D)        = FLOPs of a device / achieved FLOP/s + sum of the all-reduces' seconds
     strong efficiency = seconds(1) / (D seconds(D)), where D devices share the work of one
     weak efficiency   = seconds(1) / seconds(D), where each of them has as much as the one
 
-Left out: waiting for the slowest device, which makes real runs worse than this; and work that is
-no matrix product, or takes longer to launch than to run, which makes them better, since there is
-more to compute for each all-reduce.
+Two things are left out. Waiting for the slowest device makes real runs less efficient than this.
+Work that is no matrix product, or takes longer to launch than to run, makes them more efficient,
+because there is more to compute for each all-reduce.
 """
 
 import itertools
@@ -47,7 +47,7 @@ class Hardware(NamedTuple):
     """Assumptions about a machine; levels from the innermost network outwards."""
 
     flops: float
-    """FLOP/s that a device achieves, which for small networks is little of its peak."""
+    """FLOP/s that a device achieves, which is far below its peak for small networks."""
     launch: float
     """Seconds before the first byte of an all-reduce moves."""
     levels: tuple[Level, ...]
@@ -131,7 +131,7 @@ class Program(NamedTuple):
 
 
 def total_bytes(all_reduces: Sequence[AllReduce]) -> int:
-    """That an iteration all-reduces, on one device."""
+    """The bytes that an iteration all-reduces on one device."""
     return sum(each.times * each.bytes for each in all_reduces)
 
 
@@ -266,7 +266,7 @@ def communication_seconds(
 
 
 def analysed(path: str, counts: Sequence[int], hardware: Hardware, compiled: bool) -> dict:
-    """What a config costs on each number of devices: all that is printed about it."""
+    """What a config costs on each number of devices."""
     from rljax.experiments.config import load
 
     config = load(path)
@@ -279,7 +279,7 @@ def analysed(path: str, counts: Sequence[int], hardware: Hardware, compiled: boo
     flops = programs[1].flops
     # Neither the number of devices nor the size of a batch changes what is all-reduced.
     all_reduces = asked_for(traces[2].jaxpr)
-    step = max(all_reduces, key=lambda each: each.bytes)  # It has a number for each parameter.
+    step = max(all_reduces, key=lambda each: each.bytes)  # That of the gradient.
     batch = config.structure.get("batch_size") or (
         agent.env_steps_per_iteration // config.structure.get("num_minibatches", 1)
     )
@@ -289,7 +289,7 @@ def analysed(path: str, counts: Sequence[int], hardware: Hardware, compiled: boo
         alone = flops / hardware.flops
 
         def scaled(work: int) -> dict:
-            """With `work` times as much to do, all devices together, as one has alone."""
+            """For all devices together, with `work` times the work of one device alone."""
             compute = alone * work / devices  # Every product has the batch as an axis.
             efficiency = compute / (compute + waiting)
             return {"batch": batch * work, "compute_s": compute, "efficiency": efficiency}
@@ -357,18 +357,20 @@ def table(found: dict) -> Iterator[str]:
     type=click.IntRange(1),
     default=(1, 8, 64, 512, 1024),
     show_default=True,
-    help="How many; may be given more than once.",
+    help="How many; can be given several times.",
 )
 @click.option("--hardware", type=click.Choice(list(HARDWARE)), default="h100", show_default=True)
 @click.option("--flops", type=float, help="FLOP/s that a device achieves.")
 @click.option("--bandwidth", type=float, help="Bytes/s of a ring; with --latency.")
 @click.option("--latency", type=float, help="Seconds a hop of a ring; with --bandwidth.")
-@click.option("--compiled", is_flag=True, help="Compile, and count the bytes there, too.")
+@click.option(
+    "--compiled", is_flag=True, help="Also compile, and count the bytes in the compiled program."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a config.")
 def main(configs, devices, hardware, flops, bandwidth, latency, compiled, as_json) -> None:
     """Print what CONFIGS, files of `rljax train`, should cost on many devices.
 
-    A model, not a measurement: its formulae, and the sources of its numbers, are in the script.
+    A model, not a measurement. Its formulae and the sources of its figures are in the script.
     """
     import jax
 

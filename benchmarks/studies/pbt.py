@@ -1,13 +1,13 @@
 """Compare population-based training with random search, at equal environment steps.
 
-    python scripts/benchmark_pbt.py --out pbt.json
+    python benchmarks/studies/pbt.py --out pbt.json
 
-The task is fixed: PPO on Pendulum-v1, 16 members of 300,000 steps, four hyperparameters of which
-not even the order of magnitude is known. In random search they stay as they are: no step size is
-annealed. In each repeat both methods begin with the same keys and the same random hyperparameters,
-and random search trains for as many steps longer as population-based training has spent on
-evaluating its members. Both then choose their best member by 64 episodes, and the figure is its
-mean return in 256 others, so that having been chosen does not count.
+The task is PPO on Pendulum-v1, with 16 members of 300,000 steps. Four hyperparameters are searched,
+each over several orders of magnitude. In random search they do not change: the learning rate is not
+annealed. In each repeat both methods begin with the same keys and the same random hyperparameters.
+Population-based training also spends environment steps on evaluating its members, and random search
+trains for as many steps longer. Each method then chooses its best member by 64 episodes. The figure
+is the mean return of that member in 256 other episodes, so that the choice does not bias it.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def training(population):
 
 
 def compare(repeats: int, env_steps: int, seed: int) -> list[dict]:
-    """Play all repeats; a row for each."""
+    """Run all repeats: a row for each."""
     agent = rljax.ppo(
         rljax.make(ENV),
         num_envs=16,
@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=12)
     parser.add_argument("--env-steps", type=int, default=ENV_STEPS)
     parser.add_argument("--seed", type=int, default=200)
-    parser.add_argument("--out", type=Path, help="a JSON file for all numbers")
+    parser.add_argument("--out", type=Path, help="a JSON file for all figures")
     flags = parser.parse_args()
     rows = compare(flags.repeats, flags.env_steps, flags.seed)
     found = summary(rows)

@@ -7,7 +7,7 @@ import side
 
 
 def main() -> None:
-    """Take the steps, keep what a learner is given, and answer with the mean return."""
+    """Random actions, with all that a learner needs kept; the result is the mean return."""
     work = side.work()
     env, params = gymnax.make(work["env"])
     envs, length, rollouts = work["num_envs"], work["rollout_length"], work["rollouts"]

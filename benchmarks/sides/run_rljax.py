@@ -17,6 +17,7 @@ import rljax
 from rljax import replay
 from rljax.actors.rollout import rollout, start
 from rljax.agents.assembly import random_policy
+from rljax.errors import ceil_div
 from rljax.experiments import directory
 from rljax.experiments.config import Config, resolve
 from rljax.training.compilation import compile_training
@@ -47,7 +48,7 @@ def program(agent: Agent):
 def last_tenth(metrics) -> float:
     """The mean return of the episodes that ended in the last tenth of the iterations."""
     episodes = np.asarray(metrics["charts/episodes"])
-    last = -(-len(episodes) // 10)
+    last = ceil_div(len(episodes), 10)
     episodes, returns = (
         x[-last:] for x in (episodes, np.asarray(metrics["charts/episodic_return"]))
     )
@@ -83,7 +84,7 @@ def answer_training(work) -> None:
 
 
 def answer_rollouts(work) -> None:
-    """Random actions, and all that a learner is given; answer with the mean return."""
+    """Random actions, with all that a learner needs kept; the result is the mean return."""
     env = rljax.make(work["env"])
     envs, length, rollouts = work["num_envs"], work["rollout_length"], work["rollouts"]
     policy = random_policy(env.action_space)
@@ -112,12 +113,12 @@ def answer_rollouts(work) -> None:
 
 
 def answer_replay(work) -> None:
-    """Cycles over a full memory; answer with the part of samples that are what was added."""
+    """The cycles of a full buffer; the result is the part of samples that are what was added."""
     rows, envs, batch, cycles = (work[n] for n in ("rows", "num_envs", "batch_size", "cycles"))
     if work["prioritized"]:
-        memory = replay.prioritized(rows, batch, alpha=0.6, beta=0.4)
+        buffer = replay.prioritized(rows, batch, alpha=0.6, beta=0.4)
     else:
-        memory = replay.uniform(rows, batch)
+        buffer = replay.uniform(rows, batch)
 
     def step(time) -> Transition:
         """Its number is in everything: the observations, and the reward."""
@@ -134,9 +135,9 @@ def answer_replay(work) -> None:
 
     def cycle(loop, key):
         state, time, right, _ = loop
-        state = memory.add(state, step(time))
-        sample = memory.sample(state, key)
-        state = memory.prioritize(state, sample.annotate(priority=sample.reward % 7 + 1))
+        state = buffer.add(state, step(time))
+        sample = buffer.sample(state, key)
+        state = buffer.prioritize(state, sample.annotate(priority=sample.reward % 7 + 1))
         new = (sample.obs + 1 == sample.next_obs).all(-1) & (sample.reward > time - rows // envs)
         # The whole of the sample is carried, so that all of it has to be made.
         return (state, time + 1, right + new.mean(), sample), None
@@ -146,12 +147,12 @@ def answer_replay(work) -> None:
         lambda: jax.lax.fori_loop(
             0,
             full,
-            lambda time, state: memory.add(state, step(time)),
-            memory.init(step(jnp.int32(0))),
+            lambda time, state: buffer.add(state, step(time)),
+            buffer.init(step(jnp.int32(0))),
         )
     )
     state = fill()
-    sample = memory.sample(state, jax.random.key(0))
+    sample = buffer.sample(state, jax.random.key(0))
     keys = jax.random.split(jax.random.key(work["seed"]), cycles)
 
     def run(state, sample, time, keys):

@@ -125,7 +125,7 @@ def devices() -> list[str]:
 
 
 def peak_memory() -> int:
-    """Bytes: of the accelerator where there is one that tells, else of this process."""
+    """The most bytes in use: of the accelerator if it reports them, else of this process."""
     jax = sys.modules.get("jax")
     stats = (jax.local_devices()[0].memory_stats() or {}) if jax else {}
     of_process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

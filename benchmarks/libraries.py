@@ -1,0 +1,58 @@
+"""The libraries that can be measured beside rljax."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Library:
+    """A library: its script in `sides/`, and how its work differs from ours."""
+
+    title: str
+    script: str
+    unlike: str
+    has_checkout: bool = False
+
+
+OURS = "rljax"
+LIBRARIES = {
+    "purejaxrl": Library(
+        "PureJaxRL",
+        "run_purejaxrl",
+        "treats a time limit as the end of an episode, and does not clip DQN's gradients",
+        has_checkout=True,
+    ),
+    "rejax": Library(
+        "rejax",
+        "run_rejax",
+        "treats a time limit as the end of an episode, clips gradients by element, steps an "
+        "optimizer for each of PPO's networks, and samples its replay without replacement",
+    ),
+    "sb3": Library("SB3", "run_sb3", "steps Gymnasium's environments, one after the other"),
+    "sbx": Library(
+        "sbx",
+        "run_sb3",
+        "steps Gymnasium's environments, one after the other, and does not clip the value loss",
+    ),
+    "rllib": Library(
+        "RLlib",
+        "run_rllib",
+        "steps Gymnasium's environments, one after the other, does not clip the value loss, and "
+        "trains one iteration before the time is taken",
+    ),
+    "gymnax": Library("gymnax", "run_gymnax", "does not record the return and length of episodes"),
+    "flashbax": Library(
+        "flashbax",
+        "run_flashbax",
+        "stores one observation of each step, and pairs it with the next",
+    ),
+    "gymnasium": Library(
+        "Gymnasium",
+        "run_loop",
+        "steps one environment, takes fewer steps, and has a fixed step size",
+    ),
+    "python": Library(
+        "Python lists",
+        "run_loop",
+        "steps one environment, takes fewer steps, and has a fixed step size",
+    ),
+}

@@ -1,0 +1,216 @@
+"""All rows: fixed work, the libraries that can do it, and the result that it must reach."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.work import (
+    LAKE,
+    REJAX_DQN,
+    REJAX_PPO,
+    WIDE,
+    Work,
+    dqn,
+    ppo,
+    replay,
+    rollouts,
+    training,
+)
+from rljax.errors import UsageError, check_known, nearest
+
+
+@dataclass(frozen=True)
+class Row:
+    """A fixed piece of work."""
+
+    name: str
+    suite: str
+    work: Work
+    least: float
+    """The lowest result at which the speed of a side counts."""
+    most: float = math.inf
+    """The highest result at which it counts, if the right result is known."""
+    unit: str = "steps/s"
+    """Of a rate (steps are environment steps), or "s" for a duration, where less is better."""
+    peers: tuple[str, ...] = ()
+    """The libraries that can do the same work."""
+    curve: tuple[str, int] | None = None
+    """What grows from row to row, and its size in this row."""
+
+
+CARTPOLE, BREAKOUT = "CartPole-v1", "Breakout-MinAtar"
+LEARNT = 100.0  # CartPole, of at most 500; a random policy has 22
+BEGUN = 30.0  # the same, after a few thousand steps
+SMALL = ppo(4, 128, 976)
+RANDOM = {CARTPOLE: 22.3, BREAKOUT: 0.412}  # the mean return of random actions
+
+ROWS = [
+    *(
+        Row(
+            f"rollout {env.split('-')[0]} {envs}",
+            "rollout",
+            rollouts(env, envs, count),
+            0.95 * RANDOM[env],
+            1.05 * RANDOM[env],
+            peers=("gymnax",),
+        )
+        for env, count in ((CARTPOLE, 300), (BREAKOUT, 60))
+        for envs in (64, 2048)
+    ),
+    Row("ppo 4x128", "ppo", SMALL, LEARNT, peers=("purejaxrl",)),
+    Row("ppo 64x128", "ppo", ppo(64, 128, 122), LEARNT, peers=("purejaxrl",)),
+    Row("ppo 512x32", "ppo", ppo(512, 32, 61), LEARNT, peers=("purejaxrl",)),
+    Row(
+        "ppo 2048x32",
+        "ppo",
+        ppo(2048, 32, 30, num_minibatches=16),
+        LEARNT,
+        peers=("purejaxrl",),
+    ),
+    Row(
+        "ppo Breakout 64x128",
+        "ppo",
+        ppo(64, 128, 61, num_minibatches=8, lr=5e-3, activation="relu", env=BREAKOUT),
+        5.0,
+        peers=("purejaxrl",),
+    ),
+    Row("ppo rejax", "ppo", REJAX_PPO, LEARNT, peers=("rejax",)),
+    Row("ppo 4x128 short", "ppo", ppo(4, 128, 60), 40.0, peers=("sb3", "sbx", "rllib")),
+    *(
+        Row(
+            f"arithmetic {minibatches} of {8192 // minibatches:,}",
+            "ppo",
+            ppo(64, 128, 8, hidden=[256, 256], num_minibatches=minibatches, lr=1e-3) | WIDE,
+            BEGUN,
+            unit="GFLOP/s",
+        )
+        for minibatches in (1, 4)
+    ),
+    Row("dqn 10", "dqn", dqn(10, 200_000), 60.0, peers=("purejaxrl",)),
+    Row("dqn 128", "dqn", dqn(128, 2_000_000 // 128 * 128), 60.0, peers=("purejaxrl",)),
+    Row("dqn rejax", "dqn", REJAX_DQN, 60.0, peers=("rejax",)),
+    Row("tabular lake", "tabular", LAKE, 0.65, peers=("gymnasium", "python")),
+    Row(
+        "seeds 8 of ppo 4x128",
+        "seeds",
+        ppo(4, 128, 390, seeds=8),
+        LEARNT,
+        peers=("purejaxrl",),
+    ),
+    *(
+        Row(
+            f"replay {'prioritized' if prioritized else 'uniform'} {name}",
+            "replay",
+            replay(size, prioritized),
+            1.0,
+            1.0,
+            unit="cycles/s",
+            peers=("flashbax",),
+        )
+        for prioritized in (False, True)
+        for name, size in (("10k", 10_000), ("1M", 1_000_000))
+    ),
+    Row(
+        "compile ppo 4x128",
+        "compile",
+        ppo(4, 128, 100, measure="compiling"),
+        60.0,
+        unit="s",
+        peers=("purejaxrl",),
+    ),
+    Row(
+        "compile dqn 10",
+        "compile",
+        dqn(10, 100_000, measure="compiling"),
+        25.0,
+        unit="s",
+        peers=("purejaxrl",),
+    ),
+    Row(
+        "start",
+        "compile",
+        training("ppo", 150_000, {"num_envs": 8, "rollout_length": 64}, {"lr": 2e-3})
+        | {"kind": "start"},
+        1.0,
+        unit="s",
+    ),
+    Row(
+        "pmap ppo 64x128",
+        "devices",
+        ppo(64, 128, 49) | {"kind": "spreading", "runs": 6},
+        LEARNT,
+    ),
+    Row("pmap dqn 10", "devices", dqn(10, 60_000) | {"kind": "spreading", "runs": 6}, 25.0),
+    *(
+        Row(
+            f"growth seeds {seeds}",
+            "growth",
+            ppo(4, 128, 16, seeds=seeds, lr=2e-3),
+            BEGUN,
+            curve=("seeds", seeds),
+        )
+        for seeds in (1, 2, 4, 8, 16, 32, 64, 128, 256)
+    ),
+    *(
+        Row(
+            f"growth environments {envs:,}",
+            "growth",
+            ppo(envs, 32, iterations, lr=lr),
+            BEGUN,
+            curve=("environments", envs),
+        )
+        for envs, iterations, lr in (
+            (1, 640, 5e-4),
+            (4, 400, 1e-3),
+            (16, 200, 1e-3),
+            (64, 100, 2e-3),
+            (256, 50, 2e-3),
+            (1_024, 25, 4e-3),
+            (4_096, 12, 8e-3),
+            (16_384, 6, 1e-2),
+        )
+    ),
+    *(
+        Row(
+            f"growth width {width:,}",
+            "growth",
+            ppo(64, 128, iterations, hidden=[width, width], lr=1e-3),
+            BEGUN,
+            curve=("width", width),
+        )
+        for width, iterations in ((32, 40), (64, 40), (128, 20), (256, 12), (512, 6), (1024, 4))
+    ),
+    *(
+        Row(
+            f"growth devices {devices}",
+            "growth",
+            ppo(64, 128, 49, devices=devices),
+            LEARNT,
+            curve=("devices", devices),
+        )
+        for devices in (1, 2, 4)
+    ),
+]
+SUITES = [*dict.fromkeys(row.suite for row in ROWS)]
+
+
+def chosen(suites: Sequence[str], names: Sequence[str]) -> list[Row]:
+    """The rows of these suites that are called by a name, or have a part of it in theirs.
+
+    A name that is exactly a row's stands for that row alone. Without names, these are all rows of
+    the suites; without suites too, all rows but those of `growth`. Raises UsageError for a suite
+    that is not known, and for a name that fits no row.
+    """
+    for suite in suites:
+        check_known("suite", suite, SUITES)
+    rows = [row for row in ROWS if not suites or row.suite in suites]
+    for name in names:
+        if not any(name in row.name for row in rows):
+            where = f" of suite {' or '.join(suites)}" if suites else ""
+            known = [row.name for row in rows]
+            raise UsageError(f"row {name!r}{where} is not known{nearest(name, known)}")
+    if not names:
+        return rows if suites else [row for row in rows if row.suite != "growth"]
+    exact = {row.name for row in rows} & {*names}
+    parts = {*names} - exact
+    return [row for row in rows if row.name in exact or any(part in row.name for part in parts)]

@@ -1,0 +1,137 @@
+"""The work of a row: what a side has to do, and with which settings."""
+
+from typing import Any
+
+Work = dict[str, Any]
+"""What a side gets as JSON. `kind` says what to do. Names are those of rljax's configs, which each
+side translates. `side` and `seed` are added when the row is measured."""
+
+
+def training(
+    agent: str,
+    total_env_steps: int,
+    structure: Work,
+    hparams: Work,
+    env: str = "CartPole-v1",
+    seeds: int = 1,
+    **more: Any,
+) -> Work:
+    """Training from beginning to end."""
+    return {
+        "kind": "training",
+        "agent": agent,
+        "env": env,
+        "seeds": seeds,
+        "total_env_steps": total_env_steps,
+        "structure": structure,
+        "hparams": hparams,
+        **more,
+    }
+
+
+def ppo(num_envs: int, rollout_length: int, iterations: int, **changes: Any) -> Work:
+    """PPO with PureJaxRL's defaults, but for `changes` in the structure, `lr` or the work."""
+    structure = {
+        "num_epochs": 4,
+        "num_minibatches": 4,
+        "hidden": [64, 64],
+        "network": "mlp",
+        "activation": "tanh",
+        "anneal_lr": True,
+        "clip_value": True,
+    }
+    structure |= {key: changes.pop(key) for key in [*structure] if key in changes}
+    hparams = {
+        "lr": changes.pop("lr", 2.5e-4),
+        "gamma": 0.99,
+        "gae_lambda": 0.95,
+        "clip_eps": 0.2,
+        "entropy_coef": 0.01,
+        "value_coef": 0.5,
+        "max_grad_norm": 0.5,
+    }
+    structure |= {"num_envs": num_envs, "rollout_length": rollout_length}
+    return training("ppo", num_envs * rollout_length * iterations, structure, hparams, **changes)
+
+
+def dqn(num_envs: int, total_env_steps: int, **more: Any) -> Work:
+    """DQN with PureJaxRL's defaults: an update of 128 samples for each step of all environments."""
+    structure = {
+        "num_envs": num_envs,
+        "buffer_size": 10_000,
+        "batch_size": 128,
+        "warmup_env_steps": 10_000,
+        "target_period": 50,
+        "hidden": [120, 84],
+        "activation": "relu",
+    }
+    hparams = {
+        "lr": 2.5e-4,
+        "gamma": 0.99,
+        "tau": 1.0,
+        "epsilon_start": 1.0,
+        "epsilon_end": 0.05,
+        "exploration_fraction": 0.5,
+    }
+    return training("dqn", total_env_steps, structure, hparams, **more)
+
+
+# The settings of rejax's configs/gymnax/cartpole.yaml, without the evaluations in between.
+REJAX_PPO = ppo(5, 100, 200, num_epochs=5, num_minibatches=5, anneal_lr=False, lr=7.5e-4)
+REJAX_DQN = training(
+    "dqn",
+    100_000,
+    {
+        "num_envs": 10,
+        "buffer_size": 50_000,
+        "batch_size": 100,
+        "updates_per_iteration": 5,
+        "warmup_env_steps": 5_000,
+        "target_period": 5,
+        "dueling": True,
+        "double": True,
+        "hidden": [64, 64],
+        "activation": "silu",
+    },
+    {
+        "lr": 1e-3,
+        "gamma": 0.99,
+        "tau": 0.02,
+        "epsilon_start": 1.0,
+        "epsilon_end": 0.05,
+        "exploration_fraction": 0.5,
+        "max_grad_norm": 10.0,
+    },
+)
+LAKE = training(
+    "q_learning",
+    10_240_000,
+    {"num_envs": 512, "step_size": "visit_count"},
+    {
+        "lr": 1.0,
+        "gamma": 0.99,
+        "epsilon_start": 1.0,
+        "epsilon_end": 0.2,
+        "exploration_fraction": 0.5,
+    },
+    env="FrozenLake4x4",
+    peer_env_steps=1_000_000,
+)
+WIDE = {
+    "kind": "arithmetic",
+    "epochs": [1, 9],
+    "runs": 2,
+}
+
+
+def rollouts(env: str, num_envs: int, rollouts: int) -> Work:
+    """Random actions, in rollouts of 16,384 steps of all environments together."""
+    length = 16_384 // num_envs
+    sizes = {"num_envs": num_envs, "rollout_length": length, "rollouts": rollouts}
+    return {"kind": "rollouts", "env": env, **sizes}
+
+
+def replay(rows: int, prioritized: bool) -> Work:
+    """Cycles of a replay buffer: add a step of 8 environments, then sample 128 transitions."""
+    sizes = {"rows": rows, "num_envs": 8, "batch_size": 128, "cycles": 2_000}
+    return {"kind": "replay", "prioritized": prioritized, **sizes}

@@ -1,0 +1,49 @@
+"""The studies that train, with tiny numbers."""
+
+import json
+
+import pytest
+from states import compiled_quickly
+
+CONFIG = """
+    env = "CartPole-v1"
+    agent = "ppo"
+    total_env_steps = 1024
+    [structure]
+    num_envs = 8
+    rollout_length = 32
+    num_minibatches = 2
+    hidden = [8]
+"""
+
+
+def test_trainings_one_after_another_are_timed(study, tmp_path, capsys):
+    path = tmp_path / "tiny.toml"
+    path.write_text(CONFIG)
+    with compiled_quickly():
+        study("sweep_alone").main(str(path), [1e-3, 0.0, 1e-3])
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["seconds"]) == len(found["returns"]) == 3 and min(found["seconds"]) > 0
+    assert all(8 <= mean_return <= 500 for mean_return in found["returns"])
+
+
+@pytest.mark.slow
+def test_population_based_training_and_random_search_take_the_same_steps(study, monkeypatch):
+    module = study("pbt")
+    for name, value in {"MEMBERS": 4, "INTERVAL_ENV_STEPS": 2048, "EPISODES": 1}.items():
+        monkeypatch.setattr(module, name, value)
+    with compiled_quickly():
+        [row] = module.compare(repeats=1, env_steps=8192, seed=0)
+    steps = row["env_steps"]
+    assert 0 <= steps["random"] - steps["pbt"] < 16 * 64  # an iteration
+    assert steps["pbt"] > 8192  # Evaluations count.
+    assert len(row["pbt_members"]) == len(row["random_members"]) == 4
+
+
+def test_the_summary_of_repeats(study):
+    rows = [{"pbt": pbt, "random": -300.0} for pbt in (-100.0, -200.0, -200.0, -400.0)]
+    found = study("pbt").summary(rows)
+    assert found["difference"] == 75.0 and found["difference_iqm"] == 100.0
+    assert found["repeats_ahead"] == 3
+    low, high = found["interval_95"]
+    assert -100 <= low < 75 < high <= 200
