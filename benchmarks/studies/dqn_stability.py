@@ -62,7 +62,9 @@ def measure(flags: dict[str, str], seed: int, num_seeds: int) -> dict:
     @jax.jit
     @jax.vmap
     def dead(state):
-        return dead_units(state.learner.params, sample(state.worker.replay, state.key).obs[0])
+        return dead_units(
+            state.learner.params["online"], sample(state.worker.replay, state.key).obs[0]
+        )
 
     curve = []
 
