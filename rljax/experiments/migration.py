@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from typing import Any
 
 import jax
@@ -63,7 +62,7 @@ def restore(read: Callable[[Any], Any], like: Any, saved: Any, renames: Renames 
 
 def _default(like: Any, path: str, leaf: Any) -> jax.Array:
     """The default of a hyperparameter, where and how `leaf` describes it."""
-    [default] = [float(f.default) for f in fields(like.hparams) if HPARAMS + f.name == path]
+    default: Any = getattr(type(like.hparams)(), path.removeprefix(HPARAMS))
     return jax.device_put(jnp.full(leaf.shape, default, leaf.dtype), leaf.sharding)
 
 
