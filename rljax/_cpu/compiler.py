@@ -20,9 +20,9 @@ UNOPTIMIZED: dict[str, str | bool | int] = {"xla_backend_optimization_level": 0}
 
 
 def compiler_options(function: Callable[..., Any], *args: Any) -> Options:
-    """What to give `jax.jit` as `compiler_options`, to run a function as fast as `train` does.
+    """What to give `jax.jit` as `compiler_options`, as `rljax.train` does.
 
-    `step = jax.jit(agent.step, compiler_options=rljax.compiler_options(agent.step, state))`
+    `jax.jit(agent.step, compiler_options=rljax.compiler_options(agent.step, state))`
 
     Args:
         function: what will be compiled; it is traced to see how large it is.

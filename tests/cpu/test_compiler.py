@@ -1,5 +1,7 @@
 import jax
 import jax.numpy as jnp
+import pages
+from small import SMALL
 
 import rljax
 from rljax._cpu import compiler
@@ -38,3 +40,12 @@ def test_jit_takes_them_and_the_numbers_are_the_same():
 
     step = jax.jit(function, compiler_options=rljax.compiler_options(function, x))
     assert (step(x) == jax.jit(function)(x)).all()
+
+
+def test_the_loop_of_the_page_runs(cartpole):
+    (block,) = [b for b in pages.blocks(pages.ROOT / "docs/performance.md") if "jit" in b.code]
+    agent = rljax.ppo(cartpole, total_env_steps=320, **SMALL)
+    names = {"jax": jax, "rljax": rljax, "agent": agent, "state": agent.init(jax.random.key(0))}
+    pages.run(block, pages.ROOT / "docs/performance.md", names)
+    state, metrics = names["run"](names["state"])
+    assert int(state.iteration) == 10 and metrics["losses/entropy"].shape == (10,)

@@ -31,6 +31,7 @@ HELD_BY = {
     "logging.md: rljax.train": "test_snippets::test_the_hooks_of_the_page_",
     "notebook.md: agent = rljax.ppo": "test_tutorial::test_the_notebook_s_loop_",
     "notebook.md: for state, row in rljax.iterate": "test_tutorial::test_the_notebook_s_loop_",
+    "performance.md: return jax.lax.scan": "cpu/test_compiler::test_the_loop_of_the_page_runs",
     "populations.md: agent = rljax.ppo": "test_snippets::test_populations_as_on_",
     "populations.md: for rung in rljax.halving": "test_snippets::test_populations_as_on_",
     "sweeps.md: result = sweeps.run": "sweeps/test_page::test_its_program_runs",
