@@ -14,8 +14,9 @@ import jax
 
 from rljax.experiments import config
 from rljax.experiments.hooks import evaluation_key
+from rljax.training.compilation import compile_chunk
 from rljax.training.evaluation import episodes
-from rljax.training.loop import advance, compile_chunk
+from rljax.training.loop import advance
 from rljax.types import State
 
 CHUNKS = 50  # As many as a run of `rljax train` has.
