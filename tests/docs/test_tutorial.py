@@ -11,10 +11,10 @@ from states import compiled_quickly
 import rljax
 from rljax.cli import main
 
-README = pages.ROOT / "README.md"
 TUTORIAL = pages.ROOT / "docs/tutorial.md"
 NOTEBOOK = pages.ROOT / "docs/notebook.md"
-IN_PROCESSES_OF_THEIR_OWN = pages.commands(README, "More than one device")  # test_readme_devices
+IN_PROCESSES_OF_THEIR_OWN = pages.commands(TUTORIAL, "Several devices, and many machines")
+"""The commands that test_device_commands runs."""
 SHORTER = {
     "total_env_steps=100_000": "total_env_steps=3_000",
     "total_env_steps=40_000": "total_env_steps=1_024",
@@ -65,7 +65,7 @@ def names(length, folder):
 
 
 def test_every_block_is_run():
-    """Here, or, where it takes processes of its own, as a line of the README that a test runs."""
+    """Here, or, where it needs processes of its own, in test_device_commands."""
     assert {block.language for block in pages.blocks(TUTORIAL)} == {"python", "bash"}
     elsewhere = [
         line
