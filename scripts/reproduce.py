@@ -8,8 +8,8 @@ Each config is a row, and its command is
 
 A run that was begun is resumed, and one that is complete is only read, so the script can be killed
 and started again. The seed is the unit of all figures: its score is its mean return over the
-episodes of the last evaluation. `docs/results.json` has the published rows. With `--write`, what was
-measured takes their place, there and in the tables of `docs/published_results.md` and the README.
+episodes of the last evaluation. `docs/results.json` has the published rows. With `--write`, what
+was measured takes their place, there and in the tables of the README and docs/published_results.md.
 
 A row is OUTSIDE if its mean and the published one differ by more than two samples of seeds do. Both
 have a sampling error, so a fresh mean need not lie in the published interval. Student's t test at

@@ -35,11 +35,13 @@ HELD_BY = {
     "populations.md: for rung in rljax.halving": "docs/test_snippets::test_populations_as_on_",
     "sweeps.md: result = tune.run": "tune/test_page::test_its_program_runs",
     "tutorial.md: agent = rljax.q_learning": "docs/test_tutorial::test_the_tables_walk_as_it_says",
-    "tutorial.md: hparams = rljax.q_learning.Hparams": "docs/test_tutorial::test_q_learning_from_its_",
+    "tutorial.md: mine = agents.on_policy": "docs/test_tutorial::test_q_learning_from_",
     "tutorial.md: agent = rljax.dqn": "docs/test_tutorial::test_deep_agents_learn_what_it_says",
     "tutorial.md: agent = rljax.ppo": "docs/test_tutorial::test_deep_agents_learn_what_it_says",
     "tutorial.md: states = jax.jit": "docs/test_tutorial::test_deep_agents_learn_what_it_says",
     "tutorial.md: spread = rljax.pmap": "docs/test_tutorial::test_pictures_come_out_as_shown",
+    "write_an_agent.md: return agents.on_policy": "docs/test_write_an_agent::test_it_learns_",
+    "write_an_agent.md: state, history = rljax.train": "docs/test_write_an_agent::test_it_learns_",
 }
 """By the page and the first line of a block that matches, up to its parenthesis."""
 
