@@ -17,7 +17,7 @@ PAGES = [
 PACKAGES = {name for name in rljax.__all__ if inspect.ismodule(getattr(rljax, name))}
 WRITTEN_BY_THE_READER = "rljax.agents.awr"  # docs/write_an_agent.md
 NAME = r"[A-Za-z]\w*"
-IN_PROSE = re.compile(rf"`((?:rljax|{'|'.join(sorted(PACKAGES))})(?:\.{NAME})+)(?<!\.py)")
+IN_PROSE = re.compile(rf"`((?:rljax|{'|'.join(sorted(PACKAGES))})(?:\.(?!py\b){NAME}\b)+)")
 
 
 def exported(package) -> set[str]:
