@@ -1,4 +1,4 @@
-"""Run the README's table of results again, row by row, and compare it with what is published.
+"""Run the published results again, row by row, and compare them with what is published.
 
     python scripts/reproduce.py --only ppo/cartpole --only a2c/cartpole
 
@@ -8,8 +8,8 @@ Each config is a row, and its command is
 
 A run that was begun is resumed, and one that is complete is only read, so the script can be killed
 and started again. The seed is the unit of all figures: its score is its mean return over the
-episodes of the last evaluation. `docs/results.json` has the published rows, and with `--write` what
-was measured takes their place, there and in the README.
+episodes of the last evaluation. `docs/results.json` has the published rows. With `--write`, what
+was measured takes their place, there and in the tables of the README and docs/published_results.md.
 
 A row is OUTSIDE if its mean and the published one differ by more than two samples of seeds do. Both
 have a sampling error, so a fresh mean need not lie in the published interval. Student's t test at
@@ -41,6 +41,17 @@ from rljax.experiments.directory import RunDirectory, write_atomically
 from rljax.experiments.machine import processor
 
 ROOT = Path(__file__).parent.parent
+BEST_KNOWN = (
+    "ppo/cartpole",
+    "dqn/cartpole",
+    "rainbow/cartpole",
+    "ppo/pendulum",
+    "dqn/mountain_car",
+    "ppo/breakout",
+    "q_learning/frozen_lake",
+)
+PAGES = {"docs/published_results.md": None, "README.md": BEST_KNOWN}
+"""The pages with a table of results, and the configs in it; None for all."""
 REGION = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 FIRST_SEED = 100  # of seeds that nobody tuned on
 SIGNIFICANCE, TOLERANCE = 0.01, 0.01
@@ -209,8 +220,14 @@ def measured_on(rows: Iterable[Row]) -> str:
     return "".join(f"- {place}: {', '.join(configs)}\n" for place, configs in places.items())
 
 
+def shown(page: str, rows: Iterable[Row]) -> list[Row]:
+    """Those of the rows that the table of a page shows."""
+    configs = PAGES[page]
+    return [row for row in rows if configs is None or row["config"] in configs]
+
+
 def filled(page: str, rows: Sequence[Row]) -> str:
-    """A page with the table of all published rows between its two comments."""
+    """The text of a page with a table of the rows between its two comments."""
     body = f"\n{table(COLUMNS, map(cells, rows))}\n{measured_on(rows)}\n" if rows else ""
     return REGION.sub(lambda found: f"{found[1]}{body}{found[2]}", page)
 
@@ -222,14 +239,15 @@ def read() -> dict[str, Row]:
 
 
 def publish(rows: Iterable[Row]) -> None:
-    """Put rows in the place of the published ones of the same configs, in JSON and README."""
+    """Put rows in the place of the published ones of the same configs, in JSON and in the pages."""
     known = read() | {row["config"]: row for row in rows}
     ordered = sorted(known.values(), key=lambda row: (row["environment"], row["config"]))
     write_atomically(
         ROOT / "docs/results.json", json.dumps({"rows": ordered}, indent=1, allow_nan=False) + "\n"
     )
-    readme = ROOT / "README.md"
-    write_atomically(readme, filled(readme.read_text(), ordered))
+    for page in PAGES:
+        path = ROOT / page
+        write_atomically(path, filled(path.read_text(), shown(page, ordered)))
 
 
 @click.command(help=__doc__.splitlines()[0])
@@ -238,7 +256,7 @@ def publish(rows: Iterable[Row]) -> None:
 @click.option("--processes", default=1, show_default=True, help="How many rows train at once.")
 @click.option("--seeds", type=click.IntRange(min=2), help="Instead of 5 for MinAtar, 16 else.")
 @click.option("--first-seed", default=FIRST_SEED, show_default=True, help="The others count up.")
-@click.option("--write", is_flag=True, help="Publish what was measured: JSON and README.")
+@click.option("--write", is_flag=True, help="Publish what was measured: JSON and pages.")
 def main(out, only, processes, seeds, first_seed, write):
     """Measure the rows, and print the table; exit code 1 if one is outside, or failed."""
     known, published = names(), read()

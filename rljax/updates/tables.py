@@ -41,10 +41,10 @@ def visited(batch: Batch) -> tuple[Any, ...]:
 
 
 def double_table_target() -> Update:
-    """Annotate the batch for one of two tables [2, S, A], by the other one's word.
+    """Annotate the batch for one of two tables [2, S, A], with values of the other one.
 
-    Each step tosses a coin for the table that learns. It chooses the next action, and the other
-    says what that is worth. Reads reward, next_obs and discount (from `n_step`), of fresh
+    For each step a coin chooses the table that learns. That table chooses the next action, and the
+    other one gives its value. Reads reward, next_obs and discount (from `n_step`), of fresh
     experience or of a sample; writes table [T, N] int32, the one that learns, and target [T, N].
 
     Source: van Hasselt 2010, algorithm 1.
@@ -68,7 +68,7 @@ def visited_in_one_table(batch: Batch) -> tuple[Any, ...]:
 
 
 def table_step(step_size: StepSize, cell: Callable[[Batch], tuple[Any, ...]] = visited) -> Update:
-    """Move each visited cell towards the mean target of its visits, once however many they are.
+    """Move each visited cell towards the mean target of its visits.
 
     Reads obs, action and target [T, N], of fresh experience or of a sample; metric
     `losses/td_error`, the mean absolute difference.
@@ -99,7 +99,7 @@ def table_step(step_size: StepSize, cell: Callable[[Batch], tuple[Any, ...]] = v
 
 
 def trace_step(step_size: StepSize) -> Update:
-    """Move all cells that led here, each by its eligibility.
+    """Move all cells that were visited before each step, each by its eligibility trace.
 
     Reads obs, action, target [T, N] and trace [T, N, S, A] of fresh experience; metric as
     `table_step`.

@@ -11,10 +11,10 @@ from states import compiled_quickly
 import rljax
 from rljax.cli import main
 
-README = pages.ROOT / "README.md"
 TUTORIAL = pages.ROOT / "docs/tutorial.md"
 NOTEBOOK = pages.ROOT / "docs/notebook.md"
-IN_PROCESSES_OF_THEIR_OWN = pages.commands(README, "More than one device")  # test_readme_devices
+IN_PROCESSES_OF_THEIR_OWN = pages.commands(TUTORIAL, "Several devices, and many machines")
+"""The commands that test_device_commands runs."""
 SHORTER = {
     "total_env_steps=100_000": "total_env_steps=3_000",
     "total_env_steps=40_000": "total_env_steps=1_024",
@@ -65,7 +65,7 @@ def names(length, folder):
 
 
 def test_every_block_is_run():
-    """Here, or, where it takes processes of its own, as a line of the README that a test runs."""
+    """Here, or, where it needs processes of its own, in test_device_commands."""
     assert {block.language for block in pages.blocks(TUTORIAL)} == {"python", "bash"}
     elsewhere = [
         line
@@ -98,9 +98,10 @@ def test_deep_agents_learn_what_it_says(names, length):
 
 
 def test_pictures_come_out_as_shown(names, folder):
+    for name in ("q_learning.png", "sarsa.png", "cartpole.gif"):
+        assert (folder / name).stat().st_size > 1000
     for name in ("cliff.png", "cartpole.gif"):
-        made, shown = folder / name, pages.ROOT / "docs/images" / name
-        assert made.stat().st_size > 1000 and shown.stat().st_size < 150_000
+        assert (pages.ROOT / "docs/images" / name).stat().st_size < 150_000
 
 
 def test_the_notebook_s_loop_goes_on_where_it_was_left(tmp_path):

@@ -1,4 +1,4 @@
-"""The table of results comes from one file, and the script that measures it again judges fairly."""
+"""The tables of results come from one file, and the script that measures it again judges fairly."""
 
 import importlib
 import json
@@ -24,7 +24,7 @@ num_envs = 4
 [logging]
 interval_env_steps = 200
 """
-README = "before\n<!-- results -->\n<!-- /results -->\nafter\n"
+PAGE = "before\n<!-- results -->\n<!-- /results -->\nafter\n"
 
 
 @pytest.fixture
@@ -40,7 +40,8 @@ def clone(reproduce, monkeypatch, tmp_path):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / f"configs/{NAME}.toml").write_text(CONFIG)
     (tmp_path / "docs/results.json").write_text('{"rows": []}')
-    (tmp_path / "README.md").write_text(README)
+    for page in reproduce.PAGES:
+        (tmp_path / page).write_text(PAGE)
     monkeypatch.setattr(reproduce, "ROOT", tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(pages.ROOT))  # Commands run in the clone.
     return tmp_path
@@ -87,10 +88,18 @@ def row(reproduce, returns, name=NAME, **changes):
     }
 
 
-def test_the_table_in_the_readme_is_what_the_results_give(reproduce):
-    page = (pages.ROOT / "README.md").read_text()
+@pytest.mark.parametrize("name", ["README.md", "docs/published_results.md"])
+def test_the_table_of_a_page_is_what_the_results_give(reproduce, name):
+    page = (pages.ROOT / name).read_text()
     assert len(reproduce.REGION.findall(page)) == 1
-    assert reproduce.filled(page, list(reproduce.read().values())) == page
+    rows = list(reproduce.read().values())
+    assert reproduce.filled(page, reproduce.shown(name, rows)) == page
+
+
+def test_the_readme_shows_the_best_known_configs_and_the_other_page_all(reproduce):
+    rows = list(reproduce.read().values())
+    assert reproduce.shown("docs/published_results.md", rows) == rows
+    assert {row["config"] for row in reproduce.shown("README.md", rows)} == {*reproduce.BEST_KNOWN}
 
 
 def test_every_published_row_is_a_config_of_which_it_tells_the_truth(reproduce):
@@ -115,16 +124,17 @@ def test_every_config_gets_its_command(reproduce, tmp_path):
         ]
 
 
-def test_from_a_subprocess_to_the_readme_and_back(reproduce, clone):
+def test_from_a_subprocess_to_the_page_and_back(reproduce, clone):
     assert "not published" in run(reproduce, clone, "--write")
     [row] = reproduce.read().values()
     returns = json.loads((clone / f"out/{NAME}/evaluation.json").read_text())["returns"]
     assert row["returns"] == np.mean(returns, axis=1).tolist() and row["episodes"] == 64
     assert row["interval"] is None and row["num_seeds"] == 2 and row["jax"] and row["hardware"]
-    readme = (clone / "README.md").read_text()
-    assert f"| FrozenLake4x4 | `{NAME}` | 2k | 2 | {row['mean']:.3f} | - |" in readme
-    assert readme == reproduce.filled(README, [row]) == reproduce.filled(readme, [row])
-    assert readme.startswith("before\n") and readme.endswith("after\n") and row["python"] in readme
+    page = (clone / "docs/published_results.md").read_text()
+    assert f"| FrozenLake4x4 | `{NAME}` | 2k | 2 | {row['mean']:.3f} | - |" in page
+    assert page == reproduce.filled(PAGE, [row]) == reproduce.filled(page, [row])
+    assert page.startswith("before\n") and page.endswith("after\n") and row["python"] in page
+    assert (clone / "README.md").read_text() == PAGE  # It is none of the best known.
     assert " ok |" in run(reproduce, clone)
 
 
@@ -209,8 +219,8 @@ def test_publishing_replaces_a_row_and_keeps_the_others(reproduce, clone):
     reproduce.publish([other])
     kept = row(reproduce, [2.0] * 5, "a")
     assert list(reproduce.read().values()) == [kept, other]
-    readme = (clone / "README.md").read_text()
-    assert readme == reproduce.filled(README, [kept, other])
-    assert "| 2.000 | 2.000 to 2.000 | 2.000 | 2.000 |" in readme
-    assert "| 40.0 | 34.0 to 46.0 | 40.0 | 30.0 |" in readme
-    assert "- another machine, Python 3.11.9, jax 0.10.2, gymnax 1.0.1: `b`\n" in readme
+    page = (clone / "docs/published_results.md").read_text()
+    assert page == reproduce.filled(PAGE, [kept, other])
+    assert "| 2.000 | 2.000 to 2.000 | 2.000 | 2.000 |" in page
+    assert "| 40.0 | 34.0 to 46.0 | 40.0 | 30.0 |" in page
+    assert "- another machine, Python 3.11.9, jax 0.10.2, gymnax 1.0.1: `b`\n" in page

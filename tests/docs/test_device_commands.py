@@ -1,4 +1,4 @@
-"""The commands of the README's "More than one device", run as they stand, only shorter."""
+"""The commands for several devices in the tutorial and in devices.md, run, only shorter."""
 
 import os
 import subprocess
@@ -8,7 +8,9 @@ from pathlib import Path
 import pages
 import pytest
 
-COMMANDS = pages.commands(pages.ROOT / "README.md", "More than one device")
+TUTORIAL = pages.commands(pages.ROOT / "docs/tutorial.md", "Several devices, and many machines")
+LAPTOP = pages.commands(pages.ROOT / "docs/devices.md", "A laptop")
+COMMANDS = [*dict.fromkeys(TUTORIAL + LAPTOP)]
 SHORT = (
     " --total-env-steps 2048 --structure.num-envs 8 --structure.hidden '[8]'"
     " --structure.num-epochs 1 --structure.num-minibatches 1 --evaluation.episodes 2"
