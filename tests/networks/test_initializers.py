@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from rljax.envs.spaces import Box, Discrete
-from rljax.networks import head, network, orthogonal
+from rljax.networks import actor_critic_network as network
+from rljax.networks import head, orthogonal
 
 draw = jax.jit(jax.vmap(orthogonal(), in_axes=(0, None)), static_argnums=1)
 

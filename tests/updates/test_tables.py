@@ -209,29 +209,29 @@ def double_batch(make_batch, shape=(8, 8)):
 
 
 def test_the_table_that_learns_chooses_and_the_other_judges(make_batch):
-    batch, tables, (_, _, next_obs, reward, discount) = double_batch(make_batch)
-    _, _, after, _ = tables.double_table_target().apply(jnp.array(tables), (), batch, KEY)
+    batch, pair, (_, _, next_obs, reward, discount) = double_batch(make_batch)
+    _, _, after, _ = tables.double_table_target().apply(jnp.array(pair), (), batch, KEY)
     coin = np.asarray(after.extras["table"])
     assert coin.dtype == np.int32 and 10 < coin.sum() < 54
     for at in np.ndindex(8, 8):
-        learns, judges = tables[coin[at], next_obs[at]], tables[1 - coin[at], next_obs[at]]
+        learns, judges = pair[coin[at], next_obs[at]], pair[1 - coin[at], next_obs[at]]
         expected = reward[at] + discount[at] * judges[learns.argmax()]
         np.testing.assert_allclose(after.extras["target"][at], expected, rtol=1e-5, atol=1e-6)
-    other = tables.double_table_target().apply(jnp.array(tables), (), batch, jax.random.key(1))
+    other = tables.double_table_target().apply(jnp.array(pair), (), batch, jax.random.key(1))
     assert (other[2].extras["table"] != coin).any()
 
 
 def test_only_the_table_that_learns_moves(make_batch):
-    batch, tables, _ = double_batch(make_batch)
+    batch, pair, _ = double_batch(make_batch)
     obs, action = np.asarray(batch.obs), np.asarray(batch.action)
     update = tables.table_step(tables.constant(LR), tables.visited_in_one_table)
     rng = np.random.default_rng(6)
     target = rng.normal(size=obs.shape)
     for coin in (np.zeros_like(obs), np.ones_like(obs), rng.integers(2, size=obs.shape)):
         annotated = batch.annotate(table=jnp.array(coin), target=jnp.array(target, jnp.float32))
-        (after,), _ = in_turn(update, jnp.array(tables), annotated)
+        (after,), _ = in_turn(update, jnp.array(pair), annotated)
         cells = list(zip(coin.flat, obs.flat, action.flat, strict=True))
-        expected, _ = mean_loop(tables, cells, target.flat)
+        expected, _ = mean_loop(pair, cells, target.flat)
         np.testing.assert_allclose(after, expected, rtol=1e-5, atol=1e-6)
         for table in {0, 1} - set(coin.flat):
-            np.testing.assert_array_equal(after[table], tables[table].astype(np.float32))
+            np.testing.assert_array_equal(after[table], pair[table].astype(np.float32))
