@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from rljax.errors import UsageError, check_divides
 from rljax.types import Key
@@ -118,37 +117,3 @@ def _checksum(x: jax.Array) -> jax.Array:
     words = x.ravel().astype(jnp.uint32)
     # Odd, because an even factor would drop the highest bit: the sign of a float.
     return jnp.sum(words * (2 * jnp.arange(words.size, dtype=jnp.uint32) + 1))
-
-
-def local(tree: Any) -> Any:
-    """A tree that is the same on several devices, as it is on one of this process's."""
-
-    def is_everywhere(x: Any) -> bool:
-        concrete = isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer)
-        return concrete and x.is_fully_replicated
-
-    if not all(map(is_everywhere, jax.tree.leaves(tree))):
-        return tree
-    return jax.tree.map(lambda x: x.addressable_data(0), tree)
-
-
-def most_of_processes(number: int) -> int:
-    """The largest of the numbers that the processes of a run bring; all of them must ask."""
-    if jax.process_count() == 1:
-        return number
-    from jax.experimental import multihost_utils
-
-    return int(np.max(multihost_utils.process_allgather(np.int32(number))))
-
-
-def fetch(tree: Any) -> Any:
-    """Every leaf as NumPy, wherever it is; on many hosts, all of them must ask."""
-
-    from jax.experimental import multihost_utils
-
-    def one(x: Any) -> Any:
-        if isinstance(x, jax.Array) and not (x.is_fully_addressable or x.is_fully_replicated):
-            return multihost_utils.process_allgather(x, tiled=True)
-        return np.asarray(x)
-
-    return jax.tree.map(one, tree)

@@ -1,5 +1,6 @@
 """Pictures of runs compared: learning curves, performance profiles, probability of improvement."""
 
+import time
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -19,9 +20,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from rljax.training.rows import Hook, Row
+    from rljax.types import State
+
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 DASHES = ("-", "--", ":", "-.")  # one for each time round the colours
 MOST_PAIRS = 15
+SECONDS_BETWEEN_DRAWINGS = 15.0
 
 
 def draw(runs: Sequence[RunDirectory], out: Path) -> None:
@@ -223,3 +228,16 @@ def _improvement(compared: Comparison) -> "Figure":
 
 
 KINDS = {"curves": _curves, "profile": _profile, "improvement": _improvement}
+
+
+def drawing(run: RunDirectory) -> "Hook":
+    """A hook that refreshes curve.png, at most every 15 seconds: drawing takes a third of one."""
+    drawn = time.monotonic()
+
+    def hook(state: "State", row: "Row") -> None:
+        nonlocal drawn
+        if time.monotonic() - drawn > SECONDS_BETWEEN_DRAWINGS:
+            draw([run], run.curve)
+            drawn = time.monotonic()
+
+    return hook

@@ -107,8 +107,8 @@ def resume(words: Sequence[str]) -> None:
 @contextmanager
 def _watched() -> Iterator[Callable]:
     """The hooks that show and draw a training run; the display closes when the context does."""
+    from rljax.analysis.plots import drawing
     from rljax.experiments import metrics
-    from rljax.experiments.hooks import drawing
     from rljax.experiments.terminal import Display
 
     with ExitStack() as stack:

@@ -9,7 +9,6 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from rljax import collectives
 from rljax.errors import RunError
 from rljax.experiments import migration
 from rljax.parallel import processes
@@ -56,7 +55,7 @@ class Checkpoints:
 
     def save(self, state: State, score: float | None = None) -> None:
         """Save under the state's iteration; `score` (higher is better) decides which is best."""
-        iteration = int(np.max(collectives.fetch(state.iteration)))
+        iteration = int(np.max(processes.fetch(state.iteration)))
         if iteration in self.iterations():
             return
         self._manager.save(
@@ -118,7 +117,7 @@ class Checkpoints:
             except RunError as error:
                 found = str(error)
             # Each process reads a part of its own, and all have to go on from the same state.
-            if not collectives.most_of_processes(int(state is None)):
+            if not processes.largest(int(state is None)):
                 return state, damage
             damage.append(found or f"checkpoint {iteration} is damaged for another process")
         if damage:

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rljax import collectives
 from rljax.errors import RunError, UsageError
 from rljax.experiments import config as configs
 from rljax.experiments import directory, loggers, metrics
@@ -258,7 +257,7 @@ def _open_loggers(
 
 def iterations(state: State | Key | None) -> int:
     """How many iterations a state has behind it; none for a key or nothing."""
-    return int(np.max(collectives.fetch(state.iteration))) if isinstance(state, State) else 0
+    return int(np.max(processes.fetch(state.iteration))) if isinstance(state, State) else 0
 
 
 def member(agent: Agent, config: Config, state: State, index: int) -> tuple[Agent, State]:

@@ -1,14 +1,11 @@
 """What happens between the chunks of a run: evaluate, record, save."""
 
 import json
-import time
 from collections.abc import Callable
 
 import jax
 import numpy as np
 
-from rljax import collectives
-from rljax.analysis import plots
 from rljax.experiments import directory, metrics
 from rljax.experiments.checkpoints import Checkpoints
 from rljax.experiments.config import Config
@@ -20,7 +17,6 @@ from rljax.training.rows import Hook, Row
 from rljax.types import Agent, Key, State
 
 EVALUATION_STREAM = 0xE7A1  # keeps the keys of evaluation apart from those of training
-SECONDS_BETWEEN_DRAWINGS = 15.0
 
 
 def every(interval: int, agent: Agent, begun_at: int) -> Callable[[Row], bool]:
@@ -50,7 +46,7 @@ def evaluating(config: Config, agent: Agent, run: RunDirectory, begun_at: int) -
     def hook(state: State, row: Row) -> Row | None:
         if not due(row):
             return None
-        result = collectives.fetch(play(state, jax.random.fold_in(key, row["iteration"])))
+        result = processes.fetch(play(state, jax.random.fold_in(key, row["iteration"])))
         if row["iteration"] >= agent.num_iterations and processes.is_first():
             directory.write_atomically(
                 run.evaluation, json.dumps(result.summary(row["env_steps"])) + "\n"
@@ -94,18 +90,5 @@ def saving(
         if due(row) or interrupts.received is not None:
             score = row.get(metrics.EVALUATED)  # of each seed
             checkpoints.save(state, None if score is None else float(np.mean(score)))
-
-    return hook
-
-
-def drawing(run: RunDirectory) -> Hook:
-    """Refresh curve.png, at most every 15 seconds: drawing takes a third of one."""
-    drawn = time.monotonic()
-
-    def hook(state: State, row: Row) -> None:
-        nonlocal drawn
-        if time.monotonic() - drawn > SECONDS_BETWEEN_DRAWINGS:
-            plots.draw([run], run.curve)
-            drawn = time.monotonic()
 
     return hook

@@ -4,6 +4,7 @@ import hashlib
 import re
 import socket
 import time
+from typing import Any
 
 import jax
 import numpy as np
@@ -117,6 +118,40 @@ def check_same(what: str, content: bytes) -> None:
                 f"({other.tobytes().hex()[:12]}) than process 0 "
                 f"({digests[0].tobytes().hex()[:12]}): give every process the same command line"
             )
+
+
+def one_replica(tree: Any) -> Any:
+    """A tree that is the same on several devices, as it is on one of this process's."""
+
+    def is_everywhere(x: Any) -> bool:
+        concrete = isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer)
+        return concrete and x.is_fully_replicated
+
+    if not all(map(is_everywhere, jax.tree.leaves(tree))):
+        return tree
+    return jax.tree.map(lambda x: x.addressable_data(0), tree)
+
+
+def largest(number: int) -> int:
+    """The largest of the numbers [] that processes bring; all of them must ask."""
+    if jax.process_count() == 1:
+        return number
+    from jax.experimental import multihost_utils
+
+    return int(np.max(multihost_utils.process_allgather(np.int32(number))))
+
+
+def fetch(tree: Any) -> Any:
+    """Every leaf as NumPy, wherever it is; on many hosts, all of them must ask."""
+
+    from jax.experimental import multihost_utils
+
+    def one(x: Any) -> Any:
+        if isinstance(x, jax.Array) and not (x.is_fully_addressable or x.is_fully_replicated):
+            return multihost_utils.process_allgather(x, tiled=True)
+        return np.asarray(x)
+
+    return jax.tree.map(one, tree)
 
 
 def lost() -> str | None:

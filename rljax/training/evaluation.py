@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rljax import _cpu, collectives
+from rljax import _cpu
 from rljax.envs import autoreset
 from rljax.errors import check_positive
+from rljax.parallel import processes
 from rljax.statistics import central, interquartile_mean, interval, mean
 from rljax.types import Agent, HasGoal, Key, State
 
@@ -107,7 +108,7 @@ def episodes(agent: Agent, num_episodes: int, deterministic: bool = True, max_st
 
     def play(state: State, key: Key) -> Evaluation:
         # Of what is the same on every device, one of them is enough; experience plays no part.
-        return run(collectives.local(replace(state, worker=None)), key)  # type: ignore[arg-type]
+        return run(processes.one_replica(replace(state, worker=None)), key)  # type: ignore[arg-type]
 
     @jax.jit
     @_cpu.unrolled

@@ -11,6 +11,7 @@ import numpy as np
 
 from rljax import collectives
 from rljax.errors import NonFiniteError, ReplicasDiffer
+from rljax.parallel import processes
 from rljax.training.rows import EPISODE_MEANS, LATEST, NEVER
 from rljax.types import Agent, State
 
@@ -80,7 +81,7 @@ def find_faults(
     finite = {
         jax.tree_util.keystr(path, simple=True, separator="/"): np.ravel(leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(
-            collectives.fetch(are_finite(learnt, agent.population_axes))
+            processes.fetch(are_finite(learnt, agent.population_axes))
         )
     }
     unsound = found.any((0, 1)) | ~np.stack(list(finite.values())).all(0)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
-from rljax import collectives
+from rljax.parallel import processes
 
 
 class Interrupts:
@@ -35,7 +35,7 @@ class Interrupts:
 
     def agree(self) -> None:
         """Let every process know of a signal that has reached one of them."""
-        self.received = collectives.most_of_processes(self.noted) or None
+        self.received = processes.largest(self.noted) or None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.noted and number == signal.SIGINT:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from rljax import collectives
+from rljax.parallel import processes
 from rljax.training.compilation import Chunk, compile_chunk, prepare
 from rljax.training.faults import OnFault, find_faults, stop
 from rljax.training.interrupts import Interrupts, unheard
@@ -85,7 +85,7 @@ def advance(
 ) -> Iterator[tuple[State, Row]]:
     """`iterate` with a program that is compiled already."""
     length = compiled.length
-    done = int(np.max(collectives.fetch(state.iteration)))
+    done = int(np.max(processes.fetch(state.iteration)))
     while done < agent.num_iterations:
         # Chunks end at multiples of their length, wherever a resumed run begins.
         count = min(length - done % length, agent.num_iterations - done)
@@ -93,7 +93,7 @@ def advance(
         # Raised within the chunk, an interrupt would leave nobody with a state.
         with Interrupts(unheard()) as held:
             state, reported = compiled.run(state, count)
-            metrics = {name: values[:count] for name, values in collectives.fetch(reported).items()}
+            metrics = {name: values[:count] for name, values in processes.fetch(reported).items()}
             seconds = time.perf_counter() - began
             faults = find_faults(agent, state, metrics, done)
             if faults and not (agent.members_may_fail and len(faults) < state.iteration.size):

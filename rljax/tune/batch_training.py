@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rljax import agents, collectives
+from rljax import agents
 from rljax.errors import ceil_div
 from rljax.experiments import metrics
 from rljax.experiments.config import Config
 from rljax.experiments.hooks import evaluation_key, evaluation_row, every
+from rljax.parallel import processes
 from rljax.parallel.pmap import over_members, pmap
 from rljax.parallel.vmap import vmap
 from rljax.replay import capacity, size_in_bytes
@@ -128,7 +129,7 @@ class Trainer:
 
         for state, row in advance(agent, program.chunk(start), start, note):
             if is_due(row):
-                result = collectives.fetch(program.evaluate(state, seeds))
+                result = processes.fetch(program.evaluate(state, seeds))
                 row |= evaluation_row(result)
             rows.append(row)
         return [

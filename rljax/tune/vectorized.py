@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rljax import collectives
 from rljax.analysis.plots import save
 from rljax.errors import UsageError
 from rljax.experiments import metrics
@@ -18,6 +17,7 @@ from rljax.experiments.checkpoints import Checkpoints
 from rljax.experiments.directory import RunDirectory
 from rljax.experiments.experiment import iterations
 from rljax.experiments.hooks import evaluation_row, recording, saving
+from rljax.parallel import processes
 from rljax.parallel.pmap import pmap
 from rljax.parallel.vmap import vmap
 from rljax.training.compilation import described
@@ -238,10 +238,10 @@ def _outcomes(
 ) -> list[Outcome]:
     """Outcomes of members that trained to the end, from an evaluation of their last states."""
     program = Program(sweep.config, 1, len(trials), 1)
-    result = collectives.fetch(program.evaluate(states, seeds))
+    result = processes.fetch(program.evaluate(states, seeds))
     rows = [*rows[:-1], rows[-1] | evaluation_row(result)]
     steps, done = rows[-1]["env_steps"], rows[-1]["iteration"]
-    finite = np.all(jax.tree.leaves(collectives.fetch(are_finite(states.learner, 1))), axis=0)
+    finite = np.all(jax.tree.leaves(processes.fetch(are_finite(states.learner, 1))), axis=0)
     faults = {int(i): Fault(done, steps, "what it learnt", ()) for i in np.flatnonzero(~finite)}
     return [
         outcome(trial, members, rows, result, faults, steps, sweep.settings.objective)

@@ -24,7 +24,7 @@ def test_an_interrupt_keeps_the_work(agent):
 @pytest.fixture
 def interrupted(monkeypatch):
     """From its call on, every chunk is interrupted while it runs, as a notebook does."""
-    fetch = loop.collectives.fetch
+    fetch = loop.processes.fetch
 
     def interrupting(tree):
         if isinstance(tree, dict) and "charts/episodes" in tree:
