@@ -10,10 +10,27 @@ import pytest
 
 import rljax
 
-ROOMS = (
-    "errors hparams types statistics collectives _cpu envs ops networks actors updates replay "
-    "agents parallel training experiments analysis tune cli"
-).split()
+ROOMS = [
+    "errors",
+    "hparams",
+    "types",
+    "statistics",
+    "collectives",
+    "_cpu",
+    "envs",
+    "ops",
+    "networks",
+    "actors",
+    "updates",
+    "replay",
+    "agents",
+    "parallel",
+    "training",
+    "experiments",
+    "analysis",
+    "tune",
+    "cli",
+]
 """From the bottom to the top: each imports from those before it."""
 SOURCES = sorted((pages.ROOT / "rljax").rglob("*.py"))
 PACKAGES = [m.name for m in pkgutil.iter_modules(rljax.__path__) if m.ispkg and m.name != "_cpu"]

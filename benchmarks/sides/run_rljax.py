@@ -15,7 +15,7 @@ import side
 
 import rljax
 from rljax import replay
-from rljax.actors.rollout import rollout, start
+from rljax.actors.rollouts import rollout, start
 from rljax.agents.assembly import random_policy
 from rljax.errors import ceil_div
 from rljax.experiments import directory

@@ -1,6 +1,6 @@
 """Who chooses actions: by a policy, by action values and an exploration, or at random."""
 
-from rljax.actors.exploration import (
+from rljax.actors.explorations import (
     EXPLORATIONS,
     Exploration,
     ExplorationHparams,
@@ -11,7 +11,7 @@ from rljax.actors.exploration import (
 )
 from rljax.actors.options import ez_greedy
 from rljax.actors.policies import policy_actor, random_policy
-from rljax.actors.rollout import episode_metrics, rollout, start
+from rljax.actors.rollouts import episode_metrics, rollout, start
 from rljax.actors.traces import with_traces
 
 __all__ = [

@@ -9,7 +9,7 @@ import numpy as np
 
 from rljax import _cpu, collectives
 from rljax.actors import random_policy
-from rljax.actors.rollout import episode_metrics, rollout, start
+from rljax.actors.rollouts import episode_metrics, rollout, start
 from rljax.agents.schedule import Schedule
 from rljax.errors import UsageError
 from rljax.hparams import check_number

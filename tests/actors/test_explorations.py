@@ -10,10 +10,10 @@ from scipy import special, stats
 
 import rljax
 from rljax.actors import Exploration, exploring_actor, ez_greedy
-from rljax.actors.exploration import annealed_epsilon, greedy, value_actor
-from rljax.actors.exploration import with_noise_of_each_environment as with_noise
+from rljax.actors.explorations import annealed_epsilon, greedy, value_actor
+from rljax.actors.explorations import with_noise_of_each_environment as with_noise
 from rljax.actors.options import LONGEST, Option
-from rljax.actors.rollout import rollout, start
+from rljax.actors.rollouts import rollout, start
 from rljax.agents.dqn import Hparams
 from rljax.networks import Network, QNetwork, q_network, reset_carry, value_head
 from rljax.types import Actor

@@ -15,7 +15,7 @@ from states import jit
 
 import rljax
 from rljax import collectives, networks
-from rljax.actors.rollout import rollout
+from rljax.actors.rollouts import rollout
 from rljax.agents import ppo
 from rljax.agents.assembly import see
 from rljax.envs import spaces

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rljax.actors.rollout import episode_metrics, rollout, start
+from rljax.actors.rollouts import episode_metrics, rollout, start
 
 # What each environment does in each step of an episode: one walks, one stays, one starts late.
 PLAN = jnp.array([[1, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 3], [3, 0, 0, 0]])
