@@ -15,6 +15,7 @@ from rljax.actors.explorations import with_noise_of_each_environment as with_noi
 from rljax.actors.options import LONGEST, Option
 from rljax.actors.rollouts import rollout, start
 from rljax.agents.dqn import Hparams
+from rljax.errors import UsageError
 from rljax.networks import Network, QNetwork, q_network, reset_carry, value_head
 from rljax.types import Actor
 
@@ -210,3 +211,17 @@ def test_an_exploration_may_be_given_as_an_object(walk):
         walk, num_envs=2, rollout_length=4, num_minibatches=1, hidden=(4,), exploration=lowest
     )
     assert agent.num_iterations == 125_000
+
+
+@pytest.mark.parametrize("kind", ["boltzmann", "ez_greedy"])
+def test_tables_explore_in_every_way_but_sarsa_asks_for_probabilities(kind):
+    cliff = rljax.make("CliffWalking")
+    agent = rljax.q_learning(cliff, num_envs=2, total_env_steps=8, exploration=kind)
+    state, _ = agent.step(agent.init(jax.random.key(0)))
+    assert np.any(state.learner.params != 0)
+    if kind == "ez_greedy":
+        for factory in (rljax.sarsa, rljax.expected_sarsa):
+            with pytest.raises(
+                UsageError, match="asks how likely each action is, which exploration"
+            ):
+                factory(cliff, exploration=kind)

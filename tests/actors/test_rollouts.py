@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rljax.actors.rollouts import episode_metrics, rollout, start
+from rljax.envs import spaces
 
 # What each environment does in each step of an episode: one walks, one stays, one starts late.
 PLAN = jnp.array([[1, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 3], [3, 0, 0, 0]])
@@ -129,3 +130,30 @@ def test_episode_metrics_are_means_over_episodes_that_ended(played):
     nothing_ended = episode_metrics(jax.tree.map(lambda x: x[:1, :1], one))
     assert nothing_ended["charts/episodes"] == 0
     assert np.isnan(nothing_ended["charts/episodic_return"])
+
+
+class Crowd:
+    """Three agents who are given one, two and three; an episode has four steps."""
+
+    name = "Crowd"
+    num_agents = 3
+    observation_space = spaces.Box(0, 4, (3,))
+    action_space = spaces.Discrete(2)
+
+    def reset(self, key):
+        return jnp.int32(0), jnp.zeros(3)
+
+    def step(self, key, state, action):
+        return state + 1, jnp.full(3, state + 1.0), jnp.array([1.0, 2.0, 3.0]), state >= 3, False
+
+
+def test_returns_of_several_agents_stand_apart_and_are_reported_by_their_mean():
+    env = Crowd()
+    worker = start(env, (), 2, jax.random.key(0))
+    still = lambda params, obs, carry, key: (jnp.zeros((2, 3), jnp.int32), {}, carry)  # noqa: E731
+    worker, batch = rollout(env, still, lambda c, done: c, (), worker, jax.random.key(1), 6)
+    assert batch.reward.shape == batch.extras["episode_return"].shape == (6, 2, 3)
+    np.testing.assert_array_equal(batch.extras["episode_return"][3, 0], [4, 8, 12])
+    np.testing.assert_array_equal(worker.episode_return, [[2, 4, 6]] * 2)
+    metrics = episode_metrics(batch)
+    assert metrics["charts/episodes"] == 2 and metrics["charts/episodic_return"] == 8
