@@ -19,14 +19,12 @@ from rljax.types import (
     Actor,
     Agent,
     Batch,
-    Carry,
     Environment,
     Hparams,
     Key,
     Learner,
     Metrics,
     MissingField,
-    Obs,
     Params,
     Policy,
     State,
@@ -97,13 +95,13 @@ def off_policy(
         fresh: an update that is given every rollout [T, N] once, those of the warm-up included,
             before it is added to the replay buffer. What it returns is added: the fields of a step,
             and of the extras those that `replay` names.
-        warmup: who acts in the warm-up; by default `actors.random_policy`. Steps have the extras of
-            `actor` as well: those that `warmup` does not record are zeros, and the carry is that of
-            the beginning of an episode.
+        warmup: who acts in the warm-up; by default `actors.random_policy`, which records log_prob.
+            The carry of its steps is the one with which an episode begins.
 
-    Raises UsageError for counts that do not fit, MissingField as `on_policy` does.
+    Raises UsageError for counts that do not fit, and MissingField as `on_policy` does, also for a
+    replay or a fresh update that reads what `warmup` does not record.
     """
-    explorer = _recording_like(actor, hparams, warmup or random_policy(env.action_space))
+    explorer = warmup or random_policy(env.action_space)
 
     def begin(hparams: Hparams, params: Params, worker: Worker, key: Key):
         key_fresh, key_warm_up, key_update = jax.random.split(key, 3)
@@ -169,19 +167,6 @@ def off_policy(
         )
 
     return _assemble(env, actor, begin, learn, hparams, schedule)
-
-
-def _recording_like(actor: Actor, hparams: Hparams, policy: Policy) -> Policy:
-    """`policy`, with the extras of `actor`: zeros for those that it does not record itself."""
-
-    def act(params: Params, obs: Obs, carry: Carry, key: Key):
-        acting = actor.policy(hparams, jnp.float32(0))
-        wanted = jax.eval_shape(acting, params, obs, carry, key)[1]
-        action, recorded, _ = policy(params, obs, carry, key)
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), wanted)
-        return action, {name: recorded.get(name, zeros[name]) for name in wanted}, carry
-
-    return act
 
 
 def fresh_state(

@@ -7,11 +7,13 @@ import pytest
 from scipy import stats
 
 import rljax
-from rljax.actors import random_policy
+from rljax import agents, networks, replay, updates
+from rljax.actors import policy_actor, random_policy
 from rljax.envs import spaces
 from rljax.errors import UsageError
+from rljax.types import MissingField
 
-N = 20_000
+N, KEY = 20_000, jax.random.key(1)
 inf = np.inf
 
 
@@ -31,16 +33,11 @@ def test_actions_of_a_box_keep_its_bounds_and_have_the_density_that_is_recorded(
     space = spaces.Box([-1.0, -inf, 2.0, -inf], [3.0, inf, inf, -1.0], (4,))
     action, log_prob = sampled(space)
     assert (action >= space.low).all() and (action <= space.high).all()
-    parts = [
-        stats.uniform(-1, 4),
-        stats.norm(),
-        stats.halfnorm(2),
-        None,  # mirrored below
-    ]
-    for i, part in enumerate(parts[:3]):
+    parts = [stats.uniform(-1, 4), stats.norm(), stats.halfnorm(2)]
+    for i, part in enumerate(parts):
         assert stats.kstest(action[:, i], part.cdf).pvalue > 1e-3
     assert stats.kstest(-1 - action[:, 3], stats.halfnorm.cdf).pvalue > 1e-3
-    expected = sum(part.logpdf(action[:, i]) for i, part in enumerate(parts[:3]))
+    expected = sum(part.logpdf(action[:, i]) for i, part in enumerate(parts))
     expected = expected + stats.halfnorm.logpdf(-1 - action[:, 3])
     np.testing.assert_allclose(log_prob, expected, rtol=1e-4, atol=1e-4)
 
@@ -50,23 +47,38 @@ def test_a_space_of_neither_kind_is_refused():
         random_policy(spaces.Dict({"arm": spaces.Discrete(2)}))
 
 
-def test_warm_up_records_what_the_actor_does():
-    """Of the extras that a replay buffer asks for, those of the random policy and zeros else."""
-    from rljax import agents, networks, replay, updates
-    from rljax.actors import policy_actor
-
-    env = rljax.make("Pendulum-v1")
+def off_policy(env, extras, **more):
     ac = networks.actor_critic(env, hidden=(4,))
-    agent = agents.off_policy(
+    return agents.off_policy(
         env,
         actor=policy_actor(ac),
         update=lambda hp, progress: updates.chain(),
-        replay=lambda hp, progress: replay.uniform(32, 8, extras=("log_prob", "raw_action")),
+        replay=lambda hp, progress: replay.uniform(32, 8, extras=extras),
         hparams=rljax.a2c.Hparams(),
         schedule=agents.Schedule(2, 4, 100, warmup_env_steps=16),
+        **more,
     )
+
+
+def test_warm_up_records_how_likely_its_actions_were():
+    agent = off_policy(rljax.make("Pendulum-v1"), ("log_prob",))
     state = jax.jit(agent.init)(jax.random.key(0))
-    memory = replay.uniform(32, 8, extras=("log_prob", "raw_action"))
+    memory = replay.uniform(32, 8, extras=("log_prob",))
     batch = memory.sample(state.worker.replay, jax.random.key(1))
     np.testing.assert_allclose(batch.extras["log_prob"], -np.log(4.0), rtol=1e-5)
-    assert (batch.extras["raw_action"] == 0).all() and np.ptp(batch.action) > 0
+    assert np.ptp(batch.action) > 0
+
+
+def test_what_a_warm_up_does_not_record_is_named_and_another_may_be_given():
+    env = rljax.make("Pendulum-v1")
+    with pytest.raises(MissingField, match="reads extras\\['raw_action'\\]"):
+        off_policy(env, ("raw_action",))
+
+    def still(params, obs, carry, key):
+        action = jnp.zeros((len(obs), 1))
+        return action, {"raw_action": action + 7}, carry
+
+    agent = off_policy(env, ("raw_action",), warmup=still)
+    state = jax.jit(agent.init)(jax.random.key(0))
+    batch = replay.uniform(32, 8, extras=("raw_action",)).sample(state.worker.replay, KEY)
+    assert (batch.extras["raw_action"] == 7).all() and (batch.action == 0).all()

@@ -71,8 +71,8 @@ reinforce = partially(rljax.reinforce, probes.Recall(), hidden=(8,))
 no_kl, no_time = {"target_kl", "kl_coef"}, {"gamma", "gae_lambda"}  # one step has no time
 not_prioritized = {"priority_exponent", "importance_start"}
 annealing = {"epsilon_start", "epsilon_end", "exploration_fraction"}
-other_explorations = {"duration_exponent", "temperature"}  # than epsilon-greedy
-unused = {"half_life", "visit_exponent", "trace_lambda"} | other_explorations  # by most tables
+elsewhere = {"duration_exponent", "temperature"}  # by other explorations than epsilon-greedy
+unused = {"half_life", "visit_exponent", "trace_lambda"} | elsewhere  # by most tables
 
 
 grid = GridWorld("S..\n.CG", step_reward=-1.0, limit=5)
@@ -97,21 +97,17 @@ AGENTS = {
     "a2c n_step gru": Row(partial(a2c, n_step=3, network="gru"), {"gae_lambda"}),
     "reinforce": Row(reinforce, set()),
     "reinforce without baseline": Row(partial(reinforce, baseline=False), {"value_coef"}),
-    "dqn": Row(dqn, not_prioritized | other_explorations),
+    "dqn": Row(dqn, not_prioritized | elsewhere),
     "dqn soft double n_step normalize_observations": Row(
         partial(dqn, double=True, n_step=3, target_period=1, normalize_observations=True),
-        not_prioritized | other_explorations,
+        not_prioritized | elsewhere,
     ),
-    "dqn prioritized squared": Row(
-        partial(dqn, prioritized=True, loss="squared"), other_explorations
-    ),
+    "dqn prioritized squared": Row(partial(dqn, prioritized=True, loss="squared"), elsewhere),
     "dqn ez_greedy": Row(partial(dqn, exploration="ez_greedy"), not_prioritized | {"temperature"}),
-    "dqn qr": Row(partial(dqn, head="qr"), not_prioritized | other_explorations),
-    "dqn iqn dueling": Row(
-        partial(dqn, head="iqn", dueling=True), not_prioritized | other_explorations
-    ),
-    "rainbow": Row(rainbow, annealing | other_explorations),
-    "pqn": Row(pqn, other_explorations),
+    "dqn qr": Row(partial(dqn, head="qr"), not_prioritized | elsewhere),
+    "dqn iqn dueling": Row(partial(dqn, head="iqn", dueling=True), not_prioritized | elsewhere),
+    "rainbow": Row(rainbow, annealing | elsewhere),
+    "pqn": Row(pqn, elsewhere),
     "pqn ez_greedy": Row(partial(pqn, exploration="ez_greedy"), {"temperature"}),
     "q_learning": Row(table(rljax.q_learning), unused),
     "q_learning n_step boltzmann harmonic": Row(
