@@ -12,7 +12,7 @@ from rljax.ops.td import discounted_returns, n_step_returns
 from rljax.types import Batch, Carry, Key, Obs, Params, Update
 from rljax.updates.composition import stateless
 
-SECOND_LOOK = 16  # parts of a batch, one of which is looked at at a time
+PARTS = 16  # of a batch; one of them is valued a second time, until no step is left
 Value = Callable[[Params, Obs, Carry], tuple[jax.Array, Carry]]
 
 
@@ -20,26 +20,27 @@ def values_around(value: Value, params: Params, batch: Batch) -> tuple[jax.Array
     """Values [T, N] of what each step saw, and of what it led to before any automatic reset.
 
     Where an episode goes on, the latter is what the next step saw, and is not worked out twice.
-    Only the end of the batch and truncations need a second look, which the latter get a few at a
-    time. Where an episode terminated there is nothing to bootstrap from, and any number.
+    Only the end of the batch and truncated steps are valued a second time. Where an episode
+    terminated there is nothing to bootstrap from, and the number is arbitrary.
     """
     values, carry = value(params, batch.obs, batch.extras["carry"])
     led_to = (batch.next_obs, carry)
     end, _ = value(params, *jax.tree.map(lambda x: x[-1:], led_to))
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), led_to)
     size = values.size
-    few = ceil_div(size, SECOND_LOOK)
+    few = ceil_div(size, PARTS)
 
-    def look(loop):
+    def value_some(loop):
         left, next_values = loop
         (rows,) = jnp.nonzero(left, size=few, fill_value=size)
         seen = jax.tree.map(lambda x: x.at[rows].get(mode="clip"), flat)
         next_values = next_values.at[rows].set(value(params, *seen)[0], mode="drop")
         return left.at[rows].set(False, mode="drop"), next_values
 
+    # Not one `cond(any truncated)`: under `vmap` it would value all steps twice for a population.
     _, next_values = jax.lax.while_loop(
         lambda loop: loop[0].any(),
-        look,
+        value_some,
         (batch.truncated.at[-1].set(False).ravel(), jnp.concatenate([values[1:], end]).ravel()),
     )
     return values, next_values.reshape(values.shape)
