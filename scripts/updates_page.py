@@ -208,7 +208,9 @@ def row(name: str, example: Example) -> list[str]:
     function = getattr(updates, name)
     what = inspect.getdoc(function).partition("\n\n")[0].replace("\n", " ")
     arguments = inspect.signature(function).parameters
-    wrapped = next((a for a in ("parts", "update", "loss", "policy_loss", "apply") if a in arguments), None)
+    wrapped = next(
+        (a for a in ("parts", "update", "loss", "policy_loss", "apply") if a in arguments), None
+    )
     cells = []
     for verb, found in zip(("read", "write", "report"), measured(example), strict=True):
         inside = f"what the {wrapped} {verb}" if wrapped == "parts" else f"what `{wrapped}` {verb}s"
