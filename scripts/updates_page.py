@@ -132,6 +132,7 @@ def examples() -> dict[str, Callable[[], Example]]:
         "trace_step": lambda: of_values(updates.trace_step(step), q_table.net, discrete),
         "observation_statistics": statistics,
         "reward_scaling": lambda: of_policy(updates.reward_scaling(0.99)),
+        "stateless": lambda: of_policy(some_update),
         "chain": lambda: of_policy(updates.chain(some_update)),
         "epochs": lambda: of_policy(updates.epochs(some_update, 1, 1)),
         "gradient": lambda: of_policy(of_loss(inner_loss)),
@@ -207,7 +208,9 @@ def row(name: str, example: Example) -> list[str]:
     function = getattr(updates, name)
     what = inspect.getdoc(function).partition("\n\n")[0].replace("\n", " ")
     arguments = inspect.signature(function).parameters
-    wrapped = next((a for a in ("parts", "update", "loss", "policy_loss") if a in arguments), None)
+    wrapped = next(
+        (a for a in ("parts", "update", "loss", "policy_loss", "apply") if a in arguments), None
+    )
     cells = []
     for verb, found in zip(("read", "write", "report"), measured(example), strict=True):
         inside = f"what the {wrapped} {verb}" if wrapped == "parts" else f"what `{wrapped}` {verb}s"
