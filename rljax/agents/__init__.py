@@ -45,4 +45,10 @@ def __getattr__(name: str) -> Any:
     modules = {"Schedule": "schedule", "on_policy": "assembly", "off_policy": "assembly"}
     if name not in modules:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{modules[name]}"), name)
+    found = getattr(importlib.import_module(f"{__name__}.{modules[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

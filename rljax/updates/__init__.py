@@ -8,9 +8,25 @@ from rljax.updates.losses import actor_critic_loss
 from rljax.updates.minibatches import epochs
 from rljax.updates.normalization import observation_statistics, reward_scaling
 from rljax.updates.optimization import clipped_adam, gradient, learning_rate
-from rljax.updates.tables import double_table_target, table_step, trace_step
+from rljax.updates.tables import (
+    constant,
+    double_table_target,
+    harmonic,
+    table_step,
+    trace_step,
+    visit_count,
+)
 from rljax.updates.target_networks import target_network
-from rljax.updates.td import lambda_target, n_step, q_loss, td_target
+from rljax.updates.td import (
+    double,
+    expected,
+    greedy,
+    lambda_target,
+    n_step,
+    q_loss,
+    taken,
+    td_target,
+)
 
 __all__ = [
     "Update",
@@ -18,10 +34,15 @@ __all__ = [
     "adaptive_kl",
     "chain",
     "clipped_adam",
+    "constant",
+    "double",
     "double_table_target",
     "epochs",
+    "expected",
     "gae",
     "gradient",
+    "greedy",
+    "harmonic",
     "lambda_target",
     "learning_rate",
     "n_step",
@@ -32,7 +53,9 @@ __all__ = [
     "rewards_to_go",
     "stateless",
     "table_step",
+    "taken",
     "target_network",
     "td_target",
     "trace_step",
+    "visit_count",
 ]
