@@ -3,10 +3,13 @@
 import importlib
 from typing import TYPE_CHECKING
 
+from rljax.agents import AGENTS
+
 __version__ = "0.1.0"
 
 # Loaded on first use: the command line must answer before JAX could even be imported.
 _PUBLIC = {
+    **AGENTS,
     "actors": "rljax.actors",
     "agents": "rljax.agents",
     "collectives": "rljax.collectives",
@@ -18,103 +21,55 @@ _PUBLIC = {
     "tune": "rljax.tune",
     "updates": "rljax.updates",
     "Logger": "rljax.experiments.loggers:Logger",
-    "a2c": "rljax.agents.a2c:a2c",
     "check_env": "rljax.envs.check:check_env",
     "compiler_options": "rljax._cpu:compiler_options",
-    "double_q_learning": "rljax.agents.tabular:double_q_learning",
-    "dqn": "rljax.agents.dqn:dqn",
     "evaluate": "rljax.training.evaluation:evaluate",
-    "expected_sarsa": "rljax.agents.tabular:expected_sarsa",
     "halving": "rljax.tune.halving:halving",
     "iterate": "rljax.training.loop:iterate",
     "load": "rljax.experiments.experiment:load",
     "make": "rljax.envs:make",
     "pbt": "rljax.tune.pbt:pbt",
-    "ppo": "rljax.agents.ppo:ppo",
     "pmap": "rljax.parallel.pmap:pmap",
-    "pqn": "rljax.agents.pqn:pqn",
-    "q_lambda": "rljax.agents.tabular:q_lambda",
-    "q_learning": "rljax.agents.tabular:q_learning",
-    "rainbow": "rljax.agents.rainbow:rainbow",
-    "reinforce": "rljax.agents.reinforce:reinforce",
-    "sarsa": "rljax.agents.tabular:sarsa",
     "train": "rljax.training.loop:train",
     "vmap": "rljax.parallel.vmap:vmap",
 }
 
-__all__ = [
-    "Logger",
-    "a2c",
-    "actors",
-    "agents",
-    "check_env",
-    "collectives",
-    "compiler_options",
-    "double_q_learning",
-    "dqn",
-    "envs",
-    "evaluate",
-    "expected_sarsa",
-    "halving",
-    "iterate",
-    "load",
-    "make",
-    "networks",
-    "ops",
-    "pbt",
-    "pmap",
-    "ppo",
-    "pqn",
-    "q_lambda",
-    "q_learning",
-    "rainbow",
-    "reinforce",
-    "replay",
-    "sarsa",
-    "statistics",
-    "train",
-    "tune",
-    "updates",
-    "vmap",
-]
+__all__ = sorted(_PUBLIC)
 
 if TYPE_CHECKING:
-    from rljax import (
-        actors,
-        agents,
-        collectives,
-        envs,
-        networks,
-        ops,
-        replay,
-        statistics,
-        tune,
-        updates,
-    )
-    from rljax._cpu import compiler_options
-    from rljax.agents.a2c import a2c
-    from rljax.agents.dqn import dqn
-    from rljax.agents.ppo import ppo
-    from rljax.agents.pqn import pqn
-    from rljax.agents.rainbow import rainbow
-    from rljax.agents.reinforce import reinforce
-    from rljax.agents.tabular import (
-        double_q_learning,
-        expected_sarsa,
-        q_lambda,
-        q_learning,
-        sarsa,
-    )
-    from rljax.envs import make
-    from rljax.envs.check import check_env
-    from rljax.experiments.experiment import load
-    from rljax.experiments.loggers import Logger
-    from rljax.parallel.pmap import pmap
-    from rljax.parallel.vmap import vmap
-    from rljax.training.evaluation import evaluate
-    from rljax.training.loop import iterate, train
-    from rljax.tune.halving import halving
-    from rljax.tune.pbt import pbt
+    from rljax import actors as actors
+    from rljax import agents as agents
+    from rljax import collectives as collectives
+    from rljax import envs as envs
+    from rljax import networks as networks
+    from rljax import ops as ops
+    from rljax import replay as replay
+    from rljax import statistics as statistics
+    from rljax import tune as tune
+    from rljax import updates as updates
+    from rljax._cpu import compiler_options as compiler_options
+    from rljax.agents.a2c import a2c as a2c
+    from rljax.agents.dqn import dqn as dqn
+    from rljax.agents.ppo import ppo as ppo
+    from rljax.agents.pqn import pqn as pqn
+    from rljax.agents.rainbow import rainbow as rainbow
+    from rljax.agents.reinforce import reinforce as reinforce
+    from rljax.agents.tabular import double_q_learning as double_q_learning
+    from rljax.agents.tabular import expected_sarsa as expected_sarsa
+    from rljax.agents.tabular import q_lambda as q_lambda
+    from rljax.agents.tabular import q_learning as q_learning
+    from rljax.agents.tabular import sarsa as sarsa
+    from rljax.envs import make as make
+    from rljax.envs.check import check_env as check_env
+    from rljax.experiments.experiment import load as load
+    from rljax.experiments.loggers import Logger as Logger
+    from rljax.parallel.pmap import pmap as pmap
+    from rljax.parallel.vmap import vmap as vmap
+    from rljax.training.evaluation import evaluate as evaluate
+    from rljax.training.loop import iterate as iterate
+    from rljax.training.loop import train as train
+    from rljax.tune.halving import halving as halving
+    from rljax.tune.pbt import pbt as pbt
 
 
 def __getattr__(name: str):
