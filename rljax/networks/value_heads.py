@@ -125,7 +125,8 @@ def quantile(num_quantiles: int, kappa: float = 1.0) -> ValueHead:
     _check_kappa(kappa)
 
     def loss(values: jax.Array, target: jax.Array):
-        losses = quantile_huber(values, midpoints(num_quantiles), target, kappa)
+        tau = jnp.broadcast_to(midpoints(num_quantiles), values.shape)
+        losses = quantile_huber(values, tau, target, kappa)
         return losses, losses
 
     return ValueHead((num_quantiles,), partial(jnp.mean, axis=-1), _pick, _shifted, loss)

@@ -99,7 +99,7 @@ def test_counts_are_whole_numbers_of_at_least_1(caplog, name, count):
         ("dqn", {"n_step": 11}, ["n_step = 11", "the warm-up of each environment = 10"]),
         ("rainbow", {"n_step": 11}, ["n_step = 11", "the warm-up of each environment = 10"]),
         ("a2c", {"n_step": 9}, ["n_step = 9", "rollout_length = 8"]),
-        *((name, {"n_step": 9}, ["n_step = 9", "rollout_length = 8"]) for name in TABLES),
+        *((name, {"n_step": 9}, ["n_step = 9", "rollout_length = 8"]) for name in TABLES[:-1]),
     ],
 )
 def test_a_count_above_what_there_is_names_both(caplog, name, options, parts):
@@ -140,7 +140,7 @@ def test_warm_up_counts_in_whole_rollouts(caplog):
         ("dqn", {"activation": "rleu"}, ["activation 'rleu'", "did you mean 'relu'?"]),
         ("rainbow", {"head": "c52"}, ["head 'c52'", "did you mean 'c51'?"]),
         *((n, {"exploration": "ez_gredy"}, ["did you mean 'ez_greedy'?"]) for n in DEEP),
-        ("dqn", {"exploration": "xyz"}, ["there is epsilon_greedy, ez_greedy"]),
+        ("dqn", {"exploration": "xyz"}, ["there is boltzmann, epsilon_greedy, ez_greedy"]),
         ("pqn", {"activation": "rleu"}, ["did you mean 'relu'?"]),
         ("a2c", {"network": "gur"}, ["network 'gur'", "did you mean 'gru'?"]),
         ("a2c", {"distribution": "tanhnormal"}, ["did you mean 'tanh_normal'?"]),

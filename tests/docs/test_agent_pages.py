@@ -50,7 +50,7 @@ def test_words_come_from_where_the_field_is_declared(agent_pages):
     assert agent_pages.field_docs(a2c.Hparams)["lr"].startswith("Adam's learning rate")
     assert agent_pages.field_docs(rainbow.Hparams)["adam_eps"] == "Adam's denominator offset."
     words = agent_pages.argument_docs(agents.factory("dqn"))["exploration"]
-    assert words.startswith('"epsilon_greedy"') and words.endswith("single ones do not.")
+    assert words.startswith('"epsilon_greedy"') and words.endswith("`actors.Exploration`.")
 
 
 def test_code_is_shown_without_the_functions_inside_it(agent_pages):

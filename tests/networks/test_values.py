@@ -152,7 +152,7 @@ def test_quantile_losses_use_the_fractions_of_the_estimate(kind, kappa):
     head = quantile(5, kappa) if kind == "qr" else implicit_quantile(5, kappa)
     chosen = head.pick(estimate(kind), jax.nn.one_hot(jnp.array([2, 0, 1, 1]), 3))
     target = np.random.default_rng(1).normal(size=(4, 7)).astype(np.float32)
-    tau = chosen.tau if kind == "iqn" else np.float32(TAU)
+    tau = chosen.tau if kind == "iqn" else np.broadcast_to(np.float32(TAU), (4, 5))
     expected = ops.quantile_huber(values(kind, chosen), tau, target, kappa)
     for got in head.loss(chosen, target):
         np.testing.assert_allclose(got, expected, rtol=1e-6)
