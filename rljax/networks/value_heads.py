@@ -54,7 +54,7 @@ def scalar(loss: str | Callable[[jax.Array], jax.Array] = "huber") -> ValueHead:
     `loss` is "huber", "squared", or a function from errors [...] to losses [...]. Raises UsageError
     for another name.
     """
-    if isinstance(loss, str):
+    if not callable(loss):
         check_known("loss", loss, LOSSES)
         loss = LOSSES[loss]
 
