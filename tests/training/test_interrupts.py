@@ -31,7 +31,7 @@ def interrupted(monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
         return fetch(tree)
 
-    return lambda: monkeypatch.setattr(loop.collectives, "fetch", interrupting)
+    return lambda: monkeypatch.setattr(loop.processes, "fetch", interrupting)
 
 
 @pytest.fixture(autouse=True)
@@ -73,5 +73,5 @@ def test_a_second_interrupt_does_not_wait_for_the_chunk(agent, monkeypatch):
     rows = rljax.iterate(agent, jax.jit(agent.init)(jax.random.key(0)), 4)
     next(rows)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(loop.collectives, "fetch", impatient)
+        patched.setattr(loop.processes, "fetch", impatient)
         next(rows)
