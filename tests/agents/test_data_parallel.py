@@ -35,7 +35,7 @@ def rows(names) -> list:
 
 def test_no_agent_s_file_knows_of_devices():
     files = {path.name: path for path in Path(rljax.agents.__file__).parent.glob("*.py")}
-    assert "devices." in files.pop("assembly.py").read_text()  # where they are all put together
+    assert "collectives." in files.pop("assembly.py").read_text()  # where they are all put together
     for name, path in files.items():
         assert not re.search("device|pmean|psum|axis_name|mesh", path.read_text()), name
 

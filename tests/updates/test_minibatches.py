@@ -112,7 +112,7 @@ def test_a_population_stops_when_its_last_member_has(make_batch):
 @pytest.mark.parametrize(
     "counts, message",
     [
-        ((1, 5, 1), "the batch of sequences = 24 does not divide by num_minibatches = 5"),
+        ((1, 5, 1), "num_envs x rollout_length = 24 does not divide by num_minibatches = 5"),
         ((1, 3, 3), r"= 8 .* num_minibatches = 3: .* 6 or 9, or num_minibatches 2 or 4$"),
         ((1, 1, 4), "rollout_length = 6 does not divide by sequence_length = 4"),
         ((0, 1, 1), "num_epochs must be a whole number of at least 1, not 0"),
