@@ -43,7 +43,7 @@ def scan(step: Step, begin: Loop, keys: Any) -> tuple[Loop, Any]:
         return jax.lax.scan(step, begin, keys)
     one = jax.eval_shape(lambda: jax.tree.map(lambda k: k[0], keys))
     draw, rest = _split(step, begin, one, width)
-    drawn = jax.vmap(draw)(keys)
+    drawn = jax.vmap(draw)(keys)  # nothing, for a step that reads no key
     output = jax.eval_shape(
         lambda loop, drawn: rest(loop, drawn)[1], begin, jax.eval_shape(draw, one)
     )
@@ -54,7 +54,7 @@ def scan(step: Step, begin: Loop, keys: Any) -> tuple[Loop, Any]:
         loop, output = rest(unpack(arrays), drawn)
         return pack(loop), pack_output(output)
 
-    arrays, outputs = jax.lax.scan(packed, pack(begin), drawn)
+    arrays, outputs = jax.lax.scan(packed, pack(begin), drawn, length)
     return unpack(arrays), unpack_output(outputs)
 
 

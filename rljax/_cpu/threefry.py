@@ -59,8 +59,9 @@ def unrolled(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, **kwargs)
         program, shapes = jax.make_jaxpr(function, return_shape=True)(*args, **kwargs)
         leaves = jax.tree.leaves((args, kwargs))
-        outputs = core.jaxpr_as_fun(unroll(program))(*leaves)
-        return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
+        # What the program takes from constants alone would be no array of JAX.
+        outputs = map(jnp.asarray, core.jaxpr_as_fun(unroll(program))(*leaves))
+        return jax.tree.unflatten(jax.tree.structure(shapes), list(outputs))
 
     return run
 

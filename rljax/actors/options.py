@@ -57,7 +57,8 @@ def ez_greedy(
         return action, (inner, option)
 
     def initial_carry(leading: tuple[int, ...]) -> tuple[Carry, Option]:
-        zeros = jnp.zeros(leading, jnp.int32)
-        return actor.initial_carry(leading), Option(zeros, zeros)
+        # Two arrays: one buffer cannot be donated twice.
+        option = Option(jnp.zeros(leading, jnp.int32), jnp.zeros(leading, jnp.int32))
+        return actor.initial_carry(leading), option
 
     return Actor(actor.init, policy, mode, initial_carry)

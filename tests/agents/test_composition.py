@@ -38,7 +38,9 @@ def run(agent, iterations: int):
 def test_the_parts_of_the_page_are_those_of_rainbow(page):
     plain, full = (inspect.signature(make).parameters for make in (rljax.dqn, rljax.rainbow))
     changed = {p.name: p.default for p in full.values() if p.default != plain[p.name].default}
-    assert rljax.rainbow.Hparams() != rljax.dqn.Hparams() and plain.keys() - full.keys() == {"agent"}
+    assert rljax.rainbow.Hparams() != rljax.dqn.Hparams() and plain.keys() - full.keys() == {
+        "agent"
+    }
     assert changed == {k: v for k, v in page["parts"].items() if k not in ("v_min", "v_max")}
 
 

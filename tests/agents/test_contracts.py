@@ -13,6 +13,7 @@ import pytest
 from states import arrays, different_leaves, is_key, jit
 
 import rljax
+from rljax._cpu import tuning
 from rljax.envs import probes, spaces
 from rljax.envs.grid_world import GridWorld
 from rljax.types import Agent
@@ -221,8 +222,11 @@ def test_metrics_are_finite_scalars_and_so_is_what_was_learnt(case):
 
 
 def trace_two_iterations(agent, step):
-    """Trace a whole small run; JAX's checker of keys looks at it then, without compiling it."""
-    with jax.debug_key_reuse(True):
+    """Trace a whole small run; JAX's checker of keys looks at it then, without compiling it.
+
+    It knows JAX's own random numbers, not those that are written out for CPUs.
+    """
+    with jax.debug_key_reuse(True), tuning(False):
         run = jit(lambda key: jax.lax.scan(lambda s, _: step(s), agent.init(key), length=2))
         return run.trace(jax.random.key(0))
 
@@ -277,7 +281,8 @@ def test_without_a_step_size_nothing_is_learnt_and_the_loss_sees_the_policy_that
     trained, _ = case.run(with_hparams(case.init(jax.random.key(0)), lr=0.1), 3)
     after, metrics = case.step(with_hparams(trained, lr=0.0))
     changed = different_leaves(trained.learner.params, after.learner.params)
-    assert all("statistics" in path for path in changed)
+    # A target network follows what was learnt before.
+    assert all("statistics" in path or path.startswith("target") for path in changed)
     if "losses/approx_kl" in metrics:
         assert abs(metrics["losses/approx_kl"]) < 1e-6 and metrics["losses/clipfrac"] == 0
 

@@ -55,7 +55,7 @@ def by_gradient_descent(name: str, monkeypatch):
     updates, batches = [], []
 
     def capturing(assemble):
-        def captured(env, actor, update, *rest, **others):
+        def captured(env, *, update, **others):
             updates.append(update)
 
             def seen(hparams, progress):
@@ -67,7 +67,7 @@ def by_gradient_descent(name: str, monkeypatch):
 
                 return Update(inner.init, apply)
 
-            return assemble(env, actor, seen, *rest, **others)
+            return assemble(env, update=seen, **others)
 
         return captured
 

@@ -72,6 +72,7 @@ def test_a_batch_is_learnt_from_on_several_devices():
     state = jit(spread.init)(jax.random.key(0))
     alone = jax.device_put(state, jax.devices()[0])
     _, batch = jit(partial(brought, agent, length=8))(alone)
+    batch = jax.device_get(batch)
     one, _ = jit(agent.learn)(alone, batch)
     two, metrics = jit(spread.learn)(state, batch)
     assert metrics["replicas/differ"] == 0

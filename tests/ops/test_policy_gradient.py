@@ -59,7 +59,7 @@ def test_clipped_surrogate_and_its_gradient_equal_rlax(rlax):
     [(1.3, 1.0, False), (1.3, -1.0, True), (0.7, -1.0, False), (0.7, 1.0, True), (1.1, 1.0, True)],
 )
 def test_clipping_stops_the_gradient_only_where_it_would_go_further(ratio, advantage, moves):
-    slope = jax.grad(ops.clipped_surrogate)(jnp.log(ratio), advantage, EPS)
+    slope = jax.grad(ops.clipped_surrogate)(jnp.log(ratio), jnp.float32(advantage), EPS)
     np.testing.assert_allclose(slope, -ratio * advantage if moves else 0.0, rtol=1e-6)
 
 

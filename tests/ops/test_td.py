@@ -227,10 +227,3 @@ def test_quantile_huber_and_its_gradient_equal_rlax(rlax):
         jax.value_and_grad(ours)(predicted), jax.value_and_grad(theirs)(predicted), strict=True
     ):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_a_shared_tau_serves_every_row():
-    predicted, tau, target = quantile_draw()
-    got = ops.quantile_huber(predicted, tau[0], target)
-    expected = ops.quantile_huber(predicted, np.tile(tau[0], (4, 1)), target)
-    np.testing.assert_array_equal(got, expected)

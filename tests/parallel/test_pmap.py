@@ -172,7 +172,7 @@ def counting(combine) -> Update:
 
 
 def test_what_an_update_forgets_to_combine_is_found_and_what_it_combines_is_not():
-    rljax.train(rljax.pmap(ppo(first=counting(collectives.total)), 2), KEY)
+    rljax.train(rljax.pmap(ppo(first=counting(collectives.psum)), 2), KEY)
     with pytest.raises(ReplicasDiffer, match="in iteration 1 .*rljax.collectives.pmean"):
         rljax.train(rljax.pmap(ppo(first=counting(lambda x: x)), 2), KEY)
 

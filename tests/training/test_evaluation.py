@@ -64,7 +64,7 @@ def never(*_):
     raise AssertionError("evaluation neither starts nor trains an agent")
 
 
-agent = Agent(Coin(), None, never, never, act, jnp.zeros, 1, 1)
+agent = Agent(Coin(), None, never, never, never, never, act, jnp.zeros, 1, 1)
 
 
 def state(params) -> State:
