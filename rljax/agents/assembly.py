@@ -221,25 +221,18 @@ def _assemble(
     def policy_of(state: State) -> Policy:
         return actor.policy(state.hparams, schedule.progress(state.iteration))
 
-    # Both halves of an iteration derive their keys from the state's, so that one needs no other.
-    def keys_of(state: State) -> tuple[Key, Key, Key]:
-        key, key_rollout, key_learn = jax.random.split(state.key, 3)
-        return key, key_rollout, key_learn
-
-    @_cpu.unrolled
-    def learn(state: State, batch: Batch) -> tuple[State, Metrics]:
-        key, _, key_learn = keys_of(state)
+    def learn_with(state: State, batch: Batch, key: Key, next_key: Key) -> tuple[State, Metrics]:
         learner, worker, metrics = learn_from(
             state.hparams,
             schedule.progress(state.iteration),
             state.learner,
             state.worker,
             batch,
-            key_learn,
+            key,
         )
         state = State(
             iteration=state.iteration + 1,
-            key=key,
+            key=next_key,
             hparams=state.hparams,
             learner=learner,
             worker=worker,
@@ -247,17 +240,24 @@ def _assemble(
         return state, {**input_metrics(batch), **metrics}
 
     @_cpu.unrolled
+    def learn(state: State, batch: Batch) -> tuple[State, Metrics]:
+        # The keys of `step`, so that both halves together are a step, whoever acts.
+        next_key, _, key = jax.random.split(state.key, 3)
+        return learn_with(state, batch, key, next_key)
+
+    @_cpu.unrolled
     def step(state: State) -> tuple[State, Metrics]:
+        next_key, key_rollout, key_learn = jax.random.split(state.key, 3)
         worker, batch = rollout(
             env,
             policy_of(state),
             lambda carry, done: reset_carry(actor, carry, done),
             state.learner.params,
             state.worker,
-            collectives.fold_in(keys_of(state)[1]),
+            collectives.fold_in(key_rollout),
             schedule.rollout_length,
         )
-        state, metrics = learn(replace(state, worker=worker), batch)
+        state, metrics = learn_with(replace(state, worker=worker), batch, key_learn, next_key)
         return state, {**episode_metrics(batch), **metrics}
 
     def policy(state: State, obs: Obs, carry: Carry, key: Key):
