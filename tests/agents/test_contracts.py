@@ -146,7 +146,26 @@ class Compiled:
         return state, metrics
 
 
-@pytest.fixture(scope="module", params=AGENTS)
+LONG = {
+    "ppo cnn",
+    "ppo tanh_normal",
+    "a2c",
+    "reinforce",
+    "dqn ez_greedy",
+    "dqn qr",
+    "pqn ez_greedy",
+    "q_learning n_step boltzmann harmonic",
+    "sarsa",
+    "expected_sarsa visit_count",
+    "double_q_learning",
+}
+"""Rows that compile programs much like those of another row."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(n, marks=pytest.mark.long) if n in LONG else n for n in AGENTS],
+)
 def case(request) -> Compiled:
     return Compiled(AGENTS[request.param])
 

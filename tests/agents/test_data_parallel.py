@@ -21,16 +21,19 @@ N = 8
 DRAWS_FOR_EACH_STEP = {"ppo tanh_normal", "dqn iqn dueling", "sarsa", "double_q_learning"}
 """Rows whose updates draw a number for each step: other numbers where a device has fewer steps."""
 
-QUICK = ("ppo", "ppo gru", "a2c n_step gru", "reinforce without baseline", "dqn", "rainbow", "pqn")
+QUICK = ("ppo gru", "reinforce without baseline", "dqn", "pqn")
 """Rows that always run; with them, those of tables and of normalised observations."""
+LONG = ("ppo", "a2c n_step gru", "rainbow")
 
 
 def rows(names) -> list:
     def is_quick(name: str) -> bool:
         return name in QUICK or "normalize" in name or name in ("q_learning", "sarsa", "q_lambda")
 
-    slow = pytest.mark.slow
-    return [name if is_quick(name) else pytest.param(name, marks=slow) for name in names]
+    def marked(name: str):
+        return pytest.param(name, marks=pytest.mark.long if name in LONG else pytest.mark.slow)
+
+    return [name if is_quick(name) else marked(name) for name in names]
 
 
 def test_no_agent_s_file_knows_of_devices():

@@ -263,7 +263,10 @@ def test_traces_fade_along_greedy_actions_and_are_cut_by_others_and_by_the_end()
     assert any(t for _, t, _ in happened) and any(t for *_, t in happened)
 
 
-@pytest.mark.parametrize(("n", "t"), [(1, 1), (1, 16), (16, 1), (16, 32)])
+@pytest.mark.parametrize(
+    ("n", "t"),
+    [(1, 1), (16, 32), *(pytest.param(*x, marks=pytest.mark.long) for x in [(1, 16), (16, 1)])],
+)
 def test_without_traces_q_lambda_is_q_learning_however_much_a_rollout_holds(n, t):
     lake, hparams = rljax.make("FrozenLake4x4"), Hparams(trace_lambda=0.0, lr=0.3)
     options = {"num_envs": n, "rollout_length": t, "total_env_steps": 40 * n * t}

@@ -39,13 +39,13 @@ def assert_close(found, expected, **tolerance):
         np.testing.assert_allclose(found[path], expected[path], err_msg=path, **tolerance)
 
 
-@pytest.mark.parametrize("make", [ppo, dqn])
+@pytest.mark.parametrize("make", [pytest.param(ppo, marks=pytest.mark.long), dqn])
 def test_over_one_device_it_is_the_agent_itself_bit_for_bit(make):
     agent = make()
     assert not different_leaves(after(rljax.pmap(agent, 1), KEY), after(agent, KEY))
 
 
-@pytest.mark.parametrize("make", [ppo, dqn])
+@pytest.mark.parametrize("make", [ppo, pytest.param(dqn, marks=pytest.mark.long)])
 def test_literal_pmap_over_the_same_agent_gives_the_same_numbers(make):
     agent, count = make(), 4
     spread = rljax.pmap(agent, count)
@@ -101,7 +101,7 @@ def columns_split(path: str, leaf) -> PartitionSpec:
     return PartitionSpec(None, collectives.MODEL) if wide else PartitionSpec()
 
 
-@pytest.mark.parametrize("grid", [(1, 4), (2, 2)])
+@pytest.mark.parametrize("grid", [pytest.param((1, 4), marks=pytest.mark.long), (2, 2)])
 def test_parameters_split_over_a_second_axis_learn_the_same(grid, monkeypatch):
     monkeypatch.setattr(optax, "adam", lambda lr, eps: optax.sgd(lr, momentum=0.9))
     agent = ppo()
