@@ -91,7 +91,7 @@ class Checkpoints:
         """Which leaves a checkpoint and `like` do not share, in words; "" if it cannot be read."""
 
         try:
-            saved = {migration.renamed(path) for path in migration.by_path(self._saved(iteration))}
+            saved = set(migration.by_path(self._saved(iteration)))
         except Exception:  # As above.
             return ""
         wanted = migration.by_path(like).keys()
