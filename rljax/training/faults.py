@@ -73,7 +73,7 @@ def find_faults(
         raise ReplicasDiffer(
             f"in iteration {done + int(differ.any(1).argmax()) + 1} the learner stopped being the "
             "same on every device: an update of your own has to combine what it learns, with "
-            "rljax.collectives.mean or rljax.collectives.total"
+            "rljax.collectives.pmean or rljax.collectives.psum"
         )
     found = np.stack([bad(name) for name in order])  # [names, rows, members]
     both = (state.learner.update_state, state.worker.update_state)
