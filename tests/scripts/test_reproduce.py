@@ -50,9 +50,11 @@ def clone(reproduce, monkeypatch, tmp_path):
 @pytest.fixture
 def commands(clone, reproduce, monkeypatch):
     """The commands given to `rljax`, which run in this process."""
-    given = []
+    given, other = [], subprocess.run
 
-    def run(command, cwd, **_):
+    def run(command, *arguments, cwd=None, **more):
+        if command[1:3] != ["-m", "rljax"]:  # Python's own, such as `uname` of `platform`
+            return other(command, *arguments, cwd=cwd, **more)
         words = command[3:]
         given.append(words)
         monkeypatch.chdir(cwd)
