@@ -23,6 +23,7 @@ _PUBLIC = {
     "Logger": "rljax.experiments.loggers:Logger",
     "check_env": "rljax.envs.check:check_env",
     "compiler_options": "rljax._cpu:compiler_options",
+    "distribute": "rljax.distributed:distribute",
     "evaluate": "rljax.training.evaluation:evaluate",
     "halving": "rljax.tune.halving:halving",
     "iterate": "rljax.training.loop:iterate",
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from rljax.agents.tabular import q_lambda as q_lambda
     from rljax.agents.tabular import q_learning as q_learning
     from rljax.agents.tabular import sarsa as sarsa
+    from rljax.distributed import distribute as distribute
     from rljax.envs import make as make
     from rljax.envs.check import check_env as check_env
     from rljax.experiments.experiment import load as load

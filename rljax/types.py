@@ -196,6 +196,22 @@ class HasAgents(Protocol):
     """How many agents M there are."""
 
 
+class HostActors(NamedTuple):
+    """Who steps a simulator of the host, and how: what `rljax.distribute` is given."""
+
+    number: int = 1
+    """How many actors share the N environments."""
+    driver: str = "threads"
+    """What runs them: "threads" of this process, or "ray"."""
+    ray_address: str | None = None
+    """Of a Ray cluster; None to start one on this machine."""
+    timeout: float = 60.0
+    """Seconds without a batch after which an actor counts as hung."""
+    max_lag: int = 4
+    """How many iterations older than the newest the parameters that acted may be, at most, where
+    the agent may lag."""
+
+
 class Agent(NamedTuple):
     """A bundle of pure functions over one state; close over it, never pass it to jit."""
 
@@ -221,7 +237,15 @@ class Agent(NamedTuple):
     env_steps_per_iteration: int
     num_iterations: int
     warmup_env_steps: int = 0
-    """Taken by `init`."""
+    """Taken by `init`, or by the actors of a simulator before the first iteration."""
+    explore: Callable[[State, Obs, Carry, Key], tuple[Action, dict[str, Any], Carry]] | None = None
+    """Who acts in the warm-up, as `policy`; None for an agent that has none."""
+    remember: Callable[[State, Batch], State] | None = None
+    """Adds a batch [T, N] of the warm-up to the replay buffer, and learns nothing from it."""
+    may_lag: bool = False
+    """Whether `learn` corrects for actions of older parameters, so that actors need not wait."""
+    actors: HostActors | None = None
+    """Who steps the simulator, for an agent whose environment is one of the host."""
     population_axes: int = 0
     """How many axes of members lead its states."""
     members_may_fail: bool = False

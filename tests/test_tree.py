@@ -25,6 +25,7 @@ ROOMS = [
     "replay",
     "agents",
     "parallel",
+    "distributed",
     "training",
     "experiments",
     "analysis",

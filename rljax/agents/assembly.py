@@ -11,6 +11,7 @@ from rljax import _cpu, collectives
 from rljax.actors import random_policy
 from rljax.actors.rollouts import episode_metrics, rollout, start
 from rljax.agents.schedule import Schedule
+from rljax.envs.simulators import on_host, refuse_to_step
 from rljax.errors import UsageError
 from rljax.hparams import check_number
 from rljax.networks import reset_carry
@@ -46,6 +47,9 @@ Begin = Callable[[Hparams, Params, Worker, Key], tuple[Learner, Worker]]
 
 Learn = Callable[[Hparams, jax.Array, Learner, Worker, Batch, Key], tuple[Learner, Worker, Metrics]]
 """From all that there is, progress and a rollout [T, N] to what is learnt from it."""
+
+Remember = Callable[[Hparams, Learner, Worker, Batch, Key], tuple[Learner, Worker]]
+"""From all that there is and a rollout [T, N] of the warm-up to what is kept of it."""
 
 
 def on_policy(
@@ -111,40 +115,55 @@ def off_policy(
         buffer, seeing = replay(hparams, at_start), fresh(hparams, at_start)
         state, worker = fresh_state(seeing, params, worker, key_fresh)
 
-        def explore(params: Params, state: UpdateState, worker: Worker, key: Key):
+        def explore(learner: Learner, worker: Worker, key: Key):
             key_rollout, key_see = jax.random.split(key)
             worker, batch = rollout(
                 env,
                 explorer,
                 # The carry of a policy that is not acting yet stays as an episode finds it.
                 lambda carry, done: carry,
-                params,
+                learner.params,
                 worker,
                 collectives.fold_in(key_rollout),
                 schedule.rollout_length,
             )
-            return see(seeing, params, state, worker, batch, key_see)
+            return look(hparams, at_start, learner, worker, batch, key_see)
 
         def fill(loop, key: Key):
-            params, state, worker = loop
-            params, state, worker, batch, _ = explore(params, state, worker, key)
+            learner, worker = loop
+            learner, worker, batch, _ = explore(learner, worker, key)
             worker = replace(worker, replay=buffer.add(worker.replay, batch))
-            return (params, state, worker), None
+            return (learner, worker), None
 
+        learner = Learner(params, (state, ()))
         keys = jax.random.split(key_warm_up, schedule.warmup_rollouts)
-        example = jax.eval_shape(explore, params, state, worker, keys[0])[3]
+        example = jax.eval_shape(explore, learner, worker, keys[0])[2]
         worker = replace(worker, replay=buffer.init(example))
-        (params, state, worker), _ = jax.lax.scan(fill, (params, state, worker), keys)
+        if not on_host(env):  # Actors bring what `remember` adds.
+            (learner, worker), _ = jax.lax.scan(fill, (learner, worker), keys)
+        params, (state, _) = learner.params, learner.update_state
         of_samples = update(hparams, at_start).init(params, key_update)
         check_shared(of_samples, "samples of a replay buffer")
         return Learner(params, (state, of_samples)), worker
 
+    def look(hparams, progress, learner: Learner, worker: Worker, batch: Batch, key: Key):
+        """What `fresh` makes of a rollout."""
+        state, of_samples = learner.update_state
+        params, state, worker, batch, metrics = see(
+            fresh(hparams, progress), learner.params, state, worker, batch, key
+        )
+        return Learner(params, (state, of_samples)), worker, batch, metrics
+
+    def remember(hparams: Hparams, learner: Learner, worker: Worker, batch: Batch, key: Key):
+        at_start = jnp.float32(0)
+        learner, worker, batch, _ = look(hparams, at_start, learner, worker, batch, key)
+        stored = replay(hparams, at_start).add(worker.replay, batch)
+        return learner, replace(worker, replay=stored)
+
     def learn(hparams, progress, learner: Learner, worker: Worker, batch: Batch, key: Key):
         key_see, key = jax.random.split(key)
+        learner, worker, batch, seen = look(hparams, progress, learner, worker, batch, key_see)
         state, of_samples = learner.update_state
-        params, state, worker, batch, seen = see(
-            fresh(hparams, progress), learner.params, state, worker, batch, key_see
-        )
         buffer = replay(hparams, progress)
 
         def one(loop, keys: Key):
@@ -158,7 +177,7 @@ def off_policy(
 
         (params, of_samples, stored), metrics = jax.lax.scan(
             one,
-            (params, of_samples, buffer.add(worker.replay, batch)),
+            (learner.params, of_samples, buffer.add(worker.replay, batch)),
             jax.random.split(key, (schedule.updates_per_iteration, 2)),
         )
         learner = Learner(params, (state, of_samples))
@@ -168,7 +187,7 @@ def off_policy(
             {**seen, **jax.tree.map(jnp.mean, metrics)},
         )
 
-    return _assemble(env, actor, begin, learn, hparams, schedule)
+    return _assemble(env, actor, begin, learn, hparams, schedule, explorer, remember)
 
 
 def fresh_state(
@@ -205,6 +224,8 @@ def _assemble(
     learn_from: Learn,
     default_hparams: Hparams,
     schedule: Schedule,
+    explorer: Policy | None = None,
+    remember_from: Remember | None = None,
 ) -> Agent:
     @_cpu.unrolled
     def init(key: Key, hparams: Hparams | None = None) -> State:
@@ -260,6 +281,17 @@ def _assemble(
         state, metrics = learn_with(replace(state, worker=worker), batch, key_learn, next_key)
         return state, {**episode_metrics(batch), **metrics}
 
+    def explore(state: State, obs: Obs, carry: Carry, key: Key):
+        assert explorer is not None
+        return explorer(state.learner.params, obs, carry, key)
+
+    @_cpu.unrolled
+    def remember(state: State, batch: Batch) -> State:
+        assert remember_from is not None
+        next_key, _, key = jax.random.split(state.key, 3)
+        learner, worker = remember_from(state.hparams, state.learner, state.worker, batch, key)
+        return replace(state, key=next_key, learner=learner, worker=worker)
+
     def policy(state: State, obs: Obs, carry: Carry, key: Key):
         return policy_of(state)(state.learner.params, obs, carry, key)
 
@@ -281,9 +313,11 @@ def _assemble(
         env_steps_per_iteration=schedule.env_steps_per_iteration,
         num_iterations=schedule.num_iterations,
         warmup_env_steps=schedule.warmup,
+        explore=explore if explorer else None,
+        remember=remember if remember_from else None,
     )
     check_traces(agent)
-    return agent
+    return agent._replace(step=refuse_to_step(env)) if on_host(env) else agent
 
 
 def checked(hparams: Hparams) -> Hparams:

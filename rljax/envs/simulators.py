@@ -7,7 +7,7 @@ the experience to `Agent.learn`.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeGuard
 
 import jax.numpy as jnp
 import numpy as np
@@ -70,7 +70,7 @@ class HostEnvironment:
         return (), zeros(self.observation_space)
 
     def step(self, key: Key, state: tuple, action: Action):
-        """Zeros in the shape of a step. Only for tracing: `steps_on_host` says what to do else."""
+        """Zeros in the shape of a step. Only for tracing."""
         nothing = jnp.zeros((), bool)
         return (), zeros(self.observation_space), jnp.zeros(()), nothing, nothing
 
@@ -82,14 +82,18 @@ def zeros(space: spaces.Space) -> Any:
     return jnp.zeros(space.shape, space.dtype)
 
 
-def steps_on_host(env: HostEnvironment) -> NoReturn:
-    """Refuse to step a simulator inside a compiled program."""
-    raise UsageError(
-        f"{env.name} is a simulator of the host, which a compiled program cannot step: train with "
-        "rljax.train(agent, key), which steps it on threads"
-    )
+def refuse_to_step(env: HostEnvironment) -> Callable[[Any], NoReturn]:
+    """A step that says what to do instead of stepping a simulator inside a compiled program."""
+
+    def step(state: Any) -> NoReturn:
+        raise UsageError(
+            f"{env.name} is a simulator of the host, which a compiled program cannot step: train "
+            "with rljax.train(agent, key), whose actors step it"
+        )
+
+    return step
 
 
-def on_host(env: Any) -> bool:
+def on_host(env: Any) -> TypeGuard[HostEnvironment]:
     """Whether actors step it, and not the program that learns."""
     return isinstance(env, HostEnvironment)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax.networks.network import Network
-from rljax.types import Actor, Carry, Key, Obs, Params
+from rljax.types import Actor, Agent, Carry, Key, Obs, Params
 
 
 def unroll(
@@ -34,7 +34,7 @@ def unroll(
     return jax.lax.scan(step, carry, (obs, done))[1]
 
 
-def reset_carry(network: Network | Actor, carry: Carry, done: jax.Array) -> Carry:
+def reset_carry(network: Network | Actor | Agent, carry: Carry, done: jax.Array) -> Carry:
     """The carry [N, ...] with the rows of finished episodes back at the start."""
     fresh = network.initial_carry(done.shape)
     return jax.tree.map(

@@ -11,6 +11,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
 from rljax import collectives as axes
+from rljax.envs.simulators import on_host
 from rljax.errors import UsageError, check_divides
 from rljax.parallel.vmap import one_each
 from rljax.types import Agent, Batch, Hparams, Key, Metrics, State
@@ -98,7 +99,7 @@ def _spread_members(agent: Agent, grid: np.ndarray) -> Agent:
 
 def _spread_environments(agent: Agent, grid: np.ndarray, rule: ParamRule | None) -> Agent:
     mesh = _mesh(grid, axes.ENVIRONMENTS, axes.MODEL)
-    same, split = Spec(), Spec(axes.ENVIRONMENTS)
+    same, split, batches = Spec(), Spec(axes.ENVIRONMENTS), Spec(None, axes.ENVIRONMENTS)
     specs: Any = State(same, same, same, learner=same, worker=split)  # type: ignore[arg-type]
     shapes = jax.eval_shape(agent.init, jax.random.key(0))
     num_envs = shapes.worker.episode_length.shape[0]
@@ -154,7 +155,7 @@ def _spread_environments(agent: Agent, grid: np.ndarray, rule: ParamRule | None)
 
     init_everywhere = per_device(agent.init, (same, same), specs)
     step_everywhere = per_device(step_here, (specs,), (specs, same))
-    learn_everywhere = per_device(learn_here, (specs, Spec(None, axes.ENVIRONMENTS)), (specs, same))
+    learn_everywhere = per_device(learn_here, (specs, batches), (specs, same))
 
     def init(key: Key, hparams: Hparams | None = None) -> State:
         return constrained(init_everywhere(key, agent.hparams if hparams is None else hparams))
@@ -167,6 +168,9 @@ def _spread_environments(agent: Agent, grid: np.ndarray, rule: ParamRule | None)
         state, metrics = learn_everywhere(state, batch)
         return constrained(state), metrics
 
+    if on_host(agent.env):
+        remember = agent.remember and per_device(agent.remember, (specs, batches), specs)
+        return agent._replace(init=init, learn=learn, remember=remember, placement=placement)
     spread = agent._replace(init=init, step=step, learn=learn, placement=placement)
     # Counts that do not divide are found now, and not from inside a compiled run.
     jax.eval_shape(lambda key: spread.step(spread.init(key)), jax.random.key(0))

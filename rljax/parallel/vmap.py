@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
+from rljax.envs.simulators import on_host
+from rljax.errors import UsageError
 from rljax.replay import check_memory, size_in_bytes
 from rljax.types import Agent, Hparams, Key, State
 
@@ -22,6 +24,12 @@ def vmap(agent: Agent) -> Agent:
     >>> states.worker.obs.shape
     (3, 4, 4)
     """
+
+    if on_host(agent.env):
+        raise UsageError(
+            f"{agent.env.name} is a simulator of the host, and serves one agent: train one seed at "
+            "a time"
+        )
 
     def init(keys: Key, hparams: Hparams | None = None) -> State:
         hparams = one_each(agent.hparams, hparams, keys.shape[0])

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from rljax import _cpu
+from rljax.distributed.learner import HostTraining
+from rljax.envs.simulators import on_host
 from rljax.errors import check_positive
 from rljax.types import Agent, Key, Metrics, State
 
@@ -15,11 +17,16 @@ MOST_ENV_STEPS_PER_CHUNK = 1_000_000
 MOST_STEPS_UNOPTIMIZED = 20_000  # of warm-up; for fewer, optimizing takes longer than it saves
 
 
+def nothing() -> None:
+    """What a compiled program has to close."""
+
+
 class Chunk(NamedTuple):
-    """A compiled program, for all states of one shape and place."""
+    """A compiled program, for all states of one shape and place, or actors and a learner."""
 
     run: Callable[[State, int], tuple[State, Metrics]]  # up to `length` iterations
     length: int
+    close: Callable[[], None] = nothing
 
 
 def prepare(
@@ -87,6 +94,9 @@ def compile_chunk(agent: Agent, state: State, chunk_iterations: int | None = Non
     """The program that `advance` runs over and over, for states that look and lie like `state`."""
     length = default_chunk(agent) if chunk_iterations is None else chunk_iterations
     check_positive(chunk_iterations=length)
+    if on_host(agent.env):
+        training = HostTraining(agent)
+        return Chunk(training.run, length, training.close)
     # Where the state lies is where it stays: the compiled program takes no other.
     shardings = (jax.tree.map(lambda x: x.sharding, state), None)
     program = jax.jit(chunk(agent, length), donate_argnums=0, out_shardings=shardings)

@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def train(
     warned: set[str] = set()
     beginning, compiled = prepare(agent, start, chunk_iterations)
     state = beginning
-    with interrupts or Interrupts() as listening:
+    with interrupts or Interrupts() as listening, closing(compiled):
         for state, row in advance(agent, compiled, beginning):
             listening.agree()
             for name in too_much(agent, row) - warned:
@@ -77,7 +78,13 @@ def iterate(
     (0 where there is no population) that has one; by default it raises. What it does not raise, it
     accepts: members have nothing to do with each other, so the others go on as they would have.
     """
-    return advance(agent, compile_chunk(agent, state, chunk_iterations), state, on_fault)
+    compiled = compile_chunk(agent, state, chunk_iterations)
+
+    def chunks() -> Iterator[tuple[State, Row]]:
+        with closing(compiled):
+            yield from advance(agent, compiled, state, on_fault)
+
+    return chunks()
 
 
 def advance(

@@ -1,0 +1,139 @@
+"""An actor: steps its share of the simulators with the parameters that it is given."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from rljax import _cpu
+from rljax.envs.simulators import HostEnvironment
+from rljax.networks import reset_carry
+from rljax.types import Agent, Carry, Extras, Obs, State, Transition
+
+Choose = Callable[[State, Obs, Carry, jax.Array], tuple[jax.Array, dict[str, Any], Carry]]
+
+
+class Share(NamedTuple):
+    """Which environments of the N an actor steps."""
+
+    first: int
+    envs: int
+    total: int
+
+    @property
+    def rows(self) -> slice:
+        """Their places among the N."""
+        return slice(self.first, self.first + self.envs)
+
+
+class Episodes(NamedTuple):
+    """The episodes behind a batch: where one ended, and what it came to until there."""
+
+    over: np.ndarray  # [T, N] bool
+    score: np.ndarray  # [T, N] float32, sum of the rewards that are reported
+    length: np.ndarray  # [T, N] int32
+
+
+class Trajectory(NamedTuple):
+    """What an actor hands over; NumPy arrays."""
+
+    batch: Transition  # [T, N, ...]
+    episodes: Episodes
+    version: int  # of the parameters that acted: how many iterations were behind them
+    seconds: float  # in the simulator alone
+
+
+class Actor:
+    """Steps `share` of the environments; all arrays of a trajectory are [T, share.envs, ...].
+
+    It evaluates the policy on all N rows, of which it fills its own. So an environment gets the
+    same actions to the bit, however many actors share the work.
+    """
+
+    def __init__(
+        self, agent: Agent, env: HostEnvironment, share: Share, length: int, seeds: list[int]
+    ):
+        self.share, self.length = share, length
+        self.simulator = env.simulator(share.envs)
+        self._obs = self.simulator.reset(seeds)
+        self._done = np.ones(share.total, bool)
+        self._carry = agent.initial_carry((share.total,))
+        self._score = np.zeros(share.envs, np.float32)
+        self._steps = np.zeros(share.envs, np.int32)
+        self._programs = {
+            name: jax.jit(partial(_act, agent, choose))
+            for name, choose in (("policy", agent.policy), ("explore", agent.explore))
+            if choose is not None
+        }
+
+    def collect(self, behaviour: State, key_data: Any, explore: bool) -> Trajectory:
+        """T steps of each environment, by the policy or by the one of the warm-up.
+
+        Args:
+            behaviour: what the policy reads of a state.
+            key_data: the key, as its bits uint32 [2]; the same for all actors of a batch.
+            explore: whether the warm-up's policy acts.
+        """
+        import time
+
+        program = self._programs["explore" if explore else "policy"]
+        keys = jax.random.split(jax.random.wrap_key_data(key_data), self.length)
+        rows, seconds = self.share.rows, 0.0
+        taken: list[tuple] = []
+        for t in range(self.length):
+            obs = self._obs
+            acted = program(behaviour, self._all(obs), self._carry, self._done, keys, np.int32(t))
+            action, recorded, self._carry = acted
+            action = np.asarray(action)[rows]
+            began = time.perf_counter()
+            steps = self.simulator.step(action)
+            seconds += time.perf_counter() - began
+            truncated = steps.truncated & ~steps.terminated
+            self._done[rows] = steps.terminated | truncated
+            self._score = self._score + steps.score
+            self._steps = self._steps + 1
+            extras = {
+                "episode_return": self._score,
+                "episode_length": self._steps,
+                **jax.tree.map(lambda x: np.asarray(x)[rows], recorded),
+            }
+            fields: dict[str, Any] = {
+                "obs": obs,
+                "action": action,
+                "reward": steps.reward,
+                "terminated": steps.terminated,
+                "truncated": truncated,
+                "next_obs": steps.next_obs,
+                "extras": Extras(extras),
+            }
+            taken.append((Transition(**fields), Episodes(steps.over, self._score, self._steps)))
+            self._obs = steps.obs
+            self._score = np.where(steps.over, np.float32(0), self._score)
+            self._steps = np.where(steps.over, np.int32(0), self._steps)
+        batch, episodes = jax.tree.map(lambda *x: np.stack(x), *taken)
+        return Trajectory(batch, episodes, int(behaviour.iteration), seconds)
+
+    def _all(self, obs: Obs) -> Obs:
+        """Observations [N, ...] with those of this actor in their places, zeros elsewhere."""
+        if self.share.envs == self.share.total:
+            return obs
+
+        def one(x: np.ndarray) -> np.ndarray:
+            out = np.zeros((self.share.total, *x.shape[1:]), x.dtype)
+            out[self.share.rows] = x
+            return out
+
+        return jax.tree.map(one, obs)
+
+    def close(self) -> None:
+        """End the simulator."""
+        self.simulator.close()
+
+
+def _act(agent: Agent, choose: Choose, behaviour, obs, carry, done, keys, t):
+    carry = reset_carry(agent, carry, done)
+    chosen = _cpu.unrolled(choose)
+    action, extras, after = chosen(behaviour, obs, carry, keys[t])
+    return action, {**extras, "carry": carry}, after

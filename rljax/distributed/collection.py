@@ -1,0 +1,134 @@
+"""In which order actors act and the learner learns: one after the other, or at the same time."""
+
+from collections import deque
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+
+from rljax.distributed.actors import Episodes, Trajectory
+from rljax.distributed.crew import Crew
+from rljax.types import Transition
+
+
+class Collected(NamedTuple):
+    """A batch of all N environments, and what is known about how it came."""
+
+    batch: Transition  # [T, N, ...]
+    metrics: dict[str, float]
+
+
+class Collection(Protocol):
+    """Brings batches for one iteration after another."""
+
+    def collect(self, behaviour: Any, key_data: np.ndarray, version: int) -> Collected:
+        """The batch to learn from next.
+
+        Args:
+            behaviour: a reference to the newest parameters.
+            key_data: a key that was not used before, as its bits.
+            version: how many iterations are behind those parameters.
+        """
+        ...
+
+
+class Synchronous:
+    """All actors act with the newest parameters, and the learner waits for all of them."""
+
+    def __init__(self, crew: Crew, number: int):
+        self._crew, self._number = crew, number
+
+    def collect(self, behaviour: Any, key_data: np.ndarray, version: int) -> Collected:
+        """A batch by the policy; however many actors share the work, it is the same to the bit."""
+        return self._all(behaviour, key_data, version, explore=False)
+
+    def exploring(self, behaviour: Any, key_data: np.ndarray, version: int) -> Collected:
+        """A batch by the policy of the warm-up."""
+        return self._all(behaviour, key_data, version, explore=True)
+
+    def _all(self, behaviour: Any, key_data: np.ndarray, version: int, explore: bool) -> Collected:
+        for actor in range(self._number):
+            self._crew.submit(actor, behaviour, key_data, explore)
+        brought: dict[int, Trajectory] = {}
+        while len(brought) < self._number:
+            brought.update(self._crew.next())
+        return together([brought[actor] for actor in range(self._number)], version, waiting=0)
+
+
+class Asynchronous:
+    """Actors act while the learner learns, with parameters that are at most `max_lag` old.
+
+    An actor that has brought its trajectory goes on with the newest parameters, unless
+    `max_waiting` trajectories wait to be learnt from: then it waits for the learner. The learner
+    takes trajectories in the order in which they came, one for each actor. It waits for an actor
+    whose parameters would otherwise be older than `max_lag` iterations.
+    """
+
+    def __init__(self, crew: Crew, number: int, max_lag: int):
+        self._crew, self._number, self._max_lag = crew, number, max_lag
+        self._ready: deque[Trajectory] = deque()
+        self._idle = list(range(number))
+        self._versions: dict[int, int] = {}
+
+    def collect(self, behaviour: Any, key_data: np.ndarray, version: int) -> Collected:
+        """The next trajectories, of whichever actors were first."""
+        calls = 0
+
+        def send_idle() -> None:
+            nonlocal calls
+            while self._idle and len(self._ready) <= self._number:
+                actor = self._idle.pop(0)
+                # Each call has a key of its own.
+                bits = _fold(key_data, calls * self._number + actor)
+                self._crew.submit(actor, behaviour, bits, False)
+                self._versions[actor] = version
+                calls += 1
+
+        def too_old() -> bool:
+            # What is under way will be learnt from one version later at the earliest.
+            return any(version + 1 - self._versions[a] > self._max_lag for a in self._crew.busy)
+
+        send_idle()
+        while len(self._ready) < self._number or too_old():
+            for actor, trajectory in self._crew.next():
+                self._ready.append(trajectory)
+                self._idle.append(actor)
+            send_idle()
+        taken = [self._ready.popleft() for _ in range(self._number)]
+        return together(taken, version, waiting=len(self._ready))
+
+
+def together(taken: list[Trajectory], version: int, waiting: int) -> Collected:
+    """Trajectories side by side as one batch [T, N, ...]; a single one is not copied."""
+    if len(taken) == 1:
+        batch, episodes = taken[0].batch, taken[0].episodes
+    else:
+        batch, episodes = jax.tree.map(
+            lambda *x: np.concatenate(x, axis=1), *((t.batch, t.episodes) for t in taken)
+        )
+    steps = batch.reward.shape[0] * batch.reward.shape[1]
+    seconds = sum(t.seconds for t in taken) / len(taken)
+    metrics = {
+        **episode_metrics(episodes),
+        "charts/policy_lag": float(np.mean([version - t.version for t in taken])),
+        "charts/queue": float(waiting),
+        "charts/simulator_SPS": steps / max(seconds, 1e-9),
+    }
+    return Collected(batch, metrics)
+
+
+def episode_metrics(episodes: Episodes) -> dict[str, float]:
+    """What the episodes that ended in this batch came to, as `actors.rollouts` reports it."""
+    count = int(episodes.over.sum())
+    score = episodes.score[episodes.over].mean(dtype=np.float64) if count else np.nan
+    length = episodes.length[episodes.over].mean(dtype=np.float64) if count else np.nan
+    return {
+        "charts/episodes": float(count),
+        "charts/episodic_return": float(score),
+        "charts/episodic_length": float(length),
+    }
+
+
+def _fold(key_data: Any, number: int) -> np.ndarray:
+    key = jax.random.fold_in(jax.random.wrap_key_data(key_data), number)
+    return np.asarray(jax.random.key_data(key))

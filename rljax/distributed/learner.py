@@ -1,0 +1,126 @@
+"""The learner: iterations of an agent whose experience actors bring."""
+
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from rljax import _cpu
+from rljax.distributed.actors import Actor, Share
+from rljax.distributed.collection import Asynchronous, Collected, Collection, Synchronous
+from rljax.distributed.crew import Crew
+from rljax.distributed.drivers import open_driver
+from rljax.envs.simulators import on_host
+from rljax.types import Agent, Batch, HostActors, Learner, Metrics, State
+
+
+class HostTraining:
+    """What `rljax.train` runs for a simulator of the host, where it runs a compiled chunk else.
+
+    Actors are started by the first call of `run`, and ended by `close`.
+    """
+
+    def __init__(self, agent: Agent, warn: Callable[[str], None] = warnings.warn):
+        self.agent, self.warn = agent, warn
+        self.actors = agent.actors or HostActors()
+        self._crew: Crew | None = None
+        self._learn: Callable[[State, Batch], tuple[State, Metrics]] | None = None
+        self._remember = jax.jit(agent.remember, donate_argnums=0) if agent.remember else None
+        self._acting_key = jax.jit(lambda key: jax.random.key_data(jax.random.split(key, 3)[1]))
+
+    def run(self, state: State, count: int) -> tuple[State, Any]:
+        """So many iterations; metrics [count]. The state that is given is used up."""
+        if self._crew is None:
+            state = self._open(state)
+        crew, reported = self._crew, []
+        assert crew is not None
+        version = int(state.iteration)
+        for _ in range(count):
+            failures = crew.failures
+            batch, about = self._collect(self._collection.collect, state, version)
+            state, metrics = self._compiled(state, batch)(state, batch)
+            version += 1
+            about["charts/actors"] = float(self.actors.number)
+            about["charts/actor_failures"] = float(crew.failures - failures)
+            reported.append({**metrics, **about})
+        fetched = jax.device_get(reported)
+        return state, {name: np.array([row[name] for row in fetched]) for name in fetched[0]}
+
+    def close(self) -> None:
+        """End all actors."""
+        if self._crew is not None:
+            self._crew.close()
+            self._crew = None
+
+    def _open(self, state: State) -> State:
+        """Start the actors; the state behind the warm-up, if the run begins with one."""
+        number, shape = self.actors.number, state.worker.episode_length.shape
+        total = shape[0]
+        length = self.agent.env_steps_per_iteration // total
+        bits = np.asarray(jax.random.key_data(state.key))
+        begun = int(state.iteration)
+
+        def make(actor: int, life: int) -> Callable[[], Actor]:
+            count = total // number
+            share = Share(actor * count, count, total)
+            env = self.agent.env
+            assert on_host(env)
+            begin = seeds(bits, begun, range(share.first, share.first + count), life)
+            return partial(Actor, self.agent, env, share, length, begin)
+
+        driver = open_driver(self.actors)
+        try:
+            self._crew = Crew(driver, make, number, self.actors.timeout, self.warn)
+        except BaseException:
+            driver.close()
+            raise
+        synchronous = Synchronous(self._crew, number)
+        self._collection: Collection = synchronous
+        if self.agent.may_lag:
+            self._collection = Asynchronous(self._crew, number, self.actors.max_lag)
+        if begun == 0:
+            for _ in range(self.agent.warmup_env_steps // self.agent.env_steps_per_iteration):
+                assert self._remember is not None
+                batch, _ = self._collect(synchronous.exploring, state, 0)
+                state = self._remember(state, batch)
+        return state
+
+    def _collect(self, collect: Callable[..., Collected], state: State, version: int) -> Collected:
+        assert self._crew is not None
+        behaviour = self._crew.driver.share(behaviour_of(state))
+        return collect(behaviour, np.asarray(self._acting_key(state.key)), version)
+
+    def _compiled(self, state: State, batch: Batch) -> Callable:
+        """The program that learns, compiled for the first batch."""
+        if self._learn is None:
+            shardings = (jax.tree.map(lambda x: x.sharding, state), None)
+            program = jax.jit(self.agent.learn, donate_argnums=0, out_shardings=shardings)
+            lowered = program.lower(state, batch)
+            device = next(iter(state.iteration.sharding.device_set))
+            options = {} if self.agent.placement else _cpu.options_of(lowered, device)
+            self._learn = lowered.compile(options)
+        return self._learn
+
+
+def seeds(key_data: np.ndarray, begun: int, envs: Iterable[int], life: int) -> list[int]:
+    """A seed for each of the environments, by its number.
+
+    Another run, another iteration to begin at, another environment, another actor in the place of
+    one that failed: each has seeds of its own. The number of actors changes none of them.
+    """
+    entropy = [*key_data.ravel().tolist(), begun]
+    return [
+        int(np.random.SeedSequence([*entropy, env, life]).generate_state(1)[0] >> 1) for env in envs
+    ]
+
+
+def behaviour_of(state: State) -> State:
+    """What a policy reads of a state, as copies on the host: the learner reuses its own memory."""
+    unread: Any = None
+    learner = Learner(state.learner.params, update_state=unread)
+    needed = replace(state, key=unread, learner=learner, worker=unread)
+    return jax.tree.map(np.array, needed)
