@@ -39,6 +39,12 @@ class Top:
     """How many devices share the work; 0 for all there are, those of other hosts included."""
     spread: str = "environments"
     """What they share: the "environments" of each seed, or the "seeds"."""
+    actors: int = 1
+    """How many actors share the environments of a simulator of the host."""
+    driver: str = "threads"
+    """What runs actors: the "threads" of this process, or "ray"."""
+    ray_address: str = ""
+    """The address of a Ray cluster; empty to start one on this machine."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,9 @@ RESUMABLE = (
     "total_env_steps",
     "schedule_env_steps",
     "devices",
+    "actors",
+    "driver",
+    "ray_address",
     "evaluation.",
     "checkpoint.",
     "logging.",
@@ -315,6 +324,7 @@ def _check_range(values: Mapping[str, Any]) -> None:
         "schedule_env_steps": 0,
         "seed": 0,
         "devices": 0,
+        "actors": 1,
         "evaluation.episodes": 1,
         "evaluation.interval_env_steps": 0,
         "checkpoint.interval_env_steps": 0,

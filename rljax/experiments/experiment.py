@@ -11,11 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rljax.distributed import distribute
+from rljax.envs.simulators import on_host
 from rljax.errors import RunError, UsageError
 from rljax.experiments import config as configs
 from rljax.experiments import directory, loggers, metrics
 from rljax.experiments.checkpoints import Checkpoints
-from rljax.experiments.config import Config
+from rljax.experiments.config import Config, Top
 from rljax.experiments.directory import RunDirectory
 from rljax.experiments.hooks import evaluating, recording, saving
 from rljax.parallel import processes
@@ -139,6 +141,9 @@ def build(config: Config, spread: bool = True) -> Agent:
     Without `spread` it is on one device, whatever the config says.
     """
     agent, top = config.agent(), config.top
+    wanted = (top.actors, top.driver, top.ray_address)
+    if on_host(agent.env) or wanted != (Top.actors, Top.driver, Top.ray_address):
+        agent = distribute(agent, top.actors, top.driver, ray_address=top.ray_address or None)
     several = top.num_seeds > 1
     count = top.devices or jax.device_count()
     if jax.process_count() > 1 and count != jax.device_count():

@@ -1,5 +1,6 @@
 """The programs of a training: from a key to a state, and over a chunk of iterations."""
 
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -12,6 +13,8 @@ from rljax.distributed.learner import HostTraining
 from rljax.envs.simulators import on_host
 from rljax.errors import check_positive
 from rljax.types import Agent, Key, Metrics, State
+
+Warn = Callable[[str], None]
 
 MOST_ENV_STEPS_PER_CHUNK = 1_000_000
 MOST_STEPS_UNOPTIMIZED = 20_000  # of warm-up; for fewer, optimizing takes longer than it saves
@@ -30,25 +33,28 @@ class Chunk(NamedTuple):
 
 
 def prepare(
-    agent: Agent, start: Key | State, chunk_iterations: int | None = None
+    agent: Agent,
+    start: Key | State,
+    chunk_iterations: int | None = None,
+    warn: Warn = warnings.warn,
 ) -> tuple[State, Chunk]:
     """The state to begin with, where the agent wants it, and the program to advance it.
 
     From key(s) the state is a fresh one; a state is copied, so that the given one stays usable.
     """
     if not isinstance(start, State):
-        init, compiled = compile_training(agent, start, chunk_iterations)
+        init, compiled = compile_training(agent, start, chunk_iterations, warn)
         return init(start), compiled
     copy = jax.tree.map(jnp.copy, start)
     if agent.placement is not None:
         copy = jax.device_put(copy, agent.placement(copy))
     elif any(len(x.sharding.device_set) > 1 for x in jax.tree.leaves(copy)):
         copy = jax.device_put(copy, jax.devices()[0])
-    return copy, compile_chunk(agent, copy, chunk_iterations)
+    return copy, compile_chunk(agent, copy, chunk_iterations, warn)
 
 
 def compile_training(
-    agent: Agent, key: Key, chunk_iterations: int | None = None
+    agent: Agent, key: Key, chunk_iterations: int | None = None, warn: Warn = warnings.warn
 ) -> tuple[Callable[[Key], State], Chunk]:
     """The programs of a training from its beginning: from key(s) to a state, and of a chunk.
 
@@ -58,7 +64,7 @@ def compile_training(
     on = key.devices()
     if agent.placement is None and len(on) > 1:  # Where the state lies is up to the compiler.
         init = jax.jit(agent.init)
-        return init, compile_chunk(agent, init(key), chunk_iterations)
+        return init, compile_chunk(agent, init(key), chunk_iterations, warn)
     fresh = jax.jit(agent.init).trace(key)
     device = next(iter(on))
     like = described(agent, fresh.out_info, device)
@@ -66,7 +72,7 @@ def compile_training(
     options = _cpu.options_to_run_once(device) if is_short else None
     with ThreadPoolExecutor(max_workers=1) as meanwhile:
         compiling = meanwhile.submit(fresh.lower().compile, options)
-        compiled = compile_chunk(agent, like, chunk_iterations)
+        compiled = compile_chunk(agent, like, chunk_iterations, warn)
         return compiling.result(), compiled
 
 
@@ -90,12 +96,18 @@ def default_chunk(agent: Agent) -> int:
     return min(most, max(1, agent.num_iterations // 200))
 
 
-def compile_chunk(agent: Agent, state: State, chunk_iterations: int | None = None) -> Chunk:
-    """The program that `advance` runs over and over, for states that look and lie like `state`."""
+def compile_chunk(
+    agent: Agent, state: State, chunk_iterations: int | None = None, warn: Warn = warnings.warn
+) -> Chunk:
+    """What `advance` runs over and over, for states that look and lie like `state`.
+
+    It is a compiled program, or, for a simulator of the host, actors and a learner; `warn` is told
+    in a sentence of each actor that fails.
+    """
     length = default_chunk(agent) if chunk_iterations is None else chunk_iterations
     check_positive(chunk_iterations=length)
     if on_host(agent.env):
-        training = HostTraining(agent)
+        training = HostTraining(agent, warn)
         return Chunk(training.run, length, training.close)
     # Where the state lies is where it stays: the compiled program takes no other.
     shardings = (jax.tree.map(lambda x: x.sharding, state), None)

@@ -34,7 +34,8 @@ def train(
         chunk_iterations: iterations between two rows; by default a two-hundredth of the run.
         interrupts: who listens to Ctrl-C and SIGTERM; by default the loop does, and an interrupt
             ends training after the running chunk and keeps what there is.
-        warn: told in a sentence, once, what keeps an agent from learning: see `TOO_MUCH`.
+        warn: told in a sentence, once, what keeps an agent from learning: see `TOO_MUCH`; and of
+            each actor that fails.
 
     Returns the last state, and the history: one array [rows] or [rows, P] for each name, NaN where
     a row has no value.
@@ -45,7 +46,7 @@ def train(
     """
     rows: list[Row] = []
     warned: set[str] = set()
-    beginning, compiled = prepare(agent, start, chunk_iterations)
+    beginning, compiled = prepare(agent, start, chunk_iterations, warn)
     state = beginning
     with interrupts or Interrupts() as listening, closing(compiled):
         for state, row in advance(agent, compiled, beginning):
