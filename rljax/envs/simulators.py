@@ -1,0 +1,95 @@
+"""Environments of the host: what a simulator that is not written in JAX must offer.
+
+An environment written in JAX is stepped inside the program that learns. A simulator in Python or
+C++ is stepped outside it, N environments at a time, by an actor (`rljax.distributed`), which hands
+the experience to `Agent.learn`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NoReturn, Protocol
+
+import jax.numpy as jnp
+import numpy as np
+
+from rljax.envs import spaces
+from rljax.errors import UsageError
+from rljax.types import Action, Key, Obs
+
+
+class Steps(NamedTuple):
+    """What one step of N environments led to; NumPy arrays, the actor's to keep."""
+
+    obs: Obs  # [N, ...] what to act on next: of the next episode, where one ended
+    reward: np.ndarray  # [N] float32, what is learnt from (clipped, say)
+    terminated: np.ndarray  # [N] bool: never bootstraps
+    truncated: np.ndarray  # [N] bool: bootstraps from next_obs
+    next_obs: Obs  # [N, ...] before any automatic reset
+    score: np.ndarray  # [N] float32, the reward that counts in the return that is reported
+    over: np.ndarray  # [N] bool: the episode that is reported ended (a whole game, not one life)
+
+
+class Simulator(Protocol):
+    """N environments that step together, and reset by themselves when an episode ends."""
+
+    num_envs: int
+
+    def reset(self, seeds: Sequence[int]) -> Obs:
+        """Begin N episodes, environment i with seeds[i]: observations [N, ...]."""
+        ...
+
+    def step(self, actions: np.ndarray) -> Steps:
+        """Step all environments by actions [N, ...]."""
+        ...
+
+    def render(self) -> np.ndarray:
+        """A picture of the first environment, uint8 [height, width, 3]."""
+        ...
+
+    def close(self) -> None:
+        """End it, and the processes and threads that it has."""
+        ...
+
+
+@dataclass(frozen=True)
+class HostEnvironment:
+    """A description of a simulator: enough to build an agent for it, and to make it.
+
+    It has the members of `rljax.types.Environment`, so that agents can be traced, but they know
+    shapes alone.
+    """
+
+    name: str
+    observation_space: spaces.Space
+    action_space: spaces.Space
+    simulator: Callable[[int], Simulator]
+    """How many environments, to a simulator of them. Ray pickles this function."""
+
+    def reset(self, key: Key) -> tuple[tuple, Obs]:
+        """Zeros in the shape of an observation; the key is not used."""
+        return (), zeros(self.observation_space)
+
+    def step(self, key: Key, state: tuple, action: Action):
+        """Zeros in the shape of a step. Only for tracing: `steps_on_host` says what to do else."""
+        nothing = jnp.zeros((), bool)
+        return (), zeros(self.observation_space), jnp.zeros(()), nothing, nothing
+
+
+def zeros(space: spaces.Space) -> Any:
+    """An observation of zeros."""
+    if isinstance(space, spaces.Dict):
+        return {name: zeros(child) for name, child in space.spaces.items()}
+    return jnp.zeros(space.shape, space.dtype)
+
+
+def steps_on_host(env: HostEnvironment) -> NoReturn:
+    """Refuse to step a simulator inside a compiled program."""
+    raise UsageError(
+        f"{env.name} is a simulator of the host, which a compiled program cannot step: train with "
+        "rljax.train(agent, key), which steps it on threads"
+    )
+
+
+def on_host(env: Any) -> bool:
+    """Whether actors step it, and not the program that learns."""
+    return isinstance(env, HostEnvironment)
