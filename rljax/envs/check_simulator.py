@@ -89,9 +89,10 @@ def _play(
             handed.append(steps)
             played.steps.append(jax.tree.map(np.copy, steps))
         both = (steps.obs, steps.next_obs)
-        lows, highs = (jax.tree.map(lambda *x, f=f: f(np.stack(x)), *both) for f in (_low, _high))
-        played.low = _merged(np.fmin, played.low, lows)
-        played.high = _merged(np.fmax, played.high, highs)
+        for obs in both:
+            # NaN is handed on by both.
+            played.low = _merged(np.minimum, played.low, jax.tree.map(lambda x: x.min(0), obs))
+            played.high = _merged(np.maximum, played.high, jax.tree.map(lambda x: x.max(0), obs))
         for i in np.flatnonzero(steps.over):
             played.ended += 1
             same = jax.tree.map(lambda a, b, i=i: np.array_equal(a[i], b[i]), *both)
@@ -109,19 +110,6 @@ def _play(
             ]
             break
     return played
-
-
-def _low(x: np.ndarray) -> np.ndarray:
-    return _whole(x).min((0, 1))
-
-
-def _high(x: np.ndarray) -> np.ndarray:
-    return _whole(x).max((0, 1))
-
-
-def _whole(x: np.ndarray) -> np.ndarray:
-    """Floats, infinite where they are not numbers, so that both minimum and maximum show it."""
-    return np.nan_to_num(x.astype(np.float64), nan=np.inf, posinf=np.inf, neginf=-np.inf)
 
 
 def _merged(function: Any, before: Any, new: Any) -> Any:

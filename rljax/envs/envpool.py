@@ -69,7 +69,7 @@ class Pool:
         self._id, self._params, self._pool = id, params, None
         self._is_atari = hasattr(spec.config, "episodic_life")
         self._given, self._actions = spec.gymnasium_observation_space, spec.gymnasium_action_space
-        self._observations = _channels_last(self._given)
+        self._observations = _corrected(self._given)
         self.observation_space = conversion.observation_space(self._observations, name)
         self.action_space = conversion.action_space(self._actions, name)
 
@@ -136,12 +136,19 @@ class Pool:
         return conversion.batched(self._observations, self.observation_space, moved)
 
 
-def _channels_last(space: Any) -> Any:
-    """The space with the channels of each image last, where EnvPool has them first."""
+def _corrected(space: Any) -> Any:
+    """The space with channels of images last, where EnvPool has them first.
+
+    Where EnvPool means that there is no bound, it says that the lower one is the smallest positive
+    number.
+    """
     from gymnasium import spaces as theirs
 
     if isinstance(space, theirs.Dict):
-        return theirs.Dict({key: _channels_last(part) for key, part in space.spaces.items()})
+        return theirs.Dict({key: _corrected(part) for key, part in space.spaces.items()})
+    if space.dtype == np.float64:
+        none = np.finfo(np.float64).tiny
+        return theirs.Box(np.where(space.low == none, -np.inf, space.low), space.high, dtype=float)
     if space.dtype != np.uint8 or len(space.shape) != 3 or space.shape[0] >= min(space.shape[1:]):
         return space
     low, high = (np.moveaxis(bound, 0, -1) for bound in (space.low, space.high))
