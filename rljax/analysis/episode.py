@@ -5,9 +5,12 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from rljax import envs
 from rljax.analysis import render
+from rljax.envs.simulators import on_host
 from rljax.experiments import experiment
 from rljax.experiments.directory import RunDirectory
+from rljax.training import host_evaluation
 
 
 class Film(NamedTuple):
@@ -23,10 +26,19 @@ def film(run: RunDirectory, member: int, seed: int, max_steps: int) -> Film:
 
     `seed` is that of the episode, which is cut after `max_steps`. Raises UsageError for an
     environment that cannot be drawn or a member that is not there, RunError without a checkpoint.
+    A simulator of the host draws itself.
     """
+    config = run.load_config()
     agent, state = experiment.load(run.path)
-    agent, state = experiment.member(agent, run.load_config(), state, member)
-    seen = experiment.play(agent, state, jax.random.key(seed), max_steps)
-    returns = np.cumsum(seen["reward"])
-    frames = render.frames(agent.env, seen["env_state"], seen["obs"], returns)
+    agent, state = experiment.member(agent, config, state, member)
+    if on_host(agent.env):
+        simulator = envs.make(config.top.env, render_mode="rgb_array").simulator(1)
+        try:
+            seen = host_evaluation.film(agent, state, simulator, seed, max_steps)
+        finally:
+            simulator.close()
+        return Film(seen.frames, seen.total, render.pace(agent.env))
+    played = experiment.play(agent, state, jax.random.key(seed), max_steps)
+    returns = np.cumsum(played["reward"])
+    frames = render.frames(agent.env, played["env_state"], played["obs"], returns)
     return Film(frames, float(returns[-1]), render.pace(agent.env))

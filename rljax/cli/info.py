@@ -1,6 +1,7 @@
 """`rljax list`, `doctor` and `check-env`: what there is, and whether it is right."""
 
 import importlib
+import inspect
 import sys
 from typing import Any
 
@@ -13,10 +14,13 @@ from rljax.errors import RunError, UsageError, nearest
 def list_() -> None:
     """Name the agents and the environments."""
     from rljax.agents import AGENTS
-    from rljax.envs import NAMES
+    from rljax.envs import NAMES, SUITES
 
     click.echo("agents:\n  " + "\n  ".join(AGENTS))
     click.echo("environments:\n  " + "\n  ".join(NAMES))
+    click.echo("simulators:")
+    for name, what in SUITES.items():
+        click.echo(f"  {name}/...: {what}")
 
 
 @click.command()
@@ -41,7 +45,8 @@ def doctor() -> None:
 def check_env(what: str) -> int:
     """Say what is wrong with an environment, where, and what to write.
 
-    MODULE:FACTORY is a class or function of your own that makes one, or the environment itself.
+    MODULE:FACTORY is a class or function of your own that makes one, or the environment itself. A
+    function may make a gymnasium.Env, or take num_envs and make a gymnasium.vector.VectorEnv.
     """
     env = _environment(what)
     from rljax.envs.check import check_env
@@ -59,7 +64,7 @@ def _environment(what: str) -> Any:
     from rljax import envs
 
     module, colon, member = what.partition(":")
-    if not colon:
+    if not colon or envs.suite(what):
         return envs.make(what)
     sys.path.insert(0, "")  # As `python -m` does: modules here are found first.
     try:
@@ -72,6 +77,10 @@ def _environment(what: str) -> Any:
     if not isinstance(found, type) and hasattr(found, "step"):
         return found
     try:
-        return found()
+        if "num_envs" in inspect.signature(found).parameters:
+            return envs.make(found)
+        made = found()
+        gymnasium = sys.modules.get("gymnasium")
+        return envs.make(found) if gymnasium and isinstance(made, gymnasium.Env) else made
     except Exception as error:
         raise UsageError(f"{what} cannot be made: {error}") from error

@@ -112,10 +112,11 @@ def _draw_table(run: str, out: str, member: int) -> None:
 
 def _draw_episode(run: str, out: str, member: int, seed: int, max_steps: int) -> None:
     from rljax.analysis import render
+    from rljax.envs import suite
     from rljax.experiments.directory import find
 
     name = find(run).load_config().top.env
-    if name not in render.drawable():
+    if name not in render.drawable() and suite(name) is None:
         raise UsageError(f"{name} cannot be drawn; these can: {', '.join(render.drawable())}")
     from rljax.analysis import episode
 

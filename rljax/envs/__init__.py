@@ -1,8 +1,10 @@
 """Environments: the registry of names, and `make`."""
 
+import importlib
+from collections.abc import Callable
 from typing import Any
 
-from rljax.errors import check_known
+from rljax.errors import UsageError, check_known
 
 GYMNAX = (
     "CartPole-v1",
@@ -38,25 +40,58 @@ GRID_WORLDS = ("CliffWalking", "FrozenLake4x4", "FrozenLake8x8", "GridWorld10x10
 """The maps of `rljax.envs.grid_world`, written down here because it imports JAX."""
 
 NAMES = GRID_WORLDS + GYMNAX
-"""All that `make` knows."""
+"""Those written in JAX, all that `make` knows."""
+
+SUITES = {
+    "gymnasium": "any id that Gymnasium has registered, such as gymnasium/CartPole-v1",
+    "envpool": "any id of EnvPool, such as envpool/Pong-v5",
+    "atari": "any Atari game by its name, such as atari/Pong",
+}
+"""What may stand before `/` in the name of a simulator of the host, and what stands behind it."""
+
+
+def suite(name: str) -> str | None:
+    """What stands before `/` in the name of a simulator of the host; None for other names."""
+    before, _, after = name.partition("/")
+    return before if before in SUITES and after else None
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that `make` does not know, with the nearest one it does."""
-    check_known("env", name, NAMES)
+    """Refuse a name that `make` does not know, with the nearest one it does.
+
+    Whether a suite of simulators has what stands behind `/` is known when it is made.
+    """
+    if suite(name) is None:
+        check_known("env", name, [*NAMES, *(f"{known}/..." for known in SUITES)])
 
 
-def make(name: str, **params: Any):
+def make(name: str | Callable[..., Any], **params: Any):
     """The environment registered as `name`; `params` override its own parameters.
 
     >>> import rljax
     >>> rljax.make("CartPole-v1").action_space
     Discrete(n=2, shape=(), dtype=<class 'numpy.int32'>)
 
-    Raises UsageError for a name or parameter nobody knows. An environment of your own needs no
-    registration: pass any object with the members of `rljax.types.Environment`.
+    A name such as `gymnasium/CartPole-v1` (see `SUITES`), or a function, gives a `HostEnvironment`:
+    a simulator outside JAX. The function takes no arguments and returns a gymnasium.Env, or takes
+    `num_envs` and returns a gymnasium.vector.VectorEnv.
+
+    Raises UsageError for a name or parameter nobody knows. An environment of your own in JAX needs
+    no registration: pass any object with the members of `rljax.types.Environment`.
     """
+    if callable(name):
+        from rljax.envs import gymnasium
+
+        if params:
+            raise UsageError(
+                f"parameters of a function are its own: write functools.partial(..., "
+                f"{', '.join(f'{key}=...' for key in params)})"
+            )
+        return gymnasium.from_function(name)
     check_name(name)
+    if found := suite(name):
+        adapter = importlib.import_module(f"rljax.envs.{found}")
+        return adapter.make(name.partition("/")[2], **params)
     if name in GRID_WORLDS:
         from rljax.envs import grid_world
 

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rljax.envs import autoreset, spaces
+from rljax.envs.simulators import on_host
 from rljax.types import Action, Environment, Key
 
 MEMBERS = ("name", "observation_space", "action_space", "reset", "step")
@@ -47,8 +48,13 @@ def check_env(env: Any) -> list[Finding]:
     """What is wrong with an environment, the first kind of errors only, and what is doubtful.
 
     It is traced, compared with itself, and played: 3,000 steps of random actions in 8 copies. An
-    empty list means that nothing was found, not that the rewards are what was meant.
+    empty list means that nothing was found, not that the rewards are what was meant. A simulator of
+    the host is played by `check_simulator`.
     """
+    if on_host(env):
+        from rljax.envs.check_simulator import check_simulator
+
+        return check_simulator(env)
     found: list[Finding] = []
     for examine in (_members, _reset, _step, _purity, _starts, _play):
         found += examine(env)
@@ -156,8 +162,8 @@ def _play(env: Any) -> Iterator[Finding]:
         yield _failure(env, "step", error, "vmapped, ")
         return
     where = _where(env, "step", RETURN)
-    for path, space, low, high in _parts(env.observation_space, seen["low"], seen["high"]):
-        yield from _outside(path, space, low.min(0), high.max(0), where)
+    for path, space, low, high in parts(env.observation_space, seen["low"], seen["high"]):
+        yield from outside(path, space, low.min(0), high.max(0), where)
     if not np.isfinite(seen["reward"]).all():
         yield Finding("reward becomes NaN or infinite under random actions", where)
     done, lengths = seen["terminated"] | seen["truncated"], seen["length"]
@@ -303,7 +309,7 @@ def _changes(name: str, before: Any, after: Any, where: str) -> Iterator[Finding
 
 def _unlike(space: Any, obs: Any, where: str) -> Iterator[Finding]:
     """How the type of an observation differs from what its space says."""
-    for path, part, leaf in _parts(space, obs):
+    for path, part, leaf in parts(space, obs):
         shape = getattr(leaf, "shape", None)
         if shape != tuple(part.shape):
             yield Finding(
@@ -321,7 +327,7 @@ def _unlike(space: Any, obs: Any, where: str) -> Iterator[Finding]:
             )
 
 
-def _outside(path: str, space: Any, low: Any, high: Any, where: str) -> Iterator[Finding]:
+def outside(path: str, space: Any, low: Any, high: Any, where: str) -> Iterator[Finding]:
     """How observations between `low` and `high`, arrays of their shape, leave their space."""
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         yield Finding(f"{path} becomes NaN or infinite under random actions", where)
@@ -342,14 +348,14 @@ def _outside(path: str, space: Any, low: Any, high: Any, where: str) -> Iterator
             return
 
 
-def _parts(space: Any, *trees: Any, path: str = "obs") -> Iterator[tuple]:
+def parts(space: Any, *trees: Any, path: str = "obs") -> Iterator[tuple]:
     """The path, the space and the leaf of each tree, for all parts of an observation."""
     if not isinstance(space, spaces.Dict):
         yield path, space, *trees
         return
     for name, part in space.spaces.items():
         inner = (tree.get(name) if isinstance(tree, dict) else None for tree in trees)
-        yield from _parts(part, *inner, path=f"{path}[{name!r}]")
+        yield from parts(part, *inner, path=f"{path}[{name!r}]")
 
 
 def _some_action(env: Environment) -> jax.ShapeDtypeStruct:

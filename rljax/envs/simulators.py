@@ -75,6 +75,22 @@ class HostEnvironment:
         return (), zeros(self.observation_space), jnp.zeros(()), nothing, nothing
 
 
+class Described(Simulator, Protocol):
+    """A simulator that also says what it gives and takes."""
+
+    observation_space: spaces.Space
+    action_space: spaces.Space
+
+
+def described(name: str, simulator: Callable[[int], Described]) -> HostEnvironment:
+    """Make one environment to learn its spaces, and close it."""
+    one = simulator(1)
+    try:
+        return HostEnvironment(name, one.observation_space, one.action_space, simulator)
+    finally:
+        one.close()
+
+
 def zeros(space: spaces.Space) -> Any:
     """An observation of zeros."""
     if isinstance(space, spaces.Dict):

@@ -10,9 +10,11 @@ import numpy as np
 
 from rljax import _cpu
 from rljax.envs import autoreset
+from rljax.envs.simulators import on_host
 from rljax.errors import check_positive
 from rljax.parallel import processes
 from rljax.statistics import central, interquartile_mean, interval, mean
+from rljax.training import host_evaluation
 from rljax.types import Agent, HasGoal, Key, State
 
 
@@ -86,7 +88,8 @@ def evaluate(
     """Play full episodes, each in an environment of its own; consumes the key.
 
     A fixed number of whole episodes has no bias towards short ones, which a mean over the episodes
-    that happen to finish in a window of training has.
+    that happen to finish in a window of training has. In a simulator of the host, returns are of
+    its score, and an episode is a whole game.
 
     Args:
         agent: the agent, or a population of them.
@@ -103,12 +106,14 @@ def evaluate(
 
 def episodes(agent: Agent, num_episodes: int, deterministic: bool = True, max_steps: int = 27_000):
     """The compiled function `(state, key) -> Evaluation` behind `evaluate`, to call many times."""
+    if on_host(agent.env):
+        on_the_host = host_evaluation.episodes(agent, num_episodes, deterministic, max_steps)
+        return lambda state, key: Evaluation(*on_the_host(_acting(state), key))
 
     goal = agent.env.success if isinstance(agent.env, HasGoal) else None
 
     def play(state: State, key: Key) -> Evaluation:
-        # Of what is the same on every device, one of them is enough; experience plays no part.
-        return run(processes.one_replica(replace(state, worker=None)), key)  # type: ignore[arg-type]
+        return run(_acting(state), key)
 
     @jax.jit
     @_cpu.unrolled
@@ -154,6 +159,11 @@ def episodes(agent: Agent, num_episodes: int, deterministic: bool = True, max_st
         return jax.lax.while_loop(unfinished, advance, start)[3]
 
     return play
+
+
+def _acting(state: State) -> State:
+    """What actions depend on: experience plays no part, and one of equal replicas is enough."""
+    return processes.one_replica(replace(state, worker=None))  # type: ignore[arg-type]
 
 
 def _batched(function, axes: int):
