@@ -52,10 +52,13 @@ def advantage_of(correction: str) -> base.Advantage:
 
 
 def rmsprop(hp: Hparams, lr) -> optax.GradientTransformation:
-    """RMSProp without momentum, behind a clip of the gradients' norm."""
+    """RMSProp without momentum, behind a clip of the gradients' norm.
+
+    Mean squares start at 1, as in the paper's implementation: so the first steps are short.
+    """
     return optax.chain(
         optax.clip_by_global_norm(hp.max_grad_norm),
-        optax.rmsprop(lr, decay=hp.rmsprop_decay, eps=hp.rmsprop_eps),
+        optax.rmsprop(lr, decay=hp.rmsprop_decay, eps=hp.rmsprop_eps, initial_scale=1.0),
     )
 
 
@@ -63,7 +66,6 @@ def rmsprop(hp: Hparams, lr) -> optax.GradientTransformation:
 def impala(
     env: Environment,
     *,
-    rollout_length: int = 20,
     policy_lag: int = 0,
     correction: str = "vtrace",
     hparams: Hparams | None = None,
@@ -80,7 +82,6 @@ def impala(
         env,
         advantage=advantage_of(correction),
         optimizer=rmsprop,
-        rollout_length=rollout_length,
         policy_lag=policy_lag,
         agent="impala",
         kind=Hparams,

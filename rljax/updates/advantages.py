@@ -94,8 +94,8 @@ def vtrace(
     `losses/rho_clipped`, the fraction of ratios above `rho_clip`.
 
     Args:
-        actor_critic: what learns; the carry stored with each step makes one parallel call of a
-            recurrent one.
+        actor_critic: what learns; a recurrent one is given the carry stored with each step, which
+            is that of the policy that acted.
         gamma: discount per step.
         lambda_: how far corrections reach, from 0 (one step) to 1.
         rho_clip: the most a step's own ratio counts.
