@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from agent_pages import table
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 import rljax
 from rljax import statistics
@@ -81,7 +82,9 @@ def main(env, agent, lags, num_seeds, total_env_steps, num_episodes, num_envs, l
     panels = figure.subplots(1, len(lags), sharey=True, squeeze=False)[0]
     rows = []
     for axes, lag in zip(panels, lags, strict=True):
-        axes.set(title=f"{lag} iterations behind", xlabel="environment steps")
+        axes.set(title=f"lag {lag}", xlabel="environment steps")
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         for (correction, label), color in zip(CORRECTIONS.items(), plots.COLOURS, strict=False):
             begun = time.perf_counter()
             lagging = make(
