@@ -50,7 +50,9 @@ if TYPE_CHECKING:
     from rljax import updates as updates
     from rljax._cpu import compiler_options as compiler_options
     from rljax.agents.a2c import a2c as a2c
+    from rljax.agents.appo import appo as appo
     from rljax.agents.dqn import dqn as dqn
+    from rljax.agents.impala import impala as impala
     from rljax.agents.ppo import ppo as ppo
     from rljax.agents.pqn import pqn as pqn
     from rljax.agents.rainbow import rainbow as rainbow

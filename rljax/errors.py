@@ -64,6 +64,13 @@ def check_positive(**counts: int) -> None:
             raise UsageError(f"{name} must be a whole number of at least 1, not {count!r}")
 
 
+def check_count(**counts: int) -> None:
+    """Refuse counts below zero, by name."""
+    for name, count in counts.items():
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            raise UsageError(f"{name} must be a whole number of at least 0, not {count!r}")
+
+
 def check_at_most(what: str, count: int, by_what: str, most: int) -> None:
     """Refuse a count above another one, naming both."""
     if count > most:

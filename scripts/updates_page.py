@@ -19,7 +19,7 @@ from agent_pages import table
 from jax.interpreters import partial_eval
 
 import rljax
-from rljax import networks, updates
+from rljax import actors, networks, updates
 from rljax.types import Batch, Extras, PerEnvironment, Transition
 from rljax.updates.tables import constant
 
@@ -79,7 +79,8 @@ def examples() -> dict[str, Callable[[], Example]]:
     q = networks.with_target(networks.q_network(cartpole, hidden=(8,), head=head))
     scalar = networks.q_network(cartpole, hidden=(8,), head=networks.value_head("scalar"))
     q_table = networks.q_table(lake)
-    numbers = batch(jnp.zeros((T, N, 4)), jnp.zeros((T, N, 8)))
+    recorded = {"raw_action": jnp.zeros((T, N), jnp.int32), "log_prob": jnp.zeros((T, N))}
+    numbers = batch(jnp.zeros((T, N, 4)), jnp.zeros((T, N, 8)), **recorded)
     distributions = numbers.annotate(target=jnp.zeros((T, N, 5)))
     discrete = batch(
         jnp.zeros((T, N), jnp.int32), jnp.zeros((T, N, 1)), trace=jnp.zeros((T, N, *cells))
@@ -97,6 +98,10 @@ def examples() -> dict[str, Callable[[], Example]]:
 
     def of_policy(update: updates.Update) -> Example:
         return Example(update, actor_critic.net.init(jax.random.key(0)), numbers)
+
+    def lagging(update: updates.Update) -> Example:
+        actor = actors.lagged(actors.policy_actor(actor_critic), 2)
+        return Example(update, actor.init(jax.random.key(0)), numbers)
 
     def of_values(update: updates.Update, net: networks.Network, given: Batch) -> Example:
         return Example(update, net.init(jax.random.key(0)), given)
@@ -118,6 +123,7 @@ def examples() -> dict[str, Callable[[], Example]]:
     return {
         "gae": lambda: of_policy(updates.gae(value, 0.99, 0.95)),
         "n_step_advantage": lambda: of_policy(updates.n_step_advantage(value, 0.99, 2)),
+        "vtrace": lambda: of_policy(updates.vtrace(actor_critic, 0.99)),
         "rewards_to_go": lambda: of_policy(updates.rewards_to_go(0.99)),
         "n_step": lambda: of_values(updates.n_step(0.99, 2), q.net, numbers),
         "td_target": lambda: of_values(updates.td_target(q), q.net, numbers),
@@ -125,6 +131,7 @@ def examples() -> dict[str, Callable[[], Example]]:
             updates.lambda_target(scalar, 0.99, 0.9), scalar.net, numbers
         ),
         "target_network": lambda: of_values(updates.target_network(0.1), q.net, numbers),
+        "remember_parameters": lambda: lagging(updates.remember_parameters(some_update, 2)),
         "double_table_target": lambda: Example(
             updates.double_table_target(), jnp.zeros((2, *cells)), discrete
         ),

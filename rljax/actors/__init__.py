@@ -9,6 +9,7 @@ from rljax.actors.explorations import (
     exploring_actor,
     value_actor,
 )
+from rljax.actors.lag import lagged
 from rljax.actors.options import ez_greedy
 from rljax.actors.policies import policy_actor, random_policy
 from rljax.actors.rollouts import episode_metrics, rollout, start
@@ -23,6 +24,7 @@ __all__ = [
     "exploration",
     "exploring_actor",
     "ez_greedy",
+    "lagged",
     "policy_actor",
     "random_policy",
     "rollout",

@@ -13,9 +13,11 @@ __all__ = ["AGENTS", "Schedule", "check_name", "factory", "off_policy", "on_poli
 
 AGENTS = {
     "a2c": "rljax.agents.a2c:a2c",
+    "appo": "rljax.agents.appo:appo",
     "double_q_learning": "rljax.agents.tabular:double_q_learning",
     "dqn": "rljax.agents.dqn:dqn",
     "expected_sarsa": "rljax.agents.tabular:expected_sarsa",
+    "impala": "rljax.agents.impala:impala",
     "ppo": "rljax.agents.ppo:ppo",
     "pqn": "rljax.agents.pqn:pqn",
     "q_lambda": "rljax.agents.tabular:q_lambda",

@@ -1,4 +1,4 @@
-"""What REINFORCE and A2C share: everything but the advantage.
+"""What REINFORCE, A2C and IMPALA share: everything but the advantage, and the optimizer.
 
 PPO takes the same step several times over, with a loss that keeps it near the policy that acted.
 """
@@ -9,10 +9,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import linen as nn
 
 from rljax import networks, ops
-from rljax.actors import policy_actor
+from rljax.actors import lagged, policy_actor
 from rljax.agents.assembly import check_hparams, on_policy
 from rljax.agents.schedule import Schedule
 from rljax.hparams import fraction, non_negative
@@ -24,23 +25,27 @@ from rljax.updates import (
     gradient,
     learning_rate,
     observation_statistics,
+    remember_parameters,
 )
 
 Advantage = Callable[[networks.ActorCritic, Any], Update]
 """(actor-critic, hparams) to an update that writes advantage [T, N] and, if values are learnt,
 target [T, N]."""
 
-CHOSEN = ("advantage", "learn_values", "agent", "kind")
+Optimizer = Callable[[Any, Any], optax.GradientTransformation]
+"""(hparams, learning rate) to what makes steps of gradients."""
+
+CHOSEN = ("advantage", "learn_values", "optimizer", "policy_lag", "agent", "kind")
 """Arguments of `policy_gradient` that its variants decide."""
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Hparams:
-    """The hyperparameters of a policy gradient: traced, so a sweep compiles once."""
+class Shared:
+    """The hyperparameters of a policy gradient, but for those of its optimizer."""
 
     lr: float = non_negative(2e-3)
-    """Adam's learning rate (at the start, where it is annealed)."""
+    """The learning rate (at the start, where it is annealed)."""
     gamma: float = fraction(0.99)
     """Discount per step."""
     value_coef: float = non_negative(0.5)
@@ -49,8 +54,22 @@ class Hparams:
     """Weight of the entropy bonus."""
     max_grad_norm: float = non_negative(0.5)
     """Global norm at which gradients are clipped."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Hparams(Shared):
+    """The hyperparameters of a policy gradient with Adam: traced, so a sweep compiles once."""
+
+    lr: float = non_negative(2e-3)
+    """Adam's learning rate (at the start, where it is annealed)."""
     adam_eps: float = non_negative(1e-5)
     """Adam's denominator offset."""
+
+
+def adam(hp: Hparams, lr) -> optax.GradientTransformation:
+    """Adam behind a clip of the gradients' norm."""
+    return clipped_adam(lr, hp.max_grad_norm, hp.adam_eps)
 
 
 def policy_gradient(
@@ -58,6 +77,8 @@ def policy_gradient(
     *,
     advantage: Advantage,
     learn_values: bool = True,
+    optimizer: Optimizer = adam,
+    policy_lag: int = 0,
     agent: str = "policy_gradient",
     kind: type = Hparams,
     num_envs: int = 16,
@@ -85,6 +106,8 @@ def policy_gradient(
             by default `total_env_steps`.
         advantage: `(actor-critic, hparams)` to the update that writes the weights of actions.
         learn_values: whether a value function is learnt.
+        optimizer: `(hparams, learning rate)` to the optimizer.
+        policy_lag: how many iterations old the parameters are that act, see `actors.lagged`.
         agent: who this is, in error messages.
         kind: the class of its hyperparameters.
         hidden: sizes of the dense layers.
@@ -130,12 +153,13 @@ def policy_gradient(
     def update(hp: Hparams, progress: jax.Array) -> Update:
         loss = actor_critic_loss(ac, policy_loss, value_loss, hp.value_coef, hp.entropy_coef)
         lr = learning_rate(hp.lr, progress, anneal_lr)
-        optimizer = clipped_adam(lr, hp.max_grad_norm, hp.adam_eps)
-        return chain(
+        learn = chain(
             first,
             advantage(ac, hp),
-            gradient(loss, optimizer),
+            gradient(loss, optimizer(hp, lr)),
             observation_statistics(ac.net.encode) if normalize_observations else None,
         )
+        return remember_parameters(learn, policy_lag)
 
-    return on_policy(env, actor=policy_actor(ac), update=update, hparams=hparams, schedule=schedule)
+    actor = lagged(policy_actor(ac), policy_lag)
+    return on_policy(env, actor=actor, update=update, hparams=hparams, schedule=schedule)

@@ -1,14 +1,15 @@
 """Proximal policy optimisation (Schulman et al. 2017, https://arxiv.org/abs/1707.06347)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from rljax import networks, ops
-from rljax.actors import policy_actor
+from rljax.actors import lagged, policy_actor
 from rljax.agents.assembly import check_hparams, on_policy
 from rljax.agents.schedule import Schedule
 from rljax.errors import check_known
@@ -24,6 +25,7 @@ from rljax.updates import (
     gradient,
     learning_rate,
     observation_statistics,
+    remember_parameters,
 )
 
 OBJECTIVES = ("clip", "kl_penalty")
@@ -56,6 +58,11 @@ class Hparams:
     """The penalty's coefficient to start from, with objective "kl_penalty"."""
 
 
+def gae_of(ac: networks.ActorCritic, hp: Hparams) -> Update:
+    """The advantages of PPO."""
+    return gae(ac.value, hp.gamma, hp.gae_lambda)
+
+
 def ppo(
     env: Environment,
     *,
@@ -77,8 +84,11 @@ def ppo(
     scale_images: bool = True,
     anneal_lr: bool = True,
     stop_at_kl: bool = False,
+    policy_lag: int = 0,
+    advantage: Callable[[networks.ActorCritic, Any], Update] = gae_of,
     first: Update | None = None,
     hparams: Hparams | None = None,
+    agent: str = "ppo",
 ) -> Agent:
     """Proximal policy optimisation.
 
@@ -106,13 +116,18 @@ def ppo(
         scale_images: whether images (three axes of uint8) are divided by 255.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
         stop_at_kl: whether to end an iteration's epochs once `approx_kl` passes 1.5 `target_kl`.
+        policy_lag: how many iterations old the parameters are that act, as those of the actors of
+            a distributed learner; 0 for none.
+        advantage: `(actor-critic, hparams)` to the update that writes advantages and targets; GAE
+            by default.
         first: an update of your own, which is given every rollout once, before the others.
         hparams: the hyperparameters; `Hparams()` by default.
+        agent: who this is, in error messages.
 
     Raises:
         UsageError: for spaces, names and counts that do not fit, in one sentence.
     """
-    hparams = check_hparams(hparams, Hparams, "ppo")
+    hparams = check_hparams(hparams, Hparams, agent)
     check_known("objective", objective, OBJECTIVES)
     schedule = Schedule(
         num_envs=num_envs,
@@ -128,7 +143,7 @@ def ppo(
         distribution,
         normalize_observations,
         scale_images=scale_images,
-        agent="ppo",
+        agent=agent,
     )
     if sequence_length is None:
         sequence_length = rollout_length if ac.net.recurrent else 1
@@ -169,14 +184,16 @@ def ppo(
         )
         if objective == "kl_penalty":
             fit = adaptive_kl(fit, ac.outputs, ac.kl, hp.target_kl, hp.kl_coef)
-        return chain(
+        learn = chain(
             first,
-            gae(ac.value, hp.gamma, hp.gae_lambda),
+            advantage(ac, hp),
             fit,
             observation_statistics(ac.net.encode) if normalize_observations else None,
         )
+        return remember_parameters(learn, policy_lag)
 
-    return on_policy(env, actor=policy_actor(ac), update=update, hparams=hparams, schedule=schedule)
+    actor = lagged(policy_actor(ac), policy_lag)
+    return on_policy(env, actor=actor, update=update, hparams=hparams, schedule=schedule)
 
 
 ppo.Hparams = Hparams  # type: ignore[attr-defined]

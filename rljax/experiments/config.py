@@ -83,7 +83,14 @@ class Logging:
 
 SECTIONS = {"evaluation": Evaluation, "checkpoint": Checkpoint, "logging": Logging}
 AGENT_SECTIONS = ("structure", "hparams")
-PYTHON_ONLY = ("agent", "hparams", "total_env_steps", "schedule_env_steps", "first")
+PYTHON_ONLY = (
+    "agent",
+    "hparams",
+    "total_env_steps",
+    "schedule_env_steps",
+    "first",
+    "advantage",
+)
 """Arguments of an agent that stand elsewhere in a config, or that no text could name."""
 SPREADS = ("environments", "seeds")
 LOGGERS = ("csv", "mlflow", "tensorboard", "wandb")

@@ -29,6 +29,7 @@ from rljax.ops.td import (
     quantile_huber,
     td_target,
 )
+from rljax.ops.vtrace import vtrace
 
 __all__ = [
     "adapted_kl_coef",
@@ -56,4 +57,5 @@ __all__ = [
     "td_target",
     "value_iteration",
     "value_loss",
+    "vtrace",
 ]

@@ -1,9 +1,10 @@
 """The parts algorithms are made of: pure functions from experience to new parameters."""
 
 from rljax.types import Update
-from rljax.updates.advantages import gae, n_step_advantage, rewards_to_go
+from rljax.updates.advantages import gae, n_step_advantage, rewards_to_go, vtrace
 from rljax.updates.composition import chain, stateless
 from rljax.updates.kl import adaptive_kl
+from rljax.updates.lag import remember_parameters
 from rljax.updates.losses import actor_critic_loss
 from rljax.updates.minibatches import epochs
 from rljax.updates.normalization import observation_statistics, reward_scaling
@@ -49,6 +50,7 @@ __all__ = [
     "n_step_advantage",
     "observation_statistics",
     "q_loss",
+    "remember_parameters",
     "reward_scaling",
     "rewards_to_go",
     "stateless",
@@ -58,4 +60,5 @@ __all__ = [
     "td_target",
     "trace_step",
     "visit_count",
+    "vtrace",
 ]

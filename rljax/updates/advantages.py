@@ -7,12 +7,15 @@ import jax.numpy as jnp
 
 from rljax import collectives
 from rljax.errors import ceil_div, check_at_most, check_positive
+from rljax.networks import ActorCritic
 from rljax.ops.returns import explained_variance, generalized_advantage
 from rljax.ops.td import discounted_returns, n_step_returns
+from rljax.ops.vtrace import vtrace as vtrace_targets
 from rljax.types import Batch, Carry, Key, Obs, Params, Update
 from rljax.updates.composition import stateless
 
 PARTS = 16  # of a batch; one of them is valued a second time, until no step is left
+ROUNDING = 1e-3  # of a log-ratio: by less, no ratio of a policy to itself differs from 1
 Value = Callable[[Params, Obs, Carry], tuple[jax.Array, Carry]]
 
 
@@ -71,6 +74,63 @@ def gae(value: Value, gamma, gae_lambda) -> Update:
         target = advantage + values
         metrics = {"losses/explained_variance": explained_variance(values, target)}
         return batch.annotate(value=values, advantage=advantage, target=target), metrics
+
+    return stateless(apply)
+
+
+def vtrace(
+    actor_critic: ActorCritic, gamma, lambda_=1.0, rho_clip=1.0, c_clip=1.0, pg_rho_clip=None
+) -> Update:
+    """Annotate the batch with V-trace targets and advantages (`ops.vtrace`).
+
+    For experience of another policy than the one that learns, such as an earlier version of it.
+    Reads obs, next_obs, reward, terminated, truncated and the extras carry, raw_action and
+    log_prob of fresh experience. Writes value, advantage, target and log_prob, each [T, N]: the
+    advantage is weighted by the clipped ratio of the two policies, and log_prob becomes that of
+    the policy that learns. So a loss behind it is one of on-policy experience. On-policy and with
+    clips of at least 1 it is `gae`.
+
+    Metrics are `losses/explained_variance`, `losses/rho`, the mean ratio before it is clipped, and
+    `losses/rho_clipped`, the fraction of ratios above `rho_clip`.
+
+    Args:
+        actor_critic: what learns; a recurrent one is given the carry stored with each step, which
+            is that of the policy that acted.
+        gamma: discount per step.
+        lambda_: how far corrections reach, from 0 (one step) to 1.
+        rho_clip: the most a step's own ratio counts.
+        c_clip: the most a ratio counts for the steps before it.
+        pg_rho_clip: `rho_clip` of the advantages; by default the same.
+
+    Source: Espeholt et al. 2018, section 4, https://arxiv.org/abs/1802.01561.
+    """
+
+    def apply(params: Params, batch: Batch, key: Key):
+        values, next_values = values_around(actor_critic.value, params, batch)
+        policy = actor_critic.head.distribution(actor_critic.outputs(params, batch))
+        log_prob = policy.log_prob(batch.extras["raw_action"])
+        log_ratio = log_prob - batch.extras["log_prob"]
+        target, advantage = vtrace_targets(
+            batch.reward,
+            values,
+            next_values,
+            batch.terminated,
+            batch.truncated,
+            log_ratio,
+            gamma,
+            lambda_,
+            rho_clip,
+            c_clip,
+            pg_rho_clip,
+        )
+        clipped = log_ratio > jnp.log(rho_clip) + ROUNDING
+        metrics = {
+            "losses/explained_variance": explained_variance(values, target),
+            "losses/rho": jnp.mean(jnp.exp(log_ratio)),
+            "losses/rho_clipped": jnp.mean(clipped.astype(jnp.float32)),
+        }
+        batch = batch.annotate(value=values, advantage=advantage, target=target, log_prob=log_prob)
+        return batch, metrics
 
     return stateless(apply)
 

@@ -68,6 +68,8 @@ dqn, rainbow = (
 )
 pqn = partially(rljax.pqn, probes.Recall(), **minibatches)
 a2c = partially(rljax.a2c, probes.Recall(), hidden=(8,))
+impala = partially(rljax.impala, probes.Recall(), hidden=(8,))
+appo = partially(rljax.appo, probes.Recall(), **minibatches)
 reinforce = partially(rljax.reinforce, probes.Recall(), hidden=(8,))
 no_kl, no_time = {"target_kl", "kl_coef"}, {"gamma", "gae_lambda"}  # one step has no time
 not_prioritized = {"priority_exponent", "importance_start"}
@@ -96,6 +98,9 @@ AGENTS = {
     ),
     "a2c": Row(a2c, set()),
     "a2c n_step gru": Row(partial(a2c, n_step=3, network="gru"), {"gae_lambda"}),
+    "impala": Row(impala, set()),
+    "impala gru lag": Row(partial(impala, network="gru", policy_lag=2), set()),
+    "appo lag": Row(partial(appo, policy_lag=2), no_kl),
     "reinforce": Row(reinforce, set()),
     "reinforce without baseline": Row(partial(reinforce, baseline=False), {"value_coef"}),
     "dqn": Row(dqn, not_prioritized | elsewhere),
@@ -148,6 +153,7 @@ LONG = {
     "ppo cnn",
     "ppo tanh_normal",
     "a2c",
+    "impala",
     "reinforce",
     "dqn ez_greedy",
     "dqn qr",
@@ -166,6 +172,10 @@ LONG = {
 )
 def case(request) -> Compiled:
     return Compiled(AGENTS[request.param])
+
+
+FOLLOWING = ("target", "behaviour")
+"""Parts of the parameters that do not learn."""
 
 
 def with_hparams(state, **changes: float):
@@ -299,8 +309,8 @@ def test_without_a_step_size_nothing_is_learnt_and_the_loss_sees_the_policy_that
     trained, _ = case.run(with_hparams(case.init(jax.random.key(0)), lr=0.1), 3)
     after, metrics = case.step(with_hparams(trained, lr=0.0))
     changed = different_leaves(trained.learner.params, after.learner.params)
-    # A target network follows what was learnt before.
-    assert all("statistics" in path or path.startswith("target") for path in changed)
+    # A target network, and actors that lag, follow what was learnt before.
+    assert all("statistics" in path or path.startswith(FOLLOWING) for path in changed)
     if "losses/approx_kl" in metrics:
         assert abs(metrics["losses/approx_kl"]) < 1e-6 and metrics["losses/clipfrac"] == 0
 

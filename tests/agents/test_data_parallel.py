@@ -23,7 +23,7 @@ DRAWS_FOR_EACH_STEP = {"ppo tanh_normal", "dqn iqn dueling", "sarsa", "double_q_
 
 QUICK = ("ppo gru", "reinforce without baseline", "dqn", "pqn")
 """Rows that always run; with them, those of tables and of normalised observations."""
-LONG = ("ppo", "a2c n_step gru", "rainbow")
+LONG = ("ppo", "a2c n_step gru", "impala gru lag", "rainbow")
 
 
 def rows(names) -> list:
@@ -74,7 +74,7 @@ def by_gradient_descent(name: str, monkeypatch):
 
         return captured
 
-    def descent(lr, eps):
+    def descent(lr, **options):
         return optax.sgd(0.1)
 
     for module in (a2c, dqn, policy_gradient, ppo, pqn, tabular):
@@ -83,6 +83,7 @@ def by_gradient_descent(name: str, monkeypatch):
                 monkeypatch.setattr(module, assemble, capturing(getattr(module, assemble)))
     monkeypatch.setattr(optax, "adam", descent)
     monkeypatch.setattr(optax, "radam", descent)
+    monkeypatch.setattr(optax, "rmsprop", descent)
     agent = make(name)
     learner = jit(lambda key: agent.init(key).learner)(jax.random.key(0))
     jit(lambda key: agent.step(agent.init(key))[1])(jax.random.key(0))

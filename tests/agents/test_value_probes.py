@@ -75,6 +75,8 @@ SOLVED: dict[str, tuple[str, Any, dict[str, Any], dict[str, float]]] = {
     "pqn lambda": ("pqn", delayed, {**rollouts, **minibatches}, {"q_lambda": 0.9}),
     "a2c": ("a2c", delayed, rollouts, {}),
     "a2c n_step": ("a2c", delayed, {**rollouts, "n_step": 3}, {}),
+    "impala": ("impala", delayed, {**rollouts, "policy_lag": 2}, {}),
+    "appo": ("appo", delayed, {**rollouts, **minibatches, "policy_lag": 2}, {}),
     "reinforce": ("reinforce", delayed, rollouts, {}),
     "reinforce plain": ("reinforce", delayed, {**rollouts, "baseline": False}, {}),
     "reinforce match": ("reinforce", match, {**rollouts, "baseline": False}, {}),
@@ -96,7 +98,7 @@ def slow_but(rows, fast: set[str]) -> list:
     return [row if row in fast else pytest.param(row, marks=pytest.mark.slow) for row in rows]
 
 
-FAST = {"dqn", "rainbow", "pqn lambda", "a2c", "reinforce plain"}
+FAST = {"dqn", "rainbow", "pqn lambda", "a2c", "impala", "reinforce plain"}
 
 
 @pytest.mark.parametrize("name", slow_but(SOLVED, FAST))
@@ -104,7 +106,7 @@ def test_probes_are_solved(name):
     assert solved(name).all()
 
 
-@pytest.mark.parametrize("name", ["dqn", "rainbow", "pqn lambda", "a2c", "reinforce plain"])
+@pytest.mark.parametrize("name", sorted(FAST))
 def test_without_a_step_size_they_are_not(name):
     assert not solved(name, lr=0.0).all()
 
@@ -195,12 +197,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "pqn": {"num_epochs": 3, "layer_norm": False, "dueling": True, "anneal_lr": False},
     "a2c": {"n_step": 2, "anneal_lr": False},
+    "impala": {"policy_lag": 1, "correction": "none", "anneal_lr": False},
+    "appo": {"policy_lag": 1, "correction": "none", "objective": "kl_penalty"},
     "reinforce": {"baseline": False, "anneal_lr": False},
     "q_learning": {"n_step": 2, "exploration": "boltzmann", "step_size": "harmonic"},
 }
 COUNTS = {
     "dqn": {"buffer_size": 64, "batch_size": 8, "warmup_env_steps": 32},
     "pqn": {"num_minibatches": 2},
+    "appo": {"num_minibatches": 2},
 }
 
 

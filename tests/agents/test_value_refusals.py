@@ -14,10 +14,13 @@ from rljax.errors import UsageError
 
 TABLES = ("q_learning", "sarsa", "expected_sarsa", "double_q_learning", "q_lambda")
 DEEP = ("dqn", "rainbow", "pqn")
+LAGGING = ("impala", "appo")
 SMALL: dict[str, dict[str, Any]] = {
     "dqn": {"buffer_size": 100, "batch_size": 8, "warmup_env_steps": 40, "hidden": (8,)},
     "pqn": {"num_minibatches": 2, "rollout_length": 8, "hidden": (8,)},
     "a2c": {"rollout_length": 8, "hidden": (8,)},
+    "impala": {"rollout_length": 8, "hidden": (8,)},
+    "appo": {"num_minibatches": 2, "rollout_length": 8, "hidden": (8,)},
     "reinforce": {"rollout_length": 8, "hidden": (8,)},
     **{name: {"rollout_length": 8} for name in TABLES},
 }
@@ -77,6 +80,8 @@ COUNTS = {
     ),
     "pqn": ("num_envs", "rollout_length", "num_epochs", "num_minibatches", "total_env_steps"),
     "a2c": ("num_envs", "rollout_length", "total_env_steps", "n_step"),
+    "impala": ("num_envs", "rollout_length", "total_env_steps"),
+    "appo": ("num_envs", "rollout_length", "num_epochs", "num_minibatches", "total_env_steps"),
     "reinforce": ("num_envs", "rollout_length", "total_env_steps"),
     "q_learning": ("num_envs", "rollout_length", "total_env_steps", "n_step"),
 }
@@ -144,6 +149,9 @@ def test_warm_up_counts_in_whole_rollouts(caplog):
         ("pqn", {"activation": "rleu"}, ["did you mean 'relu'?"]),
         ("a2c", {"network": "gur"}, ["network 'gur'", "did you mean 'gru'?"]),
         ("a2c", {"distribution": "tanhnormal"}, ["did you mean 'tanh_normal'?"]),
+        *((n, {"correction": "vtarce"}, ["did you mean 'vtrace'?"]) for n in LAGGING),
+        ("impala", {"correction": "xyz"}, ["there is none, vtrace"]),
+        ("impala", {"network": "gur"}, ["network 'gur'", "did you mean 'gru'?"]),
         ("reinforce", {"network": "gur"}, ["did you mean 'gru'?"]),
         *((n, {"exploration": "bolzman"}, ["did you mean 'boltzmann'?"]) for n in TABLES),
         ("sarsa", {"exploration": "xyz"}, ["there is boltzmann, epsilon_greedy"]),
@@ -180,7 +188,7 @@ def test_values_have_no_memory(caplog, name):
     assert named(message, name, "carry", "'mlp'")
 
 
-@pytest.mark.parametrize("name", [*DEEP, "a2c", "reinforce", *TABLES])
+@pytest.mark.parametrize("name", [*DEEP, *LAGGING, "a2c", "reinforce", *TABLES])
 def test_hyperparameters_belong_to_the_agent(caplog, name):
     others = a2c.Hparams() if name in (*DEEP, *TABLES) else dqn.Hparams()
     for wrong in (others, {"lr": 1e-3}, dqn.Hparams):
@@ -222,9 +230,27 @@ def test_a_memory_larger_than_what_is_free_is_refused_before_it_is_allocated(
     assert allocated() - before < 10**4
 
 
-@pytest.mark.parametrize("name", ["a2c", "reinforce"])
+@pytest.mark.parametrize("name", ["a2c", "reinforce", *LAGGING])
 def test_policy_gradients_take_continuous_actions_and_a_carry(name):
     assert build(name, Still(box, box), network="gru").num_iterations > 0
+
+
+@pytest.mark.parametrize("count", [-1, True, 2.0, "8", None])
+@pytest.mark.parametrize("name", LAGGING)
+def test_a_lag_is_a_whole_number_of_at_least_0(caplog, name, count):
+    message = refusal(caplog, name, policy_lag=count)
+    assert message == f"policy_lag must be a whole number of at least 0, not {count!r}"
+
+
+def test_the_clips_of_ratios_are_above_0(caplog):
+    for name, clip in (("impala", "rho_clip"), ("impala", "c_clip"), ("appo", "rho_clip")):
+        factory = getattr(rljax, name)
+        message = refusal(caplog, name, hparams=replace(factory.Hparams(), **{clip: 0.0}))
+        assert message == f"{name}: hparams.{clip} must be above 0, not 0"
+
+
+def test_appo_does_not_take_the_hyperparameters_of_ppo(caplog):
+    assert named(refusal(caplog, "appo", hparams=rljax.ppo.Hparams()), "appo's Hparams")
 
 
 def test_what_just_fits_is_taken():

@@ -11,6 +11,7 @@ ended, wrongly = jnp.zeros((T, N), bool), jnp.zeros((1, N), bool)
 atoms, fractions = jnp.linspace(0.0, 1.0, M), jnp.full((N, M), 0.5)
 CALLS = {
     "generalized_advantage": (good, good, wrong, ended, ended, 0.9, 0.9),
+    "vtrace": (good, good, good, ended, ended, wrong, 0.9),
     "explained_variance": (good, wrong),
     "n_step_returns": (good, ended, wrongly, 0.9, 2),
     "lambda_returns": (good, wrong, ended, ended, 0.9, 0.5),

@@ -1,0 +1,41 @@
+"""Acting with parameters that are some iterations old, as actors of a distributed learner do."""
+
+import jax
+import jax.numpy as jnp
+
+from rljax.errors import check_count
+from rljax.types import Actor, Hparams, Key, Params
+
+
+def lagged(actor: Actor, lag: int) -> Actor:
+    """`actor`, acting with the parameters that it had `lag` iterations ago; itself for a lag of 0.
+
+    Its parameters have two parts: "online", which learn, and "behaviour", the versions before them,
+    each leaf [lag, ...] with the oldest first. `updates.remember_parameters` keeps the second part.
+    Before there is a version of so many iterations ago, the first one acts. The mode is that of
+    the parameters that learn; sampled actions, also in an evaluation, are those of who acts.
+
+    Raises UsageError for a lag that is not a whole number of at least 0.
+    """
+    check_count(policy_lag=lag)
+    if lag == 0:
+        return actor
+
+    def init(key: Key) -> Params:
+        params = actor.init(key)
+        versions = jax.tree.map(lambda x: jnp.broadcast_to(x, (lag, *jnp.shape(x))), params)
+        return {"online": params, "behaviour": versions}
+
+    def policy(hparams: Hparams, progress: jax.Array):
+        act = actor.policy(hparams, progress)
+
+        def act_with_oldest(params: Params, obs, carry, key: Key):
+            oldest = jax.tree.map(lambda x: x[0], params["behaviour"])
+            return act(oldest, obs, carry, key)
+
+        return act_with_oldest
+
+    def mode(params: Params, obs, carry):
+        return actor.mode(params["online"], obs, carry)
+
+    return actor._replace(init=init, policy=policy, mode=mode)
