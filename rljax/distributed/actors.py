@@ -62,11 +62,7 @@ class Actor:
         self._carry = agent.initial_carry((share.total,))
         self._score = np.zeros(share.envs, np.float32)
         self._steps = np.zeros(share.envs, np.int32)
-        self._programs = {
-            name: jax.jit(partial(_act, agent, choose))
-            for name, choose in (("policy", agent.policy), ("explore", agent.explore))
-            if choose is not None
-        }
+        self._agent, self._programs = agent, dict[bool, Callable]()
 
     def collect(self, behaviour: State, key_data: Any, explore: bool) -> Trajectory:
         """T steps of each environment, by the policy or by the one of the warm-up.
@@ -78,8 +74,10 @@ class Actor:
         """
         import time
 
-        program = self._programs["explore" if explore else "policy"]
+        version, behaviour = int(behaviour.iteration), jax.device_put(behaviour)
         keys = jax.random.split(jax.random.wrap_key_data(key_data), self.length)
+        inputs = (behaviour, self._all(self._obs), self._carry, self._done, keys, np.int32(0))
+        program = self._program(explore, inputs)
         rows, seconds = self.share.rows, 0.0
         taken: list[tuple] = []
         for t in range(self.length):
@@ -113,7 +111,16 @@ class Actor:
             self._score = np.where(steps.over, np.float32(0), self._score)
             self._steps = np.where(steps.over, np.int32(0), self._steps)
         batch, episodes = jax.tree.map(lambda *x: np.stack(x), *taken)
-        return Trajectory(batch, episodes, int(behaviour.iteration), seconds)
+        return Trajectory(batch, episodes, version, seconds)
+
+    def _program(self, explore: bool, inputs: tuple) -> Callable:
+        """The compiled policy, or that of the warm-up."""
+        if explore not in self._programs:
+            choose = self._agent.explore if explore else self._agent.policy
+            act = partial(_act, self._agent, choose)
+            options = _cpu.compiler_options(act, *inputs)
+            self._programs[explore] = jax.jit(act, compiler_options=options)
+        return self._programs[explore]
 
     def _all(self, obs: Obs) -> Obs:
         """Observations [N, ...] with those of this actor in their places, zeros elsewhere."""
