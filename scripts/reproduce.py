@@ -33,7 +33,7 @@ import numpy as np
 from agent_pages import config_files, table
 from scipy.stats import ttest_ind_from_stats
 
-from rljax import statistics
+from rljax import envs, statistics
 from rljax.errors import RunError, UsageError, nearest
 from rljax.experiments import config, directory
 from rljax.experiments.config import Config
@@ -69,8 +69,12 @@ Row = dict[str, Any]  # as it is in docs/results.json
 
 
 def names() -> list[str]:
-    """All configs, such as "ppo/cartpole"."""
-    return [f"{path.parent.name}/{path.stem}" for path in config_files(root=ROOT)]
+    """All configs of environments in JAX, such as "ppo/cartpole": their seeds train together."""
+    return [
+        f"{path.parent.name}/{path.stem}"
+        for path in config_files(root=ROOT)
+        if envs.suite(config.load(path).top.env) is None
+    ]
 
 
 def settings(name: str, seeds: int | None = None, first_seed: int = FIRST_SEED) -> Config:

@@ -47,7 +47,7 @@ def appo(
         agent="appo",
         hparams=check_hparams(hparams, Hparams, "appo"),
         **arguments,
-    )
+    )._replace(may_lag=True)
 
 
 appo.Hparams = Hparams  # type: ignore[attr-defined]

@@ -87,7 +87,7 @@ def impala(
         kind=Hparams,
         hparams=hparams,
         **arguments,
-    )
+    )._replace(may_lag=True)
 
 
 impala.Hparams = Hparams  # type: ignore[attr-defined]

@@ -1,10 +1,13 @@
+from functools import partial
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+import rljax
 from rljax import agents, tune
+from rljax.envs.simulators import on_host
 from rljax.experiments import config
 
 FILES = sorted((Path(__file__).parent.parent.parent / "configs").rglob("*.toml"))
@@ -27,6 +30,8 @@ def test_every_config_parses_and_runs_two_iterations(path):
         return jax.lax.scan(lambda state, _: agent.step(state), agent.init(key), length=2)
 
     run = jax.jit(train, compiler_options={"xla_backend_optimization_level": 0})
+    if on_host(agent.env):
+        run = partial(rljax.train, agent)
     state, metrics = run(jax.random.key(0))
     assert int(state.iteration) == 2
     losses = {name: x for name, x in metrics.items() if name.startswith("losses/")}
@@ -47,6 +52,7 @@ def test_there_is_a_config_for_every_environment_of_the_results_and_every_agent(
         "breakout",
         "cartpole",
         "freeway",
+        "gymnasium_cartpole",
         "mountain_car",
         "mountain_car_continuous",
         "pendulum",
