@@ -88,6 +88,7 @@ class Display:
             "steps": f"{steps:,} of {self._total:,}",
             "speed": f"{speed:,.0f} steps/s",
             "left": str(timedelta(seconds=round(self._seconds_left(self._latest)))),
+            **({"actors": _actors(self._latest)} if "charts/actors" in self._latest else {}),
             **self._evaluation,
         }
         if self._returns:
@@ -134,7 +135,8 @@ class Display:
         returns = self._latest.get(EVALUATED, self._latest.get(TRAINING))
         self._console.print(
             f"{row['env_steps']:,}/{self._total:,} steps  {row['charts/SPS']:,.0f} steps/s  "
-            f"return {_show(returns)}  {self._seconds_left(row):.0f} s left",
+            f"return {_show(returns)}  {self._seconds_left(row):.0f} s left"
+            + (f"  actors {_actors(row)}" if "charts/actors" in row else ""),
             highlight=False,
             soft_wrap=True,
         )
@@ -156,6 +158,14 @@ def braille(x: np.ndarray, y: np.ndarray, width: int, height: int) -> list[str]:
         dots[min(before, level) : max(before, level) + 1, column] = True  # steep parts are filled
     cells = dots[::-1].reshape(height, 4, width, 2) * DOTS[:, None]
     return ["".join(chr(0x2800 + cell) for cell in line) for line in cells.sum((1, 3))]
+
+
+def _actors(row: Row) -> str:
+    """What the actors of a simulator do."""
+    return (
+        f"{row['charts/actors']:.0f}, simulator {row['charts/simulator_SPS']:,.0f} steps/s, "
+        f"lag {row['charts/policy_lag']:.3g}, queue {row['charts/queue']:.3g}"
+    )
 
 
 def _show(value: Any) -> str:

@@ -166,4 +166,3 @@ def test_without_a_correction_who_lags_learns_what_a2c_or_ppo_would_from_the_sam
     for path, x in arrays(expected).items():
         np.testing.assert_allclose(arrays(found)[path], x, rtol=1e-5, atol=1e-6, err_msg=path)
     assert count == lag
-
