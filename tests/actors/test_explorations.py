@@ -174,6 +174,7 @@ def test_options_get_to_where_single_random_actions_do_not():
     assert climbs["epsilon_greedy"] == 0 and climbs["ez_greedy"] > 8
 
 
+@pytest.mark.long
 def test_noisy_weights_differ_between_environments_and_are_one_set_in_an_update():
     env = rljax.make("CartPole-v1")
     q = q_network(env, hidden=(8,), head=value_head("scalar"), noisy=True)

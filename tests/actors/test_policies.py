@@ -60,6 +60,7 @@ def off_policy(env, extras, **more):
     )
 
 
+@pytest.mark.long
 def test_warm_up_records_how_likely_its_actions_were():
     agent = off_policy(rljax.make("Pendulum-v1"), ("log_prob",))
     state = jax.jit(agent.init)(jax.random.key(0))

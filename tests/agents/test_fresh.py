@@ -66,6 +66,7 @@ def test_every_step_is_seen_once_and_each_environment_keeps_its_own(kind):
 
 
 @pytest.mark.parametrize("kind", AGENTS)
+@pytest.mark.long
 def test_what_environments_keep_is_spread_with_them(kind):
     agent = AGENTS[kind](probes.DelayedReward(), first=counting(), total_env_steps=1000)
     spread = rljax.pmap(agent, 2)

@@ -37,7 +37,9 @@ def assert_close(got, wanted):
     jax.tree_util.tree_map_with_path(check, got, wanted)
 
 
-@pytest.mark.parametrize("name", ["ppo gru", "dqn prioritized squared", "q_lambda"])
+@pytest.mark.parametrize(
+    "name", ["ppo gru", pytest.param("dqn prioritized squared", marks=pytest.mark.long), "q_lambda"]
+)
 def test_a_step_is_what_both_halves_are(name):
     agent = AGENTS[name].make()
     state = jit(agent.init)(jax.random.key(0))
@@ -66,6 +68,7 @@ def test_a_batch_of_another_kind_changes_what_is_learnt():
     assert (jax.random.key_data(plain.key) != jax.random.key_data(state.key)).any()
 
 
+@pytest.mark.long
 def test_a_batch_is_learnt_from_on_several_devices():
     agent = AGENTS["ppo gru"].make()
     spread = rljax.pmap(agent, 2)

@@ -30,6 +30,7 @@ def test_what_it_cannot_be_is_one_sentence(caplog, agent, name, number, said):
     assert not [line for line in caplog.messages if line.startswith("Compiling")]
 
 
+@pytest.mark.long
 def test_defaults_and_the_ends_of_a_range_are_accepted():
     env = rljax.make("FrozenLake4x4")
     for name in agents.AGENTS:

@@ -344,6 +344,7 @@ def test_the_penalised_loss_is_that_of_a_loop(experience, nudged):
         np.testing.assert_allclose(metrics[name], x, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.long
 def test_devices_draw_fractions_apart_and_noise_together(monkeypatch):
     batch_size, updates = 12, 3
     fractions, kernels = {0: [], 1: []}, {0: [], 1: []}
@@ -472,6 +473,7 @@ def as_tensor_cores_do(net: Network) -> Network:
     return net._replace(apply=apply)
 
 
+@pytest.mark.long
 def test_products_rounded_as_a_gpu_may_leave_the_ratio_near_1(cartpole, monkeypatch):
     exact = networks.actor_critic(cartpole).net
     make = partial(

@@ -98,7 +98,7 @@ def slow_but(rows, fast: set[str]) -> list:
     return [row if row in fast else pytest.param(row, marks=pytest.mark.slow) for row in rows]
 
 
-FAST = {"dqn", "rainbow", "pqn lambda", "a2c", "impala", "reinforce plain"}
+FAST = {"dqn", "pqn lambda", "impala", "reinforce plain"}
 
 
 @pytest.mark.parametrize("name", slow_but(SOLVED, FAST))
@@ -209,10 +209,15 @@ COUNTS = {
 }
 
 
+ALIKE = {"rainbow", "appo"}
+"""Variants of other agents."""
+
 COUNTS["rainbow"] = {**COUNTS["dqn"], "v_min": 0.0, "v_max": 1.0}
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.long) if n in ALIKE else n for n in OPTIONS]
+)
 def test_every_option_changes_the_program(name):
     def program(**options) -> str:
         if name != "q_learning":

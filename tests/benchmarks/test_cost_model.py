@@ -74,6 +74,7 @@ def found(paths):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.long
 def test_a_gradient_step_is_one_all_reduce_of_parameters_and_metrics(name, paths, found):
     agent = config.load(paths[name]).agent()
     params = jax.eval_shape(agent.init, jax.random.key(0)).learner.params

@@ -45,6 +45,7 @@ def failure(row, *answers):
     return measuring._side(row, "rljax", answers)["failure"]
 
 
+@pytest.mark.long
 def test_a_row_fails_where_nothing_is_learnt(answer):
     learns = row("growth environments 64")
     learns = replace(learns, work=learns.work | {"total_env_steps": 64 * 32 * 40})
@@ -60,6 +61,7 @@ def test_random_rollouts_come_to_what_is_known(answer):
     assert failure(rollout, given) is None
 
 
+@pytest.mark.long
 def test_a_replay_gives_back_what_was_added(answer):
     given = answer(row("replay prioritized 10k"), rows=512, cycles=200)
     assert given["result"] == 1.0 and given["amount"] == 200

@@ -17,6 +17,7 @@ CONFIG = """
 """
 
 
+@pytest.mark.long
 def test_trainings_one_after_another_are_timed(study, tmp_path, capsys):
     path = tmp_path / "tiny.toml"
     path.write_text(CONFIG)

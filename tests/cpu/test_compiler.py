@@ -1,4 +1,5 @@
 import jax
+import pytest
 import jax.numpy as jnp
 import pages
 from small import SMALL
@@ -42,6 +43,7 @@ def test_jit_takes_them_and_the_numbers_are_the_same():
     assert (step(x) == jax.jit(function)(x)).all()
 
 
+@pytest.mark.long
 def test_the_loop_of_the_page_runs(cartpole):
     (block,) = [b for b in pages.blocks(pages.ROOT / "docs/performance.md") if "jit" in b.code]
     agent = rljax.ppo(cartpole, total_env_steps=320, **SMALL)

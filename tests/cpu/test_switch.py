@@ -37,7 +37,7 @@ AGENTS = {
 }
 
 
-@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("name", ["ppo", pytest.param("dqn", marks=pytest.mark.long)])
 def test_training_gives_the_same_numbers_with_it_and_without(name, cartpole):
     """Integers and keys to the bit; a product in another form differs by rounding."""
 

@@ -58,7 +58,7 @@ def test_the_published_test_vectors(count, key, words):
     assert tuple(map(int, drawn)) == words
 
 
-@pytest.mark.parametrize("partitionable", [True, False])
+@pytest.mark.parametrize("partitionable", [True, pytest.param(False, marks=pytest.mark.long)])
 @pytest.mark.parametrize("transform", [jax.jit, jax.vmap, lambda f: f])
 def test_all_draws_are_those_of_jax_to_the_bit(transform, partitionable):
     key = jax.random.key(7)

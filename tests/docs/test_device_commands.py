@@ -26,7 +26,10 @@ SLURM = {
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command",
+    [c if c.endswith("--devices 4") else pytest.param(c, marks=pytest.mark.long) for c in COMMANDS],
+)
 def test_it_trains(command, tmp_path):
     for name in ("configs", "scripts"):
         (tmp_path / name).symlink_to(pages.ROOT / name)

@@ -176,7 +176,13 @@ def test_the_hooks_of_the_page_on_logging_are_told_every_row(tmp_path, monkeypat
     assert names["history"]["env_steps"].tolist() == [32, 64, 96]
 
 
-@pytest.mark.parametrize("length", ["short", pytest.param("full", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "length",
+    [
+        pytest.param("short", marks=pytest.mark.long),
+        pytest.param("full", marks=pytest.mark.slow),
+    ],
+)
 def test_populations_as_on_their_page_select_and_learn(length, capsys):
     smaller = {
         # Episodes of three steps, which also compile sooner.

@@ -104,6 +104,7 @@ def test_pictures_come_out_as_shown(names, folder):
         assert (pages.ROOT / "docs/images" / name).stat().st_size < 150_000
 
 
+@pytest.mark.long
 def test_the_notebook_s_loop_goes_on_where_it_was_left(tmp_path):
     with compiled_quickly():
         names = follow(NOTEBOOK, tmp_path)

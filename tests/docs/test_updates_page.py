@@ -24,6 +24,7 @@ def makes_an_update(name: str) -> bool:
     return inspect.signature(function, eval_str=True).return_annotation is updates.Update
 
 
+@pytest.mark.long
 def test_the_page_is_as_the_script_writes_it(updates_page):
     assert updates_page.PAGE.read_text() == updates_page.page(), "run scripts/updates_page.py"
 

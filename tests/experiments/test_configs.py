@@ -15,7 +15,14 @@ SPACES = [path for path in FILES if path.name.endswith(".sweep.toml")]
 CONFIGS = [path for path in FILES if path not in SPACES]
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def rows() -> list:
+    """All configs; of each agent, one always runs."""
+    first = {path.parent.name: path for path in reversed(CONFIGS)}
+    marks = pytest.mark.long
+    return [p if p in first.values() else pytest.param(p, marks=marks) for p in CONFIGS]
+
+
+@pytest.mark.parametrize("path", rows(), ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_every_config_parses_and_runs_two_iterations(path):
     # Small: what is tested is that the parts fit, and compiling is most of the time either way.
     flags = {"structure.num_envs": "8", "structure.rollout_length": "16", "total_env_steps": "256"}

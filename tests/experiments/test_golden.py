@@ -17,7 +17,7 @@ from rljax.experiments import experiment, migration
 GOLDEN = Path(__file__).parent.parent / "golden"
 
 
-@pytest.mark.parametrize("name", ["ppo", "dqn"])
+@pytest.mark.parametrize("name", ["ppo", pytest.param("dqn", marks=pytest.mark.long)])
 def test_a_run_of_an_earlier_version_goes_on_to_the_same_end(name, tmp_path):
     shutil.copytree(GOLDEN / name, tmp_path / name)
     told: list[str] = []

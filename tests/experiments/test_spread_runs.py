@@ -38,7 +38,9 @@ def run(tmp_path_factory):
     return experiment.start(config.resolve(RUN, {}), tmp_path_factory.mktemp("spread") / "run").run
 
 
-@pytest.mark.parametrize("count", [8, 4, 1])
+@pytest.mark.parametrize(
+    "count", [pytest.param(8, marks=pytest.mark.long), 4, pytest.param(1, marks=pytest.mark.long)]
+)
 def test_saved_on_eight_devices_it_goes_on_with_fewer(run, count, tmp_path):
     saved = digest(rljax.load(run.path)[1])
     copy = type(run)(tmp_path / "copy")
@@ -68,6 +70,7 @@ def test_resumed_on_the_same_devices_it_is_bit_for_bit_what_it_would_have_been(r
     assert digest(rljax.load(copy.path)[1]) == digest(rljax.load(run.path)[1])
 
 
+@pytest.mark.long
 def test_seeds_spread_over_devices_are_the_seeds_of_one_device(tmp_path):
     own = [key for key in RUN if key.removeprefix("structure.") in DQN_ONLY]
     values = {key: value for key, value in RUN.items() if key not in own}
@@ -99,6 +102,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(values, words, 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_a_job_may_find_the_directory_but_no_run_in_it(tmp_path):
     wanted = config.resolve({**RUN, "devices": 1, "total_env_steps": 128}, {})
     experiment.start(wanted, tmp_path, may_exist=True)

@@ -86,6 +86,7 @@ def test_a_population_spread_over_devices_equals_one_on_one_and_exchanges_nothin
     assert not [line for line in text.splitlines() if any(f" {e}(" in line for e in exchanges)]
 
 
+@pytest.mark.long
 def test_a_population_of_spread_agents_equals_its_members_one_by_one():
     spread, keys = rljax.pmap(ppo(), 2), jax.random.split(KEY, 2)
     state, metrics = after(rljax.vmap(spread), keys)

@@ -114,6 +114,7 @@ def experiment(request, tmp_path_factory) -> tuple[str, Path]:
     return str(config), whole
 
 
+@pytest.mark.long
 def test_two_processes_equal_one_with_two_devices_and_survive_kill_and_term(experiment, tmp_path):
     config, whole = experiment
     run = tmp_path / "run"

@@ -70,6 +70,7 @@ def test_more_members_than_fit_into_memory_are_refused(agent, monkeypatch):
         jax.eval_shape(rljax.vmap(agent).init, keys(3))
 
 
+@pytest.mark.long
 def test_a_population_of_populations_is_one_of_all_their_members(agent):
     flat, nested = rljax.vmap(agent), rljax.vmap(rljax.vmap(agent))
 

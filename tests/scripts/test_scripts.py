@@ -69,6 +69,7 @@ def test_what_stays_central_is_not_charged(script, make_batch):
     assert jnp.allclose(batch.reward, expected) and jnp.allclose(metrics["charts/distance"], 2 / 6)
 
 
+@pytest.mark.long
 def test_custom_env_learns_to_land(script):
     words = ["--agent", "a2c", "--total-env-steps", "100000"]
     lines = run(script("custom_env").main, *words).splitlines()

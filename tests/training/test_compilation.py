@@ -1,9 +1,11 @@
 import jax
+import pytest
 
 import rljax
 from rljax.training import loop
 
 
+@pytest.mark.long
 def test_training_stays_where_its_keys_lie(agent):
     there = jax.devices()[1]
     state, _ = rljax.train(agent, jax.device_put(jax.random.key(0), there), chunk_iterations=10)

@@ -53,6 +53,7 @@ def test_a_gradient_that_explodes_is_named(cartpole):
         rljax.train(agent, jax.random.key(0))
 
 
+@pytest.mark.long
 def test_members_that_are_unsound_are_told_apart_and_the_others_keep_their_bits(agent):
     population, keys = rljax.vmap(agent), jax.random.split(jax.random.key(0), 3)
     sound, unsound = np.full(3, 1e-3), np.array([1e-3, 1e38, 1e-3])

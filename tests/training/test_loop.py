@@ -1,5 +1,6 @@
 import jax
 import numpy as np
+import pytest
 from small import SMALL
 from states import arrays, digest
 
@@ -48,6 +49,7 @@ def test_a_state_handed_in_stays_usable(agent):
     assert np.isfinite(np.asarray(state.worker.obs)).all()
 
 
+@pytest.mark.long
 def test_a_population_has_rows_of_lists(agent):
     population = rljax.vmap(agent)
     _, history = rljax.train(population, jax.random.split(jax.random.key(0), 3), chunk_iterations=5)

@@ -286,6 +286,7 @@ def test_selection_takes_nothing_from_the_streams_of_members():
     assert different_leaves(key, selection_key(after(1)[0]))
 
 
+@pytest.mark.long
 def test_over_two_devices_a_population_is_the_same():
     states, step = begin(KEYS), jit(rljax.pmap(population, 2).step)
     crossed = False
@@ -344,6 +345,7 @@ def test_a_population_of_one_is_refused():
         jax.eval_shape(population.init, KEYS[:1])
 
 
+@pytest.mark.long
 def test_the_script_that_people_copy_runs(tmp_path, monkeypatch, capsys):
     sizes = ["--members", "4", "--env-steps", "2048", "--out", str(tmp_path / "schedule.png")]
     monkeypatch.setattr("sys.argv", ["population.py", *sizes])

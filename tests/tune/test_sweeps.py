@@ -122,6 +122,7 @@ def test_a_batch_counts_when_it_is_whole(tiny, finished, tmp_path, monkeypatch):
     assert contents(found) == contents(finished.directory)
 
 
+@pytest.mark.long
 def test_killed_and_resumed_it_ends_as_if_it_had_never_stopped(tiny, tmp_path, capsys):
     pytest.importorskip("optuna")
     whole = tune.run(tiny, run_dir=tmp_path / "whole", method="bayes")
@@ -145,6 +146,7 @@ def test_killed_and_resumed_it_ends_as_if_it_had_never_stopped(tiny, tmp_path, c
     assert contents(directory.find(path)) == contents(whole.directory)
 
 
+@pytest.mark.long
 def test_structures_compile_once_each_and_the_best_config_trains(tmp_path, capsys):
     path = tmp_path / "lake.toml"
     path.write_text('env = "FrozenLake4x4"\nagent = "q_learning"\ntotal_env_steps = 256\n')

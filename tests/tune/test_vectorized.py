@@ -52,6 +52,7 @@ def finished(small, tmp_path_factory):
     return run
 
 
+@pytest.mark.long
 def test_pbt_finds_a_schedule(finished):
     sweep = finished("pbt")
     assert [o.env_steps for o in sweep.outcomes] == [640] * 4
@@ -86,7 +87,9 @@ def test_halving_gives_up_all_but_one(finished):
     assert best.hparams["lr"] == sweep.best.trial.params["hparams.lr"]
 
 
-@pytest.mark.parametrize("method, rows", [("pbt", 8), ("halving", 1)])
+@pytest.mark.parametrize(
+    "method, rows", [pytest.param("pbt", 8, marks=pytest.mark.long), ("halving", 1)]
+)
 def test_a_killed_one_is_taken_up_where_it_was(
     method, rows, finished, small, tmp_path, monkeypatch
 ):
