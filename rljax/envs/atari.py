@@ -1,7 +1,7 @@
 """Atari games by ale-py, whose own vector environment preprocesses them in C++.
 
-The preprocessing is that of Mnih et al. 2015 (https://www.nature.com/articles/nature14236), with the
-sticky actions of Machado et al. 2018 (https://arxiv.org/abs/1709.06009).
+The preprocessing is that of Mnih et al. 2015 (https://www.nature.com/articles/nature14236), with
+the sticky actions of Machado et al. 2018 (https://arxiv.org/abs/1709.06009).
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Options:
     repeat_action_probability: float = 0.25
     """That the last action is taken again (sticky actions)."""
     episodic_life: bool = False
-    """Whether the loss of a life is `terminated`. The game goes on, and `score` counts all of it."""
+    """Whether the loss of a life is `terminated`. The game goes on, and its score as well."""
     clip_reward: bool = False
     """Whether rewards are -1, 0 and 1. The score is not clipped."""
     full_action_space: bool = False
@@ -106,7 +106,7 @@ class Games:
         self._frame = np.zeros((SIZE, SIZE), np.uint8)
         shape = (SIZE, SIZE, options.stack_num)
         self.observation_space = spaces.Box(0, 255, shape, np.uint8)
-        self.action_space = spaces.Discrete(int(env.single_action_space.n))
+        self.action_space = spaces.Discrete(int(self._env.single_action_space.n))
 
     def reset(self, seeds: Sequence[int]) -> np.ndarray:
         """Begin N games, number i with seeds[i]: observations uint8 [N, 84, 84, stack_num]."""
@@ -135,7 +135,7 @@ class Games:
         )
 
     def render(self) -> np.ndarray:
-        """The newest frame of the first game as the agent sees it, enlarged, uint8 [336, 336, 3]."""
+        """The newest frame of the first game as agents see it, enlarged: uint8 [336, 336, 3]."""
         big = self._frame.repeat(MAGNIFIED, 0).repeat(MAGNIFIED, 1)
         return picture(self.name, self._options.render_mode, lambda: np.stack([big] * 3, -1))
 

@@ -105,7 +105,9 @@ def _acting(agent: Agent, deterministic: bool):
         fresh = agent.initial_carry(begins.shape)
 
         def begun(new, old):
-            return jnp.where(begins.reshape(begins.shape + (1,) * (old.ndim - begins.ndim)), new, old)
+            return jnp.where(
+                begins.reshape(begins.shape + (1,) * (old.ndim - begins.ndim)), new, old
+            )
 
         carry = jax.tree.map(begun, fresh, carry)
         key, key_act = jax.random.split(key)

@@ -32,7 +32,10 @@ def column(steps, name):
 def test_observations_are_those_of_gymnasiums_preprocessing():
     first, actions, steps = played("Breakout", 60, 1, **STILL)
     plain = gymnasium.make(
-        "ale_py:ALE/Breakout-v5", frameskip=1, repeat_action_probability=0.0, full_action_space=False
+        "ale_py:ALE/Breakout-v5",
+        frameskip=1,
+        repeat_action_probability=0.0,
+        full_action_space=False,
     )
     env = gymnasium.wrappers.AtariPreprocessing(plain, noop_max=0, frame_skip=4, screen_size=84)
     frame, _ = env.reset(seed=0)

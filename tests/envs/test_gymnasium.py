@@ -254,7 +254,11 @@ def test_a_vector_env_that_loses_the_last_observation_is_refused():
     [
         ("gymnasium/CartPol-v1", {}, "env 'gymnasium/CartPol-v1' is not registered; did you mean"),
         ("gymnasium/CartPole-v99", {}, "is not registered; did you mean 'CartPole-v"),
-        ("gymnasium/nowhere:Foo-v0", {}, "gymnasium/nowhere:Foo-v0 cannot be made: No module named"),
+        (
+            "gymnasium/nowhere:Foo-v0",
+            {},
+            "gymnasium/nowhere:Foo-v0 cannot be made: No module named",
+        ),
         ("gymnasium/CartPole-v1", {"sise": 3}, "cannot be made with sise: "),
         ("gymnasium/", {}, "env 'gymnasium/' is not known"),
         ("gymnazium/CartPole-v1", {}, "env 'gymnazium/CartPole-v1' is not known; did you mean"),
