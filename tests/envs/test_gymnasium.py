@@ -95,8 +95,9 @@ def test_rewards_and_scores_are_arrays_of_their_own():
 class Spaces(gymnasium.Env):
     """Observes a sample of a space; keeps the actions that it was given."""
 
-    def __init__(self, observation_space, action_space=theirs.Discrete(2)):
-        self.observation_space, self.action_space = observation_space, action_space
+    def __init__(self, observation_space, action_space=None):
+        self.observation_space = observation_space
+        self.action_space = action_space or theirs.Discrete(2)
         self.given = []
 
     def reset(self, *, seed=None, options=None):
