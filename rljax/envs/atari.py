@@ -84,7 +84,7 @@ class Games:
         self.name, self.num_envs, self._options = name, num_envs, options
         # `life_loss_info` reports a lost life and goes on, where `episodic_life` of ale-py would
         # begin another game.
-        env = AtariVectorEnv(
+        env: Any = AtariVectorEnv(
             rom,
             num_envs,
             num_threads=options.num_threads,
@@ -101,12 +101,12 @@ class Games:
             reward_clipping=False,
             use_fire_reset=options.fire_reset,
         )
-        self._env: Any = env
+        self._env = env
         self._begun = np.zeros(num_envs, np.int32)
         self._frame = np.zeros((SIZE, SIZE), np.uint8)
         shape = (SIZE, SIZE, options.stack_num)
         self.observation_space = spaces.Box(0, 255, shape, np.uint8)
-        self.action_space = spaces.Discrete(int(self._env.single_action_space.n))
+        self.action_space = spaces.Discrete(int(env.single_action_space.n))
 
     def reset(self, seeds: Sequence[int]) -> np.ndarray:
         """Begin N games, number i with seeds[i]: observations uint8 [N, 84, 84, stack_num]."""
