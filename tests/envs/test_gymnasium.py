@@ -14,7 +14,7 @@ import numpy as np
 import pages
 import pytest
 from gymnasium import spaces as theirs
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from scripted import Copying, Scripted
 
 import rljax
@@ -30,11 +30,16 @@ def vector(mode, num_envs):
     return SyncVectorEnv([Copying] * num_envs, autoreset_mode=mode, copy=False)
 
 
+def processes(num_envs):
+    return AsyncVectorEnv([Copying] * num_envs, context="spawn")
+
+
 KINDS = {
     "id": NAME,
     "function": Scripted,
     "same step": partial(vector, AutoresetMode.SAME_STEP),
     "next step": partial(vector, AutoresetMode.NEXT_STEP),
+    "processes": processes,
     "disabled": partial(vector, AutoresetMode.DISABLED),
 }
 # Ten steps of each environment: what is acted on next, and what the step led to.
