@@ -1,4 +1,4 @@
-"""Environments of Gymnasium in which every number is known, registered as `scripted:Scripted-v0`."""
+"""Environments of Gymnasium in which every number is known: `scripted:Scripted-v0`."""
 
 import gymnasium
 import numpy as np

@@ -1,7 +1,7 @@
 """Atari games by ale-py, whose own vector environment preprocesses them in C++.
 
-The preprocessing is that of Mnih et al. 2015 (https://www.nature.com/articles/nature14236), with the
-sticky actions of Machado et al. 2018 (https://arxiv.org/abs/1709.06009).
+The preprocessing is that of Mnih et al. 2015 (https://www.nature.com/articles/nature14236), with
+the sticky actions of Machado et al. 2018 (https://arxiv.org/abs/1709.06009).
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Options:
     repeat_action_probability: float = 0.25
     """That the last action is taken again (sticky actions)."""
     episodic_life: bool = False
-    """Whether the loss of a life is `terminated`. The game goes on, and `score` counts all of it."""
+    """Whether the loss of a life is `terminated`. The game goes on, and its score as well."""
     clip_reward: bool = False
     """Whether rewards are -1, 0 and 1. The score is not clipped."""
     full_action_space: bool = False
@@ -84,7 +84,7 @@ class Games:
         self.name, self.num_envs, self._options = name, num_envs, options
         # `life_loss_info` reports a lost life and goes on, where `episodic_life` of ale-py would
         # begin another game.
-        env = AtariVectorEnv(
+        env: Any = AtariVectorEnv(
             rom,
             num_envs,
             num_threads=options.num_threads,
@@ -101,7 +101,7 @@ class Games:
             reward_clipping=False,
             use_fire_reset=options.fire_reset,
         )
-        self._env: Any = env
+        self._env = env
         self._begun = np.zeros(num_envs, np.int32)
         self._frame = np.zeros((SIZE, SIZE), np.uint8)
         shape = (SIZE, SIZE, options.stack_num)
@@ -135,7 +135,7 @@ class Games:
         )
 
     def render(self) -> np.ndarray:
-        """The newest frame of the first game as the agent sees it, enlarged, uint8 [336, 336, 3]."""
+        """The newest frame of the first game as agents see it, enlarged: uint8 [336, 336, 3]."""
         big = self._frame.repeat(MAGNIFIED, 0).repeat(MAGNIFIED, 1)
         return picture(self.name, self._options.render_mode, lambda: np.stack([big] * 3, -1))
 

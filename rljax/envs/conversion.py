@@ -1,7 +1,7 @@
 """Gymnasium's spaces as ours, and the observations and actions that are in them.
 
-Gymnasium describes what simulators of the host give and take, those of EnvPool as well. JAX computes
-with 32 bits, so float64 becomes float32, and int64 becomes int32.
+Gymnasium describes what simulators of the host give and take, those of EnvPool as well. JAX
+computes with 32 bits, so float64 becomes float32, and int64 becomes int32.
 """
 
 from typing import Any

@@ -66,7 +66,8 @@ class Pool:
     def __init__(self, name: str, id: str, params: dict[str, Any], num_envs: int) -> None:
         spec = _spec(name, id, params)
         self.name, self.num_envs = name, num_envs
-        self._id, self._params, self._pool = id, params, None
+        self._id, self._params = id, params
+        self._pool: Any = None
         self._is_atari = hasattr(spec.config, "episodic_life")
         self._given, self._actions = spec.gymnasium_observation_space, spec.gymnasium_action_space
         self._observations = _corrected(self._given)
@@ -92,7 +93,7 @@ class Pool:
 
     def step(self, actions: np.ndarray) -> Steps:
         """Step all environments by actions [N, ...]."""
-        pool: Any = self._pool
+        pool = self._pool
         given = conversion.actions(self._actions, actions)
         seen, reward, terminated, truncated, info = pool.step(given)
         last = self._batch(seen)
@@ -122,7 +123,7 @@ class Pool:
 
         Raises UsageError if it was made without render_mode="rgb_array".
         """
-        pool: Any = self._pool
+        pool = self._pool
         return picture(self.name, self._params.get("render_mode"), lambda: pool.render()[0])
 
     def close(self) -> None:
@@ -148,7 +149,9 @@ def _corrected(space: Any) -> Any:
         return theirs.Dict({key: _corrected(part) for key, part in space.spaces.items()})
     if space.dtype == np.float64:
         none = np.finfo(np.float64).tiny
-        return theirs.Box(np.where(space.low == none, -np.inf, space.low), space.high, dtype=float)
+        return theirs.Box(
+            np.where(space.low == none, -np.inf, space.low), space.high, dtype=np.float64
+        )
     if space.dtype != np.uint8 or len(space.shape) != 3 or space.shape[0] >= min(space.shape[1:]):
         return space
     low, high = (np.moveaxis(bound, 0, -1) for bound in (space.low, space.high))

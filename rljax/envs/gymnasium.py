@@ -123,7 +123,7 @@ class Loop:
         obs = last
         if over.any():
             obs = conversion.copied(last)
-            for i in np.flatnonzero(over):
+            for i in np.flatnonzero(over).tolist():
                 write(space, obs, i, self._envs[i].reset()[0])
         reward = np.array(rewards, np.float32).reshape(self.num_envs)
         return Steps(obs, reward, terminated, truncated & ~terminated, last, reward.copy(), over)
@@ -196,13 +196,13 @@ class Vector:
                     'there is no info["final_obs"]: write the last observations there'
                 )
             last = conversion.copied(obs)
-            for i in np.flatnonzero(over):
+            for i in np.flatnonzero(over).tolist():
                 final = conversion.row(info["final_obs"], i)
                 conversion.write(self._observations, last, i, final)
         elif over.any():
             begun = self._env.reset(options={"reset_mask": over.copy()})[0]
             obs = conversion.copied(last)
-            for i in np.flatnonzero(over):
+            for i in np.flatnonzero(over).tolist():
                 conversion.write(self._observations, obs, i, conversion.row(begun, i))
         return Steps(obs, reward, terminated, truncated & ~terminated, last, reward.copy(), over)
 

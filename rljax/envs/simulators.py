@@ -78,8 +78,15 @@ class HostEnvironment:
 class Described(Simulator, Protocol):
     """A simulator that also says what it gives and takes."""
 
-    observation_space: spaces.Space
-    action_space: spaces.Space
+    @property
+    def observation_space(self) -> spaces.Space:
+        """Of one environment."""
+        ...
+
+    @property
+    def action_space(self) -> spaces.Space:
+        """Of one environment."""
+        ...
 
 
 def described(name: str, simulator: Callable[[int], Described]) -> HostEnvironment:

@@ -108,7 +108,7 @@ def episodes(agent: Agent, num_episodes: int, deterministic: bool = True, max_st
     """The compiled function `(state, key) -> Evaluation` behind `evaluate`, to call many times."""
     if on_host(agent.env):
         on_the_host = host_evaluation.episodes(agent, num_episodes, deterministic, max_steps)
-        return lambda state, key: Evaluation(*on_the_host(_acting(state), key))
+        return lambda state, key: Evaluation(*map(jnp.asarray, on_the_host(_acting(state), key)))
 
     goal = agent.env.success if isinstance(agent.env, HasGoal) else None
 

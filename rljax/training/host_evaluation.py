@@ -81,7 +81,8 @@ def film(agent: Agent, state: State, simulator: Simulator, seed: int, max_steps:
     act = _acting(agent, deterministic=True)
     obs, key = simulator.reset([seed]), jax.random.key(seed)
     carry, begins = agent.initial_carry((1,)), np.zeros(1, bool)
-    frames, total = [], 0.0
+    frames: list[np.ndarray] = []
+    total = 0.0
     while len(frames) < max_steps:
         frames.append(simulator.render())
         action, carry, key = act(state, obs, carry, begins, key)
@@ -105,9 +106,8 @@ def _acting(agent: Agent, deterministic: bool):
         fresh = agent.initial_carry(begins.shape)
 
         def begun(new, old):
-            return jnp.where(
-                begins.reshape(begins.shape + (1,) * (old.ndim - begins.ndim)), new, old
-            )
+            axes = tuple(range(begins.ndim, old.ndim))
+            return jnp.where(jnp.expand_dims(begins, axes), new, old)
 
         carry = jax.tree.map(begun, fresh, carry)
         key, key_act = jax.random.split(key)

@@ -148,6 +148,7 @@ def test_list_names_agents_and_environments(capsys):
     assert main(["list"]) == 0
     out = capsys.readouterr().out
     assert "ppo" in out and "FrozenLake-misc" in out
+    assert all(f"  {suite}/...: " in out for suite in ("gymnasium", "envpool", "atari"))
 
 
 def test_doctor_tells_versions_and_devices(capsys):

@@ -2,19 +2,24 @@
 
 import pickle
 import re
+import subprocess
+import sys
+from dataclasses import fields
 from functools import partial
 
 import cloudpickle
 import gymnasium
 import jax
 import numpy as np
+import pages
 import pytest
 from gymnasium import spaces as theirs
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from scripted import Copying, Scripted
 
 import rljax
 from rljax.envs import conversion, spaces
+from rljax.envs.atari import Options
 from rljax.envs.simulators import HostEnvironment
 from rljax.errors import UsageError
 
@@ -25,11 +30,16 @@ def vector(mode, num_envs):
     return SyncVectorEnv([Copying] * num_envs, autoreset_mode=mode, copy=False)
 
 
+def processes(num_envs):
+    return AsyncVectorEnv([Copying] * num_envs, context="spawn")
+
+
 KINDS = {
     "id": NAME,
     "function": Scripted,
     "same step": partial(vector, AutoresetMode.SAME_STEP),
     "next step": partial(vector, AutoresetMode.NEXT_STEP),
+    "processes": processes,
     "disabled": partial(vector, AutoresetMode.DISABLED),
 }
 # Ten steps of each environment: what is acted on next, and what the step led to.
@@ -95,8 +105,9 @@ def test_rewards_and_scores_are_arrays_of_their_own():
 class Spaces(gymnasium.Env):
     """Observes a sample of a space; keeps the actions that it was given."""
 
-    def __init__(self, observation_space, action_space=theirs.Discrete(2)):
-        self.observation_space, self.action_space = observation_space, action_space
+    def __init__(self, observation_space, action_space=None):
+        self.observation_space = observation_space
+        self.action_space = action_space or theirs.Discrete(2)
         self.given = []
 
     def reset(self, *, seed=None, options=None):
@@ -270,6 +281,17 @@ def test_names_and_parameters_that_are_not_known_are_refused(name, params, sente
         rljax.make(name, **params)
 
 
+def test_names_are_checked_without_importing_the_suites():
+    program = """
+import sys
+from rljax import envs
+for suite in envs.SUITES:
+    envs.check_name(f"{suite}/Any-v0")
+assert not {"jax", "gymnasium", "envpool", "ale_py"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 @pytest.mark.parametrize("suite", ["gymnasium", "envpool", "atari"])
 def test_a_package_that_is_missing_is_named_with_its_extra(suite, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -292,3 +314,20 @@ def test_pictures_are_those_of_the_first_environment():
     blind = rljax.make(NAME).simulator(1)
     with pytest.raises(UsageError, match='cannot be drawn .* make it with "rgb_array"'):
         blind.render()
+
+
+def test_the_code_of_the_page_runs():
+    page, names = pages.ROOT / "docs/simulators.md", {}
+    for block in pages.blocks(page):
+        if block.language == "python":
+            pages.run(block, page, names)
+    assert names["steps"].obs.shape == (8, 4)
+    assert names["env"].observation_space.shape == (32 + 11 + 2,)
+
+
+def test_the_page_names_the_options_of_atari_with_their_defaults():
+    text = (pages.ROOT / "docs/simulators.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([\w.,]+) \|", text, re.M))
+    defaults = {f.name: f.default for f in fields(Options) if f.name != "render_mode"}
+    shown = {k: f"{v:,}" if type(v) is int else str(v).lower() for k, v in defaults.items()}
+    assert rows == shown
