@@ -17,16 +17,18 @@ N, T = 4, 12
 KEYS = jax.random.split(jax.random.key(0), 5)
 
 
+def varied(params, key):
+    """Parameters with noise, so that policies differ by more than fresh ones do."""
+    return jax.tree.map(lambda x: x + 0.5 * jax.random.normal(key, x.shape), params)
+
+
 class Case:
     """A rollout [T, N] of one set of parameters, and another set that learns from it."""
 
     def __init__(self, env, **options):
         self.ac = networks.actor_critic(env, hidden=(8,), **options)
         actor, net = policy_actor(self.ac), self.ac.net
-        self.behaviour, self.params = (
-            jax.tree.map(lambda x: x + 0.5 * jax.random.normal(key, x.shape), net.init(key))
-            for key in KEYS[:2]
-        )
+        self.behaviour, self.params = (varied(net.init(key), key) for key in KEYS[:2])
         worker = start(env, actor.initial_carry((N,)), N, KEYS[2])
 
         def reset(carry, done):
