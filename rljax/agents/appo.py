@@ -1,7 +1,8 @@
 """Asynchronous PPO: PPO on experience of earlier versions of the policy, corrected by V-trace.
 
-After Luo et al. 2019 (IMPACT), https://arxiv.org/abs/1912.00167, with the target network that the
-clip is around moved once in every iteration.
+The clip is around the policy that acted, so it limits how far the others get from it. V-trace makes
+the targets and the advantages those of the current policy. Luo et al. 2019 (IMPACT),
+https://arxiv.org/abs/1912.00167, describe it in section 2, and move the clip to a target network.
 """
 
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ def appo(
     """
     return plain.ppo(
         env,
-        advantage=advantage_of(correction),
+        advantage=advantage_of(correction, weighted=False),
         agent="appo",
         hparams=check_hparams(hparams, Hparams, "appo"),
         **arguments,

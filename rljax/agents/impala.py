@@ -39,14 +39,17 @@ class Hparams(base.Shared):
     """The most a probability ratio counts for the steps before it."""
 
 
-def advantage_of(correction: str) -> base.Advantage:
-    """The advantages of a correction; raises UsageError for one that is not known."""
+def advantage_of(correction: str, weighted: bool = True) -> base.Advantage:
+    """The advantages of a correction, with the ratio of their step or for a loss that has it.
+
+    Raises UsageError for a correction that is not known.
+    """
     check_known("correction", correction, CORRECTIONS)
 
     def advantage(ac: ActorCritic, hp: Any) -> Update:
         if correction == "none":
             return gae(ac.value, hp.gamma, hp.gae_lambda)
-        return vtrace(ac, hp.gamma, hp.gae_lambda, hp.rho_clip, hp.c_clip)
+        return vtrace(ac, hp.gamma, hp.gae_lambda, hp.rho_clip, hp.c_clip, weighted=weighted)
 
     return advantage
 

@@ -93,7 +93,7 @@ def policy_gradient(
     scale_images: bool = True,
     anneal_lr: bool = True,
     first: Update | None = None,
-    hparams: Hparams | None = None,
+    hparams: Shared | None = None,
 ) -> Agent:
     """One gradient step on each rollout, up log-probability x advantage.
 
@@ -150,7 +150,7 @@ def policy_gradient(
     def value_loss(value, batch: Batch):
         return ops.value_loss(value, batch.extras["target"]) if learn_values else jnp.zeros(())
 
-    def update(hp: Hparams, progress: jax.Array) -> Update:
+    def update(hp: Shared, progress: jax.Array) -> Update:
         loss = actor_critic_loss(ac, policy_loss, value_loss, hp.value_coef, hp.entropy_coef)
         lr = learning_rate(hp.lr, progress, anneal_lr)
         learn = chain(

@@ -117,6 +117,7 @@ class Actor:
         """The compiled policy, or that of the warm-up."""
         if explore not in self._programs:
             choose = self._agent.explore if explore else self._agent.policy
+            assert choose is not None
             act = partial(_act, self._agent, choose)
             options = _cpu.compiler_options(act, *inputs)
             self._programs[explore] = jax.jit(act, compiler_options=options)

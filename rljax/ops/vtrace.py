@@ -17,6 +17,7 @@ def vtrace(
     rho_clip: jax.typing.ArrayLike = 1.0,
     c_clip: jax.typing.ArrayLike = 1.0,
     pg_rho_clip: jax.typing.ArrayLike | None = None,
+    weighted: bool = True,
 ) -> tuple[jax.Array, jax.Array]:
     """V-trace targets and policy-gradient advantages over [T] or [T, N].
 
@@ -44,10 +45,12 @@ def vtrace(
         c_clip: the most a ratio counts for the steps before it. It decides how fast, and with what
             variance, but not what values are learnt.
         pg_rho_clip: `rho_clip` of the advantages; by default the same.
+        weighted: whether A_t has the factor rho_t. Without it, A_t is for a loss that weights each
+            step by its own ratio, as the surrogates of PPO do.
 
     Returns:
         target: v_t [T, N].
-        advantage: A_t [T, N], weighted by the ratio of its step.
+        advantage: A_t [T, N].
 
     Source: Espeholt et al. 2018, eq. 1, remark 1 and 2, and section 4.2,
     https://arxiv.org/abs/1802.01561; lambda in A as in rlax.
@@ -68,4 +71,4 @@ def vtrace(
     steps = (delta, decay, rho, jnp.minimum(c_clip, ratio))
     start = jnp.zeros_like(delta[0])
     _, (correction, advantage) = jax.lax.scan(backward, start, steps, reverse=True)
-    return value + correction, pg_rho * advantage
+    return value + correction, pg_rho * advantage if weighted else advantage

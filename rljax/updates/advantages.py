@@ -79,19 +79,23 @@ def gae(value: Value, gamma, gae_lambda) -> Update:
 
 
 def vtrace(
-    actor_critic: ActorCritic, gamma, lambda_=1.0, rho_clip=1.0, c_clip=1.0, pg_rho_clip=None
+    actor_critic: ActorCritic,
+    gamma,
+    lambda_=1.0,
+    rho_clip=1.0,
+    c_clip=1.0,
+    pg_rho_clip=None,
+    weighted: bool = True,
 ) -> Update:
     """Annotate the batch with V-trace targets and advantages (`ops.vtrace`).
 
     For experience of another policy than the one that learns, such as an earlier version of it.
     Reads obs, next_obs, reward, terminated, truncated and the extras carry, raw_action and
-    log_prob of fresh experience. Writes value, advantage, target and log_prob, each [T, N]: the
-    advantage is weighted by the clipped ratio of the two policies, and log_prob becomes that of
-    the policy that learns. So a loss behind it is one of on-policy experience. On-policy and with
-    clips of at least 1 it is `gae`.
+    log_prob of fresh experience. Writes value, advantage and target, each [T, N]. On-policy, with
+    clips of at least 1, it is `gae`.
 
-    Metrics are `losses/explained_variance`, `losses/rho`, the mean ratio before it is clipped, and
-    `losses/rho_clipped`, the fraction of ratios above `rho_clip`.
+    Metrics are `losses/explained_variance`, `losses/rho`, the mean ratio of the two policies before
+    it is clipped, and `losses/rho_clipped`, the fraction of ratios above `rho_clip`.
 
     Args:
         actor_critic: what learns; a recurrent one is given the carry stored with each step, which
@@ -101,6 +105,8 @@ def vtrace(
         rho_clip: the most a step's own ratio counts.
         c_clip: the most a ratio counts for the steps before it.
         pg_rho_clip: `rho_clip` of the advantages; by default the same.
+        weighted: whether advantages are weighted by the clipped ratio of their own step; False for
+            a loss that has that ratio itself, as the surrogates of PPO do.
 
     Source: Espeholt et al. 2018, section 4, https://arxiv.org/abs/1802.01561.
     """
@@ -108,8 +114,7 @@ def vtrace(
     def apply(params: Params, batch: Batch, key: Key):
         values, next_values = values_around(actor_critic.value, params, batch)
         policy = actor_critic.head.distribution(actor_critic.outputs(params, batch))
-        log_prob = policy.log_prob(batch.extras["raw_action"])
-        log_ratio = log_prob - batch.extras["log_prob"]
+        log_ratio = policy.log_prob(batch.extras["raw_action"]) - batch.extras["log_prob"]
         target, advantage = vtrace_targets(
             batch.reward,
             values,
@@ -122,6 +127,7 @@ def vtrace(
             rho_clip,
             c_clip,
             pg_rho_clip,
+            weighted,
         )
         clipped = log_ratio > jnp.log(rho_clip) + ROUNDING
         metrics = {
@@ -129,8 +135,7 @@ def vtrace(
             "losses/rho": jnp.mean(jnp.exp(log_ratio)),
             "losses/rho_clipped": jnp.mean(clipped.astype(jnp.float32)),
         }
-        batch = batch.annotate(value=values, advantage=advantage, target=target, log_prob=log_prob)
-        return batch, metrics
+        return batch.annotate(value=values, advantage=advantage, target=target), metrics
 
     return stateless(apply)
 

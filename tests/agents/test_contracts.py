@@ -311,7 +311,8 @@ def test_without_a_step_size_nothing_is_learnt_and_the_loss_sees_the_policy_that
     changed = different_leaves(trained.learner.params, after.learner.params)
     # A target network, and actors that lag, follow what was learnt before.
     assert all("statistics" in path or path.startswith(FOLLOWING) for path in changed)
-    if "losses/approx_kl" in metrics:
+    # Actors that lag have another policy.
+    if "losses/approx_kl" in metrics and "charts/policy_lag" not in metrics:
         assert abs(metrics["losses/approx_kl"]) < 1e-6 and metrics["losses/clipfrac"] == 0
 
 

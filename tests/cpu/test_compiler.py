@@ -1,7 +1,7 @@
 import jax
-import pytest
 import jax.numpy as jnp
 import pages
+import pytest
 from small import SMALL
 
 import rljax

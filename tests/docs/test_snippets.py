@@ -27,6 +27,7 @@ HELD_BY = {
     "composition.md: make": "agents/test_composition::test_an_update_of_ones_own_serves_",
     "devices.md: agent = rljax.ppo": "scripts/test_jobs::test_the_code_of_the_page_runs",
     "devices.md: large = rljax.pmap": "scripts/test_jobs::test_the_code_of_the_page_runs",
+    "impala.md: agent = agents.on_policy": "updates/test_lag::test_the_agent_of_the_page_lags",
     "logging.md: state, history = rljax.train": "docs/test_snippets::test_the_hooks_of_the_page_",
     "logging.md: rljax.train": "docs/test_snippets::test_the_hooks_of_the_page_",
     "notebook.md: agent = rljax.ppo": "docs/test_tutorial::test_the_notebook_s_loop_",

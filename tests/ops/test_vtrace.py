@@ -156,3 +156,12 @@ def test_ratios_are_clipped_for_a_step_and_for_those_before_it():
     np.testing.assert_allclose(target, [3 + 1.5 * (2 + 1.5), 2 + 1.5, 1], rtol=1e-5)
     np.testing.assert_allclose(advantage, [3 * (1 + 3.5), 2 * (1 + 1), 1], rtol=1e-5)
     np.testing.assert_allclose(vtrace(*steps, 3.0, 1.5, 1.0)[1], [4.5, 2, 1], rtol=1e-5)
+
+
+def test_without_its_weight_an_advantage_is_for_a_loss_that_has_the_ratio():
+    steps = draw(6, (24, 4))
+    target, weighted = vtrace(*steps, GAMMA, 0.9, 1.2, 1.0)
+    same, plain = ops.vtrace(*steps, GAMMA, 0.9, 1.2, 1.0, weighted=False)
+    np.testing.assert_allclose(same, target, rtol=1e-5, atol=1e-6)
+    rho = np.minimum(1.2, np.exp(steps[5]))
+    np.testing.assert_allclose(rho * plain, weighted, rtol=1e-5, atol=1e-6)

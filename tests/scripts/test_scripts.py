@@ -38,7 +38,7 @@ def run(main, *words):
     return done.output
 
 
-@pytest.mark.parametrize("name", ["ppo_cartpole", "custom_env"])
+@pytest.mark.parametrize("name", ["ppo_cartpole", "custom_env", "plot_policy_lag"])
 def test_help_says_what_it_does_and_takes(script, name):
     module = script(name)
     text = run(module.main, "--help")
@@ -59,6 +59,20 @@ def test_ppo_cartpole_trains_its_own_network_with_its_own_update(script, trained
 
 def test_ppo_cartpole_fits_on_a_screen():
     assert len((pages.ROOT / "scripts/ppo_cartpole.py").read_text().splitlines()) <= 80
+
+
+def test_plot_policy_lag_compares_with_and_without_the_correction(script, trained, tmp_path):
+    out, module = tmp_path / "lag.png", script("plot_policy_lag")
+    words = ["--lag", "2", "--num-seeds", "2", "--num-episodes", "2", "--total-env-steps", "2560"]
+    text = run(module.main, *words, "--out", str(out))
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| `impala`")]
+    assert [row[1:4] for row in rows] == [["2", "V-trace", "2"], ["2", "none", "2"]]
+    for (_, history), row in zip(trained, rows, strict=True):
+        assert history["return"].shape == (10, 2)
+        last = history["return"][-1]
+        assert row[4:7] == [f"{last.mean():.1f}", "-", f"{last.mean():.1f}"]
+        assert row[7] == f"{last.min():.1f} |"
+    assert out.read_bytes().startswith(b"\x89PNG")
 
 
 def test_what_stays_central_is_not_charged(script, make_batch):

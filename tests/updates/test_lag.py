@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pages
 import pytest
 from states import arrays, different_leaves, jit
 
@@ -166,3 +167,16 @@ def test_without_a_correction_who_lags_learns_what_a2c_or_ppo_would_from_the_sam
     for path, x in arrays(expected).items():
         np.testing.assert_allclose(arrays(found)[path], x, rtol=1e-5, atol=1e-6, err_msg=path)
     assert count == lag
+
+
+def test_the_agent_of_the_page_lags():
+    *_, code = pages.code(pages.ROOT / "docs/agents/impala.md")
+    names: dict = {}
+    exec(code, names)
+    agent = names["agent"]
+    state, step = jit(agent.init)(jax.random.key(0)), jit(agent.step)
+    for iteration in range(6):
+        state, metrics = step(state)
+        assert metrics["charts/policy_lag"] == min(iteration, 4)
+        assert np.isfinite(metrics["losses/policy_loss"])
+    assert metrics["losses/rho_clipped"] > 0
