@@ -99,7 +99,7 @@ def dqn(
         target_period: updates between two moves of the target network.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
-        network: "mlp", "cnn", "auto", a linen module or a pair `(init, apply)`.
+        network: "mlp", "cnn", "nature_cnn", "auto", a linen module or a pair `(init, apply)`.
         double: whether the online network chooses the action that the target network values.
         dueling: whether values are the sum of a state's value and actions' advantages.
         n_step: how many rewards a target sums before it bootstraps.

@@ -81,7 +81,7 @@ def pqn(
             by default `total_env_steps`.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
-        network: "mlp", "cnn", "auto", a linen module or a pair `(init, apply)`.
+        network: "mlp", "cnn", "nature_cnn", "auto", a linen module or a pair `(init, apply)`.
         layer_norm: whether to normalise every layer, which is what keeps it stable.
         dueling: whether values are the sum of a state's value and actions' advantages.
         exploration: "epsilon_greedy" (annealed), "boltzmann", or "ez_greedy", which repeats each

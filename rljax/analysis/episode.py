@@ -5,7 +5,6 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from rljax import envs
 from rljax.analysis import render
 from rljax.envs.simulators import on_host
 from rljax.experiments import experiment
@@ -32,7 +31,7 @@ def film(run: RunDirectory, member: int, seed: int, max_steps: int) -> Film:
     agent, state = experiment.load(run.path)
     agent, state = experiment.member(agent, config, state, member)
     if on_host(agent.env):
-        simulator = envs.make(config.top.env, render_mode="rgb_array").simulator(1)
+        simulator = config.env(render_mode="rgb_array").simulator(1)
         try:
             seen = host_evaluation.film(agent, state, simulator, seed, max_steps)
         finally:

@@ -20,7 +20,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from rljax import envs
 from rljax.agents import AGENTS
 from rljax.analysis.render import GREEN, GREY, INK, PALE, PAPER, VERMILION
 from rljax.envs import grid_world
@@ -82,7 +81,7 @@ def read(path: str | Path, member: int = 0) -> Titled:
     tabular = [name for name, place in AGENTS.items() if ".tabular:" in place]
     if top.agent not in tabular:
         raise UsageError(f"{top.agent} keeps no table to draw; these do: {', '.join(tabular)}")
-    map_ = map_of(envs.make(top.env))
+    map_ = map_of(config.env())
     agent, state = experiment.load(path)
     agent, state = experiment.member(agent, config, state, member)
     table = np.asarray(state.learner.params)

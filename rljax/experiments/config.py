@@ -1,9 +1,10 @@
 """Configs: one TOML file is one experiment; nothing here imports JAX until an agent is asked for.
 
-The keys of `Top`, such as `env`, `agent` and `total_env_steps`, stand at the top. `[structure]` is
-what compiling closes over, `[hparams]` are the hyperparameters, which are traced; both depend on
-the agent. Then `[evaluation]`, `[checkpoint]` and `[logging]`. The file replaces defaults, and
-flags replace the file.
+The keys of `Top`, such as `env`, `agent` and `total_env_steps`, stand at the top. `[environment]`
+has the parameters that `rljax.make` is given with the name. `[structure]` is what compiling closes
+over, `[hparams]` are the hyperparameters, which are traced; both depend on the agent. Then
+`[evaluation]`, `[checkpoint]` and `[logging]`. The file replaces defaults, and flags replace the
+file.
 """
 
 import inspect
@@ -83,6 +84,8 @@ class Logging:
 
 SECTIONS = {"evaluation": Evaluation, "checkpoint": Checkpoint, "logging": Logging}
 AGENT_SECTIONS = ("structure", "hparams")
+ENVIRONMENT = "environment"
+"""The section of the environment's parameters; the environment says which there are."""
 PYTHON_ONLY = (
     "agent",
     "hparams",
@@ -115,6 +118,7 @@ class Config:
     top: Top
     structure: dict[str, Any]
     hparams: dict[str, float]
+    environment: dict[str, Any]
     evaluation: Evaluation
     checkpoint: Checkpoint
     logging: Logging
@@ -123,7 +127,7 @@ class Config:
     def values(self) -> dict[str, Any]:
         """Every value by its dotted key, `None` where an agent decides for itself."""
         flat = vars(self.top).copy()
-        for section in (*AGENT_SECTIONS, *SECTIONS):
+        for section in (*AGENT_SECTIONS, ENVIRONMENT, *SECTIONS):
             table = getattr(self, section)
             table = table if isinstance(table, dict) else vars(table)
             flat |= {f"{section}.{key}": value for key, value in table.items()}
@@ -159,11 +163,15 @@ class Config:
             sources={**self.sources, **dict.fromkeys(values, source)},
         )
 
+    def env(self, **params: Any) -> Any:
+        """The environment it describes, with further parameters. Imports JAX."""
+        return envs.make(self.top.env, **self.environment, **params)
+
     def agent(self) -> Any:
         """The agent it describes: one, whatever `num_seeds` is. Imports JAX."""
         make_agent = agents.factory(self.top.agent)
         return make_agent(
-            envs.make(self.top.env),
+            self.env(),
             total_env_steps=self.top.total_env_steps,
             schedule_env_steps=self.top.schedule_env_steps or None,
             hparams=make_agent.Hparams(**self.hparams),
@@ -201,9 +209,10 @@ def resolve(file: Mapping[str, Any], flags: Mapping[str, str], path: str = "conf
     schema = {f.name: (f.type, f.default) for f in fields(Top)}
     for section, kind in SECTIONS.items():
         schema |= {f"{section}.{f.name}": (f.type, f.default) for f in fields(kind)}
+    later = (*AGENT_SECTIONS, ENVIRONMENT)
     for key, (_, where) in given.items():
-        if key.partition(".")[0] not in AGENT_SECTIONS:
-            check_key(key, [*schema, *(f"{s}." for s in AGENT_SECTIONS)], where)
+        if key.partition(".")[0] not in later:
+            check_key(key, [*schema, *(f"{s}." for s in later)], where)
     values = typed(schema, given)
     if not values["env"]:
         raise UsageError(f'{path} names no environment: write env = "CartPole-v1", say')
@@ -212,9 +221,11 @@ def resolve(file: Mapping[str, Any], flags: Mapping[str, str], path: str = "conf
     _check_range(values)
 
     schema |= agent_schema(values["agent"])
+    parameters = {key: value for key, (value, _) in given.items() if _is_parameter(key)}
+    given = {key: value for key, value in given.items() if key not in parameters}
     for key, (_, where) in given.items():
         check_key(key, schema, where)
-    values = typed(schema, given)
+    values = {**typed(schema, given), **parameters}
 
     def table(section: str) -> dict[str, Any]:
         return {k.split(".")[1]: v for k, v in values.items() if k.startswith(section + ".")}
@@ -223,11 +234,17 @@ def resolve(file: Mapping[str, Any], flags: Mapping[str, str], path: str = "conf
         top=Top(**{f.name: values[f.name] for f in fields(Top)}),
         structure=table("structure"),
         hparams=table("hparams"),
+        environment=table(ENVIRONMENT),
         evaluation=Evaluation(**table("evaluation")),
         checkpoint=Checkpoint(**table("checkpoint")),
         logging=Logging(**table("logging")),
         sources={key: origin.get(key, "default") for key in values},
     )
+
+
+def _is_parameter(key: str) -> bool:
+    section, _, name = key.partition(".")
+    return section == ENVIRONMENT and bool(name)
 
 
 def agent_schema(name: str) -> dict[str, tuple[Any, Any]]:
@@ -262,12 +279,12 @@ def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
 def _flatten(tables: Mapping[str, Any], path: str) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tables.items():
-        if key in SECTIONS or key in AGENT_SECTIONS:
+        if key in SECTIONS or key in AGENT_SECTIONS or key == ENVIRONMENT:
             if not isinstance(value, dict):
                 raise UsageError(f"{path}: {key} is a section: write [{key}] above its keys")
             flat |= {f"{key}.{name}": inner for name, inner in value.items()}
         elif isinstance(value, dict):
-            known = [*SECTIONS, *AGENT_SECTIONS]
+            known = [*SECTIONS, *AGENT_SECTIONS, ENVIRONMENT]
             raise UsageError(f"{path}: section [{key}] is not known{nearest(key, known)}")
         else:
             flat[key] = value

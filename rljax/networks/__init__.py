@@ -7,6 +7,7 @@ from rljax.networks.modules import (
     CNN,
     MLP,
     ActorCriticModule,
+    NatureCNN,
     NoisyDense,
     Outputs,
     Quantiles,
@@ -28,6 +29,7 @@ from rljax.networks.value_heads import (
 
 __all__ = [
     "CNN",
+    "NatureCNN",
     "MLP",
     "ActorCritic",
     "ActorCriticModule",

@@ -109,10 +109,11 @@ def actor_critic_network(
     Args:
         space: what it observes.
         head: what its outputs must be.
-        kind: "mlp" (a torso each for policy and value), "cnn" (one torso for both), "gru" (an
-            MLP, then a GRU of size `hidden[-1]`), "auto" (cnn for three axes, else mlp), a linen
-            module with the call signature of `ActorCriticModule`, a pair `(init, apply)` on float
-            features, as the first two of a `Network`, or a `Network`, which may be recurrent.
+        kind: "mlp" (a torso each for policy and value), "cnn" or "nature_cnn" (one torso for
+            both), "gru" (an MLP, then a GRU of size `hidden[-1]`), "auto" (for three axes cnn, or
+            nature_cnn where both sides are 36 or more; else mlp), a linen module with the call
+            signature of `ActorCriticModule`, a pair `(init, apply)` on float features, as the first
+            two of a `Network`, or a `Network`, which may be recurrent.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
         normalize_observations: whether to put running statistics between the two.
@@ -138,7 +139,7 @@ def actor_critic_network(
                 RecurrentActorCriticModule(torso, outputs, hidden[-1]), shape, hidden[-1]
             )
         case _:
-            shared = reader.kind == "cnn"
+            shared = reader.kind in ("cnn", "nature_cnn")
             net = from_linen(ActorCriticModule(torso, outputs, shared), shape)
     return on_observations(reader, net, normalize_observations)
 

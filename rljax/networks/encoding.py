@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from rljax.envs import spaces
 from rljax.errors import UsageError, check_known, check_positive
-from rljax.networks.modules import CNN, MLP
+from rljax.networks.modules import CNN, MLP, NatureCNN
 from rljax.networks.network import Network, Pair, encoded, is_given
 from rljax.networks.normalization import normalized
 from rljax.types import Obs
@@ -22,7 +22,10 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": nn.gelu,
     "silu": nn.silu,
 }
-NETWORKS = ("auto", "mlp", "cnn", "gru")
+NETWORKS = ("auto", "mlp", "cnn", "nature_cnn", "gru")
+SMALLEST_SIDES = {"cnn": 3, "nature_cnn": 36}
+"""Of an image, for its convolutions."""
+TORSOS: dict[object, type[nn.Module]] = {"cnn": CNN, "nature_cnn": NatureCNN}
 
 
 def encoder(
@@ -34,12 +37,13 @@ def encoder(
 
     Raises UsageError for spaces that no network here can read, naming the agent and the space.
     """
-    pixels = isinstance(space, spaces.Box) and len(space.shape) == 3 and min(space.shape[:2]) >= 3
-    if kind == "cnn" and not pixels:
-        raise UsageError(
-            f"network 'cnn' needs observations of height, width (3 or more) and channels, "
-            f"not {spaces.describe(space)}; use 'mlp'"
-        )
+    if isinstance(kind, str) and kind in SMALLEST_SIDES:
+        least, other = SMALLEST_SIDES[kind], "mlp" if _side(space) < 3 else "cnn"
+        if _side(space) < least:
+            raise UsageError(
+                f"network {kind!r} needs observations of height, width ({least} or more) and "
+                f"channels, not {spaces.describe(space)}; use {other!r}"
+            )
     if isinstance(space, spaces.Discrete):
         return lambda obs: jax.nn.one_hot(obs, space.n)
     if not isinstance(space, spaces.Box) or len(space.shape) > 3:
@@ -57,6 +61,13 @@ def encoder(
         return x.reshape(*x.shape[: x.ndim - rank], -1) if is_flat else x
 
     return features
+
+
+def _side(space: spaces.Space) -> int:
+    """The shorter side of an image; 0 for what is none."""
+    if not isinstance(space, spaces.Box) or len(space.shape) != 3:
+        return 0
+    return min(space.shape[:2])
 
 
 class Reader(NamedTuple):
@@ -87,11 +98,13 @@ def read(
         check_positive(hidden=size)
     if kind == "auto":
         pixels = isinstance(space, spaces.Box) and len(space.shape) == 3
-        kind = "cnn" if pixels else "mlp"
+        large = _side(space) >= SMALLEST_SIDES["nature_cnn"]
+        kind = "nature_cnn" if large else "cnn" if pixels else "mlp"
     encode = encoder(space, kind, agent, scale_images)
     assert not isinstance(space, spaces.Dict), "encoder refuses these"
     shape = jax.eval_shape(encode, jax.ShapeDtypeStruct(space.shape, space.dtype)).shape
-    torso = partial(CNN if kind == "cnn" else MLP, tuple(hidden), ACTIVATIONS[activation])
+    module = TORSOS.get(kind, MLP) if isinstance(kind, str) else MLP
+    torso = partial(module, tuple(hidden), ACTIVATIONS[activation])
     return Reader(kind, encode, shape, torso)
 
 

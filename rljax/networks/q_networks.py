@@ -67,7 +67,8 @@ def q_network(
 
     Args:
         env: with a Discrete action space.
-        kind: "mlp", "cnn", "auto" (cnn for three axes, else mlp), a linen module
+        kind: "mlp", "cnn", "nature_cnn", "auto" (for three axes cnn, or nature_cnn where both
+            sides are 36 or more; else mlp), a linen module
             `(features, carry) -> (estimate, carry)`, with features [B, ...] and an estimate
             [B, A, *head.shape], whose noise is the rng stream "noise"; or a pair `(init, apply)` on
             float features, as the first two of a `Network`. The carry is ().

@@ -118,3 +118,18 @@ def test_names_are_checked_before_jax_is_imported(write):
 )
 def test_a_flag_is_read_as_toml_would_be(text, value):
     assert config.parse(text) == value
+
+
+def test_the_environment_gets_its_parameters_from_the_file_and_from_flags(write):
+    text = GOOD + "[environment]\nmax_steps_in_episode = 100\n"
+    assert config.load(write(text)).env().params.max_steps_in_episode == 100
+    loaded = config.load(write(text), {"environment.max_steps_in_episode": "50"})
+    assert loaded.env().params.max_steps_in_episode == 50
+    again = config.load(write(loaded.toml()))
+    assert again == loaded and again.environment == {"max_steps_in_episode": 50}
+
+
+def test_a_parameter_that_the_environment_does_not_have_is_refused(write):
+    loaded = config.load(write(GOOD), {"environment.max_step_in_episode": "50"})
+    with pytest.raises(UsageError, match="no parameter.*did you mean 'max_steps_in_episode'"):
+        loaded.agent()

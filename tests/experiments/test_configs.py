@@ -63,6 +63,7 @@ def test_there_is_a_config_for_every_environment_of_the_results_and_every_agent(
         "mountain_car",
         "mountain_car_continuous",
         "pendulum",
+        "pong",
         "space_invaders",
     }
     assert {p.parent.name for p in CONFIGS} == set(agents.AGENTS)

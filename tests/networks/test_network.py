@@ -10,11 +10,12 @@ from rljax.envs.spaces import Box, Dict, Discrete
 from rljax.errors import UsageError
 from rljax.networks import Network, head, reset_carry, unroll
 from rljax.networks import actor_critic_network as network
-from rljax.networks.modules import Conv3x3
+from rljax.networks.modules import Convolution
 
 HEAD = head(Discrete(3))
 FLAT, PIXELS = Box(-1, 1, (4,)), Box(0, 1, (5, 4, 2))
 IMAGES = Box(0, 255, (3, 3, 1), np.uint8)
+FRAMES = Box(0, 255, (36, 40, 2), np.uint8)
 KEY = jax.random.key(0)
 
 
@@ -53,7 +54,9 @@ def test_shapes_follow_any_leading_axes(space, kind, act_head, memory, leading):
     assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, carry)
 
 
-@pytest.mark.parametrize("space, kind", [(FLAT, "mlp"), (FLAT, "gru"), (PIXELS, "cnn")])
+@pytest.mark.parametrize(
+    "space, kind", [(FLAT, "mlp"), (FLAT, "gru"), (PIXELS, "cnn"), (FRAMES, "nature_cnn")]
+)
 def test_leading_axes_do_not_mix(space, kind):
     net, params, apply = build(space, kind)
     obs = jax.random.uniform(KEY, (2, 3, *space.shape))
@@ -65,6 +68,14 @@ def test_leading_axes_do_not_mix(space, kind):
     jax.tree.map(
         lambda x, y: np.testing.assert_allclose(x[1, 2], y, rtol=1e-5, atol=1e-6), together, alone
     )
+
+
+@pytest.mark.parametrize(
+    "space, chosen", [(FLAT, "MLP_0"), (PIXELS, "CNN_0"), (FRAMES, "NatureCNN_0")]
+)
+def test_the_network_is_chosen_by_the_observations(space, chosen):
+    params = jax.eval_shape(network(space, HEAD, "auto", hidden=(6,)).init, KEY)["params"]
+    assert chosen in params
 
 
 @pytest.mark.parametrize("kind, torsos", [("mlp", 2), ("cnn", 1), ("gru", 1)])
@@ -85,12 +96,14 @@ def test_only_a_normal_has_a_deviation_that_ignores_the_observation(kind, std):
     assert not zeros(jnp.ptp(outputs[:, :2], axis=0))
 
 
-def test_conv3x3_equals_flax():
-    x = jax.random.normal(KEY, (2, 3, 6, 5, 4))
-    weights = {"kernel": jax.random.normal(KEY, (3, 3, 4, 7)), "bias": jnp.arange(7.0)}
-    expected = nn.Conv(7, (3, 3), padding="VALID").apply({"params": weights}, x)
+@pytest.mark.parametrize("size, stride", [(3, 1), (4, 2), (2, 3)])
+def test_a_convolution_equals_flax(size, stride):
+    x = jax.random.normal(KEY, (2, 3, 9, 8, 4))
+    weights = {"kernel": jax.random.normal(KEY, (size, size, 4, 7)), "bias": jnp.arange(7.0)}
+    theirs = nn.Conv(7, (size, size), stride, padding="VALID")
+    expected = theirs.apply({"params": weights}, x)
     weights["kernel"] = weights["kernel"].reshape(-1, 7)
-    got = Conv3x3(7).apply({"params": {"Dense_0": weights}}, x)
+    got = Convolution(7, size, stride).apply({"params": {"Dense_0": weights}}, x)
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
