@@ -29,7 +29,7 @@ from rljax.ops.td import (
     quantile_huber,
     td_target,
 )
-from rljax.ops.vtrace import vtrace
+from rljax.ops.importance_weighting import vtrace
 
 __all__ = [
     "adapted_kl_coef",

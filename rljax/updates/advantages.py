@@ -10,7 +10,7 @@ from rljax.errors import ceil_div, check_at_most, check_positive
 from rljax.networks import ActorCritic
 from rljax.ops.returns import explained_variance, generalized_advantage
 from rljax.ops.td import discounted_returns, n_step_returns
-from rljax.ops.vtrace import vtrace as vtrace_targets
+from rljax.ops.importance_weighting import vtrace as vtrace_targets
 from rljax.types import Batch, Carry, Key, Obs, Params, Update
 from rljax.updates.composition import stateless
 
