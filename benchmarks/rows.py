@@ -86,6 +86,13 @@ ROWS = [
         )
         for minibatches in (1, 4)
     ),
+    Row(
+        "simulator ppo 8x128",
+        "simulators",
+        ppo(8, 128, 98, env=f"gymnasium/{CARTPOLE}"),
+        40.0,
+        peers=("sb3", "rllib"),
+    ),
     Row("dqn 10", "dqn", dqn(10, 200_000), 60.0, peers=("purejaxrl",)),
     Row("dqn 128", "dqn", dqn(128, 2_000_000 // 128 * 128), 60.0, peers=("purejaxrl",)),
     Row("dqn rejax", "dqn", REJAX_DQN, 60.0, peers=("rejax",)),

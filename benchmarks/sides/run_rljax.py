@@ -17,6 +17,7 @@ import rljax
 from rljax import replay
 from rljax.actors.rollouts import rollout, start
 from rljax.agents.assembly import random_policy
+from rljax.envs.simulators import on_host
 from rljax.errors import ceil_div
 from rljax.experiments import directory
 from rljax.experiments.config import Config, resolve
@@ -75,12 +76,15 @@ def answer_training(work) -> None:
 
     began = time.perf_counter()
     init, chunk = compile_training(agent, key, agent.num_iterations)
+    if on_host(agent.env):  # Policy and learner are compiled when they are first called.
+        chunk.run(init(key), 1)
     compiling = time.perf_counter() - began
 
     def train(key):
         return chunk.run(init(key), agent.num_iterations)
 
     side.answer_compiled(train, compiling, [key], steps, check, PACKAGES)
+    chunk.close()
 
 
 def answer_rollouts(work) -> None:

@@ -23,7 +23,7 @@ def main() -> None:
     ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
     algorithm = (
         PPOConfig()
-        .environment(work["env"])
+        .environment(work["env"].removeprefix("gymnasium/"))
         .env_runners(
             num_env_runners=0,
             num_envs_per_env_runner=structure["num_envs"],

@@ -23,7 +23,9 @@ def main() -> None:
         hidden = structure["hidden"]
         return importlib.import_module(module).PPO(
             "MlpPolicy",
-            make_vec_env(work["env"], structure["num_envs"], seed=work["seed"]),
+            make_vec_env(
+                work["env"].removeprefix("gymnasium/"), structure["num_envs"], seed=work["seed"]
+            ),
             learning_rate=lambda left: numbers["lr"] * (left if structure["anneal_lr"] else 1.0),
             n_steps=structure["rollout_length"],
             batch_size=batch // structure["num_minibatches"],

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from rljax import _cpu
-from rljax.envs.simulators import HostEnvironment
+from rljax.envs.simulators import HostEnvironment, zeros
+from rljax.errors import UsageError
 from rljax.networks import reset_carry
 from rljax.types import Agent, Carry, Extras, Obs, State, Transition
 
@@ -58,6 +59,7 @@ class Actor:
         self.share, self.length = share, length
         self.simulator = env.simulator(share.envs)
         self._obs = self.simulator.reset(seeds)
+        check_like(env, self._obs, share.envs)
         self._done = np.ones(share.total, bool)
         self._carry = agent.initial_carry((share.total,))
         self._score = np.zeros(share.envs, np.float32)
@@ -138,6 +140,17 @@ class Actor:
     def close(self) -> None:
         """End the simulator."""
         self.simulator.close()
+
+
+def check_like(env: HostEnvironment, obs: Obs, envs: int) -> None:
+    """Refuse observations [N, ...] that are not what the description of a simulator says."""
+    wanted = jax.tree.map(lambda x: ((envs, *x.shape), x.dtype.name), zeros(env.observation_space))
+    found = jax.tree.map(lambda x: (x.shape, x.dtype.name), obs)
+    if found != wanted:
+        raise UsageError(
+            f"the simulator of {env.name} observes {found}, where its observation_space says "
+            f"{wanted}: make both the same, for every actor"
+        )
 
 
 def _act(agent: Agent, choose: Choose, behaviour, obs, carry, done, keys, t):

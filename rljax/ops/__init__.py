@@ -9,6 +9,7 @@ from rljax.ops.exploration import (
     sample,
     sample_zeta,
 )
+from rljax.ops.importance_weighting import vtrace
 from rljax.ops.policy_gradient import (
     adapted_kl_coef,
     approximate_kl,
@@ -29,7 +30,6 @@ from rljax.ops.td import (
     quantile_huber,
     td_target,
 )
-from rljax.ops.importance_weighting import vtrace
 
 __all__ = [
     "adapted_kl_coef",

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from rljax import collectives
 from rljax.errors import ceil_div, check_at_most, check_positive
 from rljax.networks import ActorCritic
+from rljax.ops.importance_weighting import vtrace as vtrace_targets
 from rljax.ops.returns import explained_variance, generalized_advantage
 from rljax.ops.td import discounted_returns, n_step_returns
-from rljax.ops.importance_weighting import vtrace as vtrace_targets
 from rljax.types import Batch, Carry, Key, Obs, Params, Update
 from rljax.updates.composition import stateless
 

@@ -9,6 +9,7 @@ from states import different_leaves
 from walks import walks
 
 import rljax
+from rljax.envs.spaces import Box
 from rljax.errors import UsageError
 from rljax.types import HostActors
 
@@ -123,3 +124,11 @@ def copied(chunk):
 
 def test_the_defaults_of_distribute_are_those_of_an_agent_that_is_not_distributed():
     assert rljax.distribute(ppo()).actors == HostActors()
+
+
+def test_a_simulator_that_is_not_as_described_is_refused():
+    env = replace(walks(), observation_space=Box(-1.0, 1.0, (2,)))
+    with pytest.raises(
+        UsageError, match=r"Walks observes \(\(4, 3\), 'float32'\).*says \(\(4, 2\)"
+    ):
+        rljax.train(ppo(env), jax.random.key(0))
