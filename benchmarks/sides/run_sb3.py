@@ -20,12 +20,10 @@ def main() -> None:
     batch = structure["num_envs"] * structure["rollout_length"]
 
     def model():
-        hidden = structure["hidden"]
+        hidden, env = structure["hidden"], work["env"].removeprefix("gymnasium/")
         return importlib.import_module(module).PPO(
             "MlpPolicy",
-            make_vec_env(
-                work["env"].removeprefix("gymnasium/"), structure["num_envs"], seed=work["seed"]
-            ),
+            make_vec_env(env, structure["num_envs"], seed=work["seed"]),
             learning_rate=lambda left: numbers["lr"] * (left if structure["anneal_lr"] else 1.0),
             n_steps=structure["rollout_length"],
             batch_size=batch // structure["num_minibatches"],

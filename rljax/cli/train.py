@@ -87,7 +87,8 @@ def resume(words: Sequence[str]) -> None:
     """Go on with RUN, bit for bit as if it had never stopped; or with a sweep.
 
     --total-env-steps, --schedule-env-steps, --devices, --actors, --driver and the keys of
-    evaluation, checkpoint and logging may be changed; of a sweep, --driver. A run that is made longer keeps its schedules.
+    evaluation, checkpoint and logging may be changed; of a sweep, --driver. A run that is made
+    longer keeps its schedules.
     """
     from rljax.experiments.directory import find
 
