@@ -1,5 +1,6 @@
 """An actor: steps its share of the simulators with the parameters that it is given."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -74,8 +75,6 @@ class Actor:
             key_data: the key, as its bits uint32 [2]; the same for all actors of a batch.
             explore: whether the warm-up's policy acts.
         """
-        import time
-
         version, behaviour = int(behaviour.iteration), jax.device_put(behaviour)
         keys = jax.random.split(jax.random.wrap_key_data(key_data), self.length)
         inputs = (behaviour, self._all(self._obs), self._carry, self._done, keys, np.int32(0))
