@@ -3,21 +3,20 @@
 `rljax.training.evaluation` does the same for environments in JAX, in one program.
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from rljax import _cpu
 from rljax.envs.simulators import Simulator
+from rljax.networks import reset_carry
 from rljax.types import Agent, Carry, Key, Obs, State
 
 
 class Played(NamedTuple):
-    """Full episodes, the first of each environment; a population leads with [P]."""
+    """Full episodes, the first of each environment."""
 
     returns: np.ndarray  # [num_episodes] float32, the undiscounted score
     lengths: np.ndarray  # [num_episodes] int32, steps
@@ -35,33 +34,25 @@ def episodes(
     act = _acting(agent, deterministic)
 
     def play(state: State, key: Key) -> Played:
-        shape = (*state.iteration.shape, num_episodes)
-        num_envs = math.prod(shape)
         key, key_seeds = jax.random.split(key)
-        seeds = jax.random.randint(key_seeds, (num_envs,), 0, np.iinfo(np.int32).max)
-        returns = np.zeros(num_envs)
-        lengths = np.zeros(num_envs, np.int32)
-        finished = np.zeros(num_envs, bool)
-        simulator = agent.env.simulator(num_envs)  # type: ignore[attr-defined]
+        seeds = jax.random.randint(key_seeds, (num_episodes,), 0, np.iinfo(np.int32).max)
+        returns = np.zeros(num_episodes)
+        lengths = np.zeros(num_episodes, np.int32)
+        finished = np.zeros(num_episodes, bool)
+        simulator = agent.env.simulator(num_episodes)  # type: ignore[attr-defined]
         try:
             obs = simulator.reset(np.asarray(seeds).tolist())
-            carry, begins = agent.initial_carry(shape), np.zeros(shape, bool)
+            carry, begins = agent.initial_carry((num_episodes,)), np.zeros(num_episodes, bool)
             while not finished.all() and lengths.max() < max_steps:
-                obs = jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), obs)
                 action, carry, key = act(state, obs, carry, begins, key)
-                action = np.asarray(action)
-                steps = simulator.step(action.reshape(num_envs, *action.shape[len(shape) :]))
-                obs, begins = steps.obs, (steps.terminated | steps.truncated).reshape(shape)
+                steps = simulator.step(np.asarray(action))
+                obs, begins = steps.obs, steps.terminated | steps.truncated
                 returns += np.where(finished, 0.0, steps.score)
                 lengths += ~finished
                 finished |= steps.over
         finally:
             simulator.close()
-        return Played(
-            returns.astype(np.float32).reshape(shape),
-            lengths.reshape(shape),
-            finished.reshape(shape),
-        )
+        return Played(returns.astype(np.float32), lengths, finished)
 
     return play
 
@@ -103,16 +94,9 @@ def _acting(agent: Agent, deterministic: bool):
     @jax.jit
     @_cpu.unrolled
     def act(state: State, obs: Obs, carry: Carry, begins: jax.Array, key: Key):
-        fresh = agent.initial_carry(begins.shape)
-
-        def begun(new, old):
-            axes = tuple(range(begins.ndim, old.ndim))
-            return jnp.where(jnp.expand_dims(begins, axes), new, old)
-
-        carry = jax.tree.map(begun, fresh, carry)
         key, key_act = jax.random.split(key)
-        keys = None if deterministic else jax.random.split(key_act, state.iteration.shape)
-        action, carry = agent.act(state, obs, carry, keys)
+        carry = reset_carry(agent, carry, begins)
+        action, carry = agent.act(state, obs, carry, None if deterministic else key_act)
         return action, carry, key
 
     return act

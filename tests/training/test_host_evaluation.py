@@ -16,7 +16,6 @@ from rljax.errors import UsageError
 from rljax.experiments.checkpoints import Checkpoints
 from rljax.experiments.config import resolve
 from rljax.experiments.directory import create
-from rljax.parallel.vmap import vmap
 from rljax.training import host_evaluation
 from rljax.training.evaluation import evaluate
 from rljax.types import Agent, Learner, State
@@ -119,13 +118,6 @@ def test_a_game_that_does_not_end_is_cut_off():
     np.testing.assert_array_equal(found.lengths, np.where(found.finished, LIFE, 4))
     assert 0 < found.finished.sum() < 32
     assert found.summary()["unfinished"] == 32 - found.finished.sum()
-
-
-def test_a_population_plays_its_own_games_with_its_own_parameters():
-    params = np.array([0.0, 1.0, -2.0])
-    found = evaluate(vmap(agent), state(params), jax.random.key(0), num_episodes=8)
-    assert found.returns.shape == (3, 8) and MADE[-1].num_envs == 24
-    np.testing.assert_array_equal(found.returns, totals(params[:, None], found.lengths // LIFE))
 
 
 def test_the_simulator_is_closed_when_it_fails(monkeypatch):
