@@ -76,6 +76,32 @@ def dqn(num_envs: int, total_env_steps: int, **more: Any) -> Work:
     return training("dqn", total_env_steps, structure, hparams, **more)
 
 
+def impala(actors: int, num_envs: int, rollout_length: int, iterations: int) -> Work:
+    """IMPALA on Gymnasium's CartPole, with actors that are processes of Ray."""
+    return training(
+        "impala",
+        num_envs * rollout_length * iterations,
+        {
+            "num_envs": num_envs,
+            "rollout_length": rollout_length,
+            "hidden": [64, 64],
+            "activation": "tanh",
+            "anneal_lr": False,
+        },
+        {
+            "lr": 1e-3,
+            "gamma": 0.99,
+            "rho_clip": 1.0,
+            "entropy_coef": 0.01,
+            "value_coef": 0.5,
+            "max_grad_norm": 40.0,
+        },
+        env="gymnasium/CartPole-v1",
+        actors=actors,
+        driver="ray",
+    )
+
+
 # The settings of rejax's configs/gymnax/cartpole.yaml, without the evaluations in between.
 REJAX_PPO = ppo(5, 100, 200, num_epochs=5, num_minibatches=5, anneal_lr=False, lr=7.5e-4)
 REJAX_DQN = training(

@@ -21,6 +21,7 @@ from rljax.envs.simulators import on_host
 from rljax.errors import ceil_div
 from rljax.experiments import directory
 from rljax.experiments.config import Config, resolve
+from rljax.experiments.experiment import build
 from rljax.training.compilation import compile_training
 from rljax.types import Agent, Extras, Transition
 
@@ -29,7 +30,8 @@ PACKAGES = ("rljax-core", "flax", "optax", "gymnax", "numpy")
 
 def config(work) -> Config:
     """The work as `rljax train` would read it."""
-    keys = {key: work[key] for key in ("env", "agent", "total_env_steps")}
+    top = ("env", "agent", "total_env_steps", "actors", "driver")
+    keys = {key: work[key] for key in top if key in work}
     for section in ("structure", "hparams"):
         keys |= {f"{section}.{key}": value for key, value in work[section].items()}
     return resolve(keys, {}, "the work")
@@ -61,7 +63,7 @@ def answer_training(work) -> None:
     devices, seeds = work.get("devices", 1), work["seeds"]
     if devices > 1:
         jax.config.update("jax_num_cpu_devices", devices)
-    agent = config(work).agent()
+    agent = build(config(work)) if "actors" in work else config(work).agent()
     steps = agent.env_steps(agent.num_iterations) * seeds
     key = jax.random.key(work["seed"])
     if seeds > 1:
