@@ -16,6 +16,8 @@ from rljax.errors import UsageError
 from rljax.updates import stateless
 
 TABLES = ("q_learning", "sarsa", "expected_sarsa", "double_q_learning", "q_lambda")
+FAST = ("q_learning", "double_q_learning")
+"""The tables whose rows always run."""
 GAMMA = 0.9
 # Compiling takes longer than training here.
 jit = {"compiler_options": {"xla_backend_optimization_level": 0}}
@@ -187,7 +189,8 @@ def test_a_reward_is_credited_to_the_action_two_steps_earlier(name):
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        *((name, {}) for name in TABLES),
+        *((name, {}) for name in FAST),
+        *(pytest.param(name, {}, marks=pytest.mark.long) for name in TABLES if name not in FAST),
         ("q_learning", {"n_step": 4}),
         ("double_q_learning", {"n_step": 3}),
     ],
@@ -265,7 +268,7 @@ def test_traces_fade_along_greedy_actions_and_are_cut_by_others_and_by_the_end()
 
 @pytest.mark.parametrize(
     ("n", "t"),
-    [(1, 1), (16, 32), *(pytest.param(*x, marks=pytest.mark.long) for x in [(1, 16), (16, 1)])],
+    [(16, 32), *(pytest.param(*x, marks=pytest.mark.long) for x in [(1, 1), (1, 16), (16, 1)])],
 )
 def test_without_traces_q_lambda_is_q_learning_however_much_a_rollout_holds(n, t):
     lake, hparams = rljax.make("FrozenLake4x4"), Hparams(trace_lambda=0.0, lr=0.3)
@@ -277,7 +280,10 @@ def test_without_traces_q_lambda_is_q_learning_however_much_a_rollout_holds(n, t
     np.testing.assert_allclose(q_lambda, q_learning, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("n", "t"), [(64, 32), (64, 128), (1, 128)])
+@pytest.mark.parametrize(
+    ("n", "t"),
+    [(64, 32), *(pytest.param(*x, marks=pytest.mark.long) for x in [(64, 128), (1, 128)])],
+)
 def test_q_lambda_is_stable_at_its_defaults_however_much_a_rollout_holds(n, t):
     """Returns of the lake are 0 or 1, so no value can rightly be further from that."""
     lake = rljax.make("FrozenLake4x4")
@@ -286,6 +292,7 @@ def test_q_lambda_is_stable_at_its_defaults_however_much_a_rollout_holds(n, t):
     assert np.all((table > -0.5) & (table < 1.5)) and table.max() > 0.1
 
 
+@pytest.mark.long
 def test_a_trace_of_next_to_nothing_moves_next_to_nothing():
     """Its square is 0 in float32."""
     lake = rljax.make("FrozenLake4x4")

@@ -141,6 +141,7 @@ def test_tables_that_cannot_be_drawn_are_refused():
         tables.map_of(rljax.make("CartPole-v1"))
 
 
+@pytest.mark.long
 def test_the_table_of_a_run_is_the_mean_of_its_tables_for_the_seed_asked(tmp_path):
     given = {
         "env": "FrozenLake4x4",

@@ -56,6 +56,7 @@ def gone(pattern: str, seconds: float = 30) -> bool:
     return not processes(pattern)
 
 
+@pytest.mark.long
 def test_a_killed_process_is_replaced_and_none_is_left_behind():
     killed = []
 
@@ -72,6 +73,7 @@ def test_a_killed_process_is_replaced_and_none_is_left_behind():
     assert gone(ACTOR)
 
 
+@pytest.mark.long
 def test_the_error_of_a_simulator_is_named():
     agent = rljax.distribute(rljax.a2c(walks(fails_at=1), **SIZES), 1, "ray")
     with pytest.raises(RunError, match="RuntimeError: the walk fell over"), pytest.warns():

@@ -22,6 +22,7 @@ TRAINS = re.compile(
     rf"rljax\.({'|'.join(AGENTS)})\b"
 )
 HELD_BY = {
+    "actors.md: agent = rljax.distribute": "distributed/test_actors_page::test_the_code_",
     "README.md: agent = rljax.ppo": "docs/test_snippets::test_the_agent_of_the_readme_learns",
     "composition.md: agent = rljax.dqn": "docs/test_snippets::test_all_parts_of_rainbow_",
     "composition.md: make": "agents/test_composition::test_an_update_of_ones_own_serves_",

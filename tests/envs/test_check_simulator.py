@@ -232,7 +232,14 @@ def test_a_sound_simulator_is_left_alone_and_closed():
     assert [(s.num_envs, s.closed) for s in made] == [(4, True)]
 
 
-@pytest.mark.parametrize("name", ["gymnasium/CartPole-v1", "envpool/Pendulum-v1", "atari/Freeway"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gymnasium/CartPole-v1",
+        pytest.param("envpool/Pendulum-v1", marks=pytest.mark.long),
+        pytest.param("atari/Freeway", marks=pytest.mark.long),
+    ],
+)
 def test_simulators_of_the_suites_are_sound(name):
     small = {"atari/Freeway": {"max_frames": 100}}.get(name, {})
     assert rljax.check_env(rljax.make(name, **small)) == []

@@ -68,7 +68,14 @@ def test_every_environment_is_described_and_steps_with_stable_types(name, reques
     assert "\n" not in spaces.describe(space) and "Box" in spaces.describe(space) or space.n
 
 
-@pytest.mark.parametrize("name", [name for name in GYMNAX if name.endswith("-MinAtar")])
+def minatar() -> list:
+    """The games; those that take seconds to compile are further rows."""
+    games = [name for name in GYMNAX if name.endswith("-MinAtar")]
+    fast = "Breakout-MinAtar"
+    return [g if g == fast else pytest.param(g, marks=pytest.mark.long) for g in games]
+
+
+@pytest.mark.parametrize("name", minatar())
 def test_minatar_is_seen_as_bool_and_nothing_is_lost(name):
     env = rljax.make(name)
 

@@ -60,7 +60,7 @@ def test_a_seed_of_a_population_is_the_run_that_it_would_be_alone(finished, tmp_
     np.testing.assert_allclose(kernel, together[1], atol=1e-5)
 
 
-@pytest.mark.parametrize("left_at", [0, 9])
+@pytest.mark.parametrize("left_at", [pytest.param(0, marks=pytest.mark.long), 9])
 def test_resumed_is_bit_for_bit_what_it_would_have_been(copy, finished, left_at):
     forget(copy, left_at)
     with copy.metrics.open("a") as file:
@@ -127,6 +127,9 @@ LEAVES = (
 )
 
 
+FEW_LEAVES = ("key", LEAVES[3], "worker/env_state/theta")
+
+
 @pytest.fixture(scope="module")
 def midway(finished, tiny):
     """The state after iteration 9, a fresh one, and what three more iterations make of either."""
@@ -146,7 +149,10 @@ def midway(finished, tiny):
     return state, jax.jit(agent.init)(experiment.keys(tiny)), finish, finish(state)
 
 
-@pytest.mark.parametrize("path", LEAVES)
+@pytest.mark.parametrize(
+    "path",
+    [p if p in FEW_LEAVES else pytest.param(p, marks=pytest.mark.long) for p in LEAVES],
+)
 def test_without_any_one_leaf_the_run_would_end_elsewhere(midway, path):
     state, fresh, finish, ended = midway
     assert path in digest(state), sorted(digest(state))
@@ -159,6 +165,7 @@ def test_without_any_one_leaf_the_run_would_end_elsewhere(midway, path):
     assert finish(jax.tree_util.tree_map_with_path(drop, state, fresh)) != ended
 
 
+@pytest.mark.long
 def test_a_longer_run_is_a_change_that_resume_takes_and_shows(copy):
     said = []
     outcome = experiment.resume(copy.path, {"total_env_steps": str(32 * 14)}, report=said.append)
@@ -210,7 +217,10 @@ def test_a_checkpoint_of_another_version_is_refused_by_what_differs(copy, tiny):
     saved.close()
 
 
-@pytest.mark.parametrize("harm", ["truncate", "flip", "remove"])
+@pytest.mark.parametrize(
+    "harm",
+    ["flip", *(pytest.param(x, marks=pytest.mark.long) for x in ("truncate", "remove"))],
+)
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(copy, finished, harm):
     newest = copy.checkpoints / "12"
     victim = largest_file(newest / "state")

@@ -90,6 +90,7 @@ def test_halving_gives_up_all_but_one(finished):
 @pytest.mark.parametrize(
     "method, rows", [pytest.param("pbt", 8, marks=pytest.mark.long), ("halving", 1)]
 )
+@pytest.mark.long
 def test_a_killed_one_is_taken_up_where_it_was(
     method, rows, finished, small, tmp_path, monkeypatch
 ):
