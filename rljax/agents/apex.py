@@ -1,4 +1,4 @@
-"""Ape-X DQN (Horgan et al. 2018, https://arxiv.org/abs/1803.00933): distributed prioritized replay."""
+"""Ape-X DQN (Horgan et al. 2018, https://arxiv.org/abs/1803.00933): actors that fill a replay."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""Options as long as the paper says, and gone with their episode; an epsilon for each environment."""
+"""Options as the paper has them, gone with their episode; an epsilon for each environment."""
 
 from functools import partial
 

@@ -2,7 +2,6 @@
 
 import jax
 import numpy as np
-import pytest
 from states import jit
 
 import rljax
@@ -86,14 +85,13 @@ def test_two_devices_share_the_environments_and_their_epsilons(walk):
 def test_its_parts_can_be_taken_away(walk):
     plain = {"double": False, "dueling": False, "n_step": 1, "exploration": "epsilon_greedy"}
     agent = apex(walk, **plain, prioritized=False, initial_priorities=False)
-    assert agent.may_lag and not rljax.dqn(walk).may_lag
+    assert agent.may_lag
 
 
-@pytest.mark.parametrize("first", [False, True])
-def test_rewards_that_a_first_update_changes_count_for_priorities(walk, first):
+def test_rewards_that_a_first_update_changes_count_for_priorities(walk):
     def add(params, batch, key):
         return batch.replace(reward=batch.reward + 100.0), {}
 
-    more = {"first": rljax.updates.stateless(add)} if first else {}
-    found = stored(jit(apex(walk, **more).init)(jax.random.key(0)))[1]
-    assert (found.max() > 100**0.6) == first
+    agent = apex(walk, first=rljax.updates.stateless(add))
+    # A step gives 31 at most, and three of them fewer than 100 without that.
+    assert stored(jit(agent.init)(jax.random.key(0)))[1].max() > 150**0.6

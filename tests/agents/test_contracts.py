@@ -120,9 +120,7 @@ AGENTS = {
     "rainbow": Row(rainbow, annealing | elsewhere),
     "apex": Row(apex, annealing | elsewhere - by_environment),
     "pqn": Row(pqn, elsewhere),
-    "pqn ez_greedy": Row(
-        partial(pqn, exploration="ez_greedy"), elsewhere - {"duration_exponent"}
-    ),
+    "pqn ez_greedy": Row(partial(pqn, exploration="ez_greedy"), elsewhere - {"duration_exponent"}),
     "q_learning": Row(table(rljax.q_learning), unused),
     "q_learning n_step boltzmann harmonic": Row(
         table(rljax.q_learning, n_step=3, exploration="boltzmann", step_size="harmonic"),
@@ -165,6 +163,7 @@ LONG = {
     "reinforce",
     "dqn ez_greedy",
     "dqn qr",
+    "apex",
     "pqn ez_greedy",
     "q_learning n_step boltzmann harmonic",
     "sarsa",

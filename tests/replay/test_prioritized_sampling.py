@@ -34,9 +34,7 @@ def told(row, priority, window=1):
     [(12, 1, 2, 1), (20, 4, 1, 3), (12, 2, 3, 2), (16, 8, 2, 8), (6, 1, 1, 6), (24, 4, 2, 9)],
 )
 @pytest.mark.parametrize("brought", [False, True])
-def test_priorities_follow_a_model_row_by_row(
-    make_batch, buffer_size, time, envs, window, brought
-):
+def test_priorities_follow_a_model_row_by_row(make_batch, buffer_size, time, envs, window, brought):
     alpha, epsilon = 0.7, 0.01
     memory = replay.prioritized(buffer_size, 4, window, alpha=alpha, beta=0.4, epsilon=epsilon)
     rollout = make_batch(time, envs, {"priority": jnp.zeros((time, envs))} if brought else None)
