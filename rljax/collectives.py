@@ -53,6 +53,14 @@ def fold_in(key: Key) -> Key:
     return key if count() == 1 else jax.random.fold_in(key, jax.lax.axis_index(ENVIRONMENTS))
 
 
+def places(envs: int) -> tuple[jax.Array, int]:
+    """The places int32 [envs] of this device's environments among all N, and N."""
+    here = jnp.arange(envs, dtype=jnp.int32)
+    if count() == 1:
+        return here, envs
+    return here + envs * jax.lax.axis_index(ENVIRONMENTS), envs * count()
+
+
 def shares_of_members() -> int:
     """How many devices share the members of the population being traced; 1 outside of `pmap`."""
     try:

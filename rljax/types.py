@@ -243,7 +243,7 @@ class Agent(NamedTuple):
     remember: Callable[[State, Batch], State] | None = None
     """Adds a batch [T, N] of the warm-up to the replay buffer, and learns nothing from it."""
     may_lag: bool = False
-    """Whether `learn` corrects for actions of older parameters, so that actors need not wait."""
+    """Whether `learn` can learn from actions of older parameters, so that actors need not wait."""
     actors: HostActors | None = None
     """Who steps the simulator, for an agent whose environment is one of the host."""
     population_axes: int = 0

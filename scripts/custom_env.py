@@ -2,7 +2,7 @@
 
     python scripts/custom_env.py --agent ppo
 
-Any agent that has a network will do: ppo, a2c, reinforce, dqn, rainbow, pqn.
+Any agent that has a network will do: ppo, a2c, reinforce, dqn, rainbow, apex, pqn.
 """
 
 from typing import NamedTuple

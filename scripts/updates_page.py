@@ -35,7 +35,8 @@ page from the code. [Composition](composition.md) explains how updates are combi
   with the axes [T, N, ...]. Every other field is in `extras`.
 - *parameters* means that the update reads or changes the parameters themselves.
 - A rollout records `carry`, the recurrent state before each step. A policy records `raw_action` and
-  `log_prob`. A prioritized replay buffer writes `weight` and reads `priority`.
+  `log_prob`; with `actors.recording_values` it records `action_values`. A prioritized replay buffer
+  writes `weight` and reads `priority`.
 """
 
 
@@ -81,6 +82,7 @@ def examples() -> dict[str, Callable[[], Example]]:
     q_table = networks.q_table(lake)
     recorded = {"raw_action": jnp.zeros((T, N), jnp.int32), "log_prob": jnp.zeros((T, N))}
     numbers = batch(jnp.zeros((T, N, 4)), jnp.zeros((T, N, 8)), **recorded)
+    valued = numbers.annotate(action_values=jnp.zeros((T, N, 2)))
     distributions = numbers.annotate(target=jnp.zeros((T, N, 5)))
     discrete = batch(
         jnp.zeros((T, N), jnp.int32), jnp.zeros((T, N, 1)), trace=jnp.zeros((T, N, *cells))
@@ -127,6 +129,9 @@ def examples() -> dict[str, Callable[[], Example]]:
         "rewards_to_go": lambda: of_policy(updates.rewards_to_go(0.99)),
         "n_step": lambda: of_values(updates.n_step(0.99, 2), q.net, numbers),
         "td_target": lambda: of_values(updates.td_target(q), q.net, numbers),
+        "initial_priorities": lambda: of_values(
+            updates.initial_priorities(scalar, 0.99, 2), scalar.net, valued
+        ),
         "lambda_target": lambda: of_values(
             updates.lambda_target(scalar, 0.99, 0.9), scalar.net, numbers
         ),

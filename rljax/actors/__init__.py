@@ -7,6 +7,7 @@ from rljax.actors.explorations import (
     by_probabilities,
     exploration,
     exploring_actor,
+    recording_values,
     value_actor,
 )
 from rljax.actors.lag import lagged
@@ -27,6 +28,7 @@ __all__ = [
     "lagged",
     "policy_actor",
     "random_policy",
+    "recording_values",
     "rollout",
     "start",
     "value_actor",

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rljax import ops
+from rljax import collectives, ops
 from rljax.actors.options import ez_greedy
 from rljax.errors import UsageError, check_known
 from rljax.hparams import fraction, non_negative, positive
 from rljax.networks import QNetwork
-from rljax.types import Actor, Carry, Hparams, Key, Obs, Params
+from rljax.types import Actor, Carry, Hparams, Key, Obs, Params, Policy
 
 Probabilities = Callable[[Hparams, jax.Array], Callable[[jax.Array], jax.Array]]
 """(hparams, progress []) to a function from action values [..., A] to probabilities [..., A]."""
@@ -33,6 +33,10 @@ class ExplorationHparams:
     """Of "boltzmann" exploration: the difference of value that makes a factor of e."""
     duration_exponent: float = non_negative(2.0)
     """Of "ez_greedy" exploration: how fast n-fold repetition gets rare, as n^-exponent."""
+    epsilon_base: float = fraction(0.4)
+    """Of "fixed_epsilons" exploration: the epsilon of the first environment, the largest."""
+    epsilon_alpha: float = non_negative(7.0)
+    """Of the same: that of the last environment is epsilon_base^(1 + epsilon_alpha)."""
 
 
 class Exploration(NamedTuple):
@@ -76,6 +80,32 @@ def value_actor(q: QNetwork, probabilities: Probabilities) -> Actor:
     return Actor(q.net.init, policy, mode, q.net.initial_carry)
 
 
+def recording_values(policy: Policy, q: QNetwork) -> Policy:
+    """`policy`, which also records action_values [N, A]: those of `q`, without noise."""
+
+    def act(params: Params, obs: Obs, carry: Carry, key: Key):
+        action, extras, after = policy(params, obs, carry, key)
+        values, _ = q.values(params, obs, (), None)
+        return action, {**extras, "action_values": values}, after
+
+    return act
+
+
+def fixed_epsilons(hparams: Hparams, progress: jax.Array):
+    """Epsilon-greedy, of values [N, A], with an epsilon for each environment, fixed for the run.
+
+    Rows are environments in order, on several devices as well. Source: Horgan et al. 2018, section
+    4, https://arxiv.org/abs/1803.00933.
+    """
+
+    def probabilities(q: jax.Array) -> jax.Array:
+        place, envs = collectives.places(len(q))
+        epsilon = ops.fixed_epsilons(hparams.epsilon_base, hparams.epsilon_alpha, place, envs)
+        return ops.epsilon_greedy(q, epsilon[:, None])
+
+    return probabilities
+
+
 def greedy(hparams: Hparams, progress: jax.Array):
     """Always the greedy action: noisy weights vary it, or options interrupt it."""
     return ops.greedy
@@ -89,6 +119,8 @@ EXPLORATIONS: dict[str, Exploration] = {
     "ez_greedy": Exploration(
         lambda q, num_actions: ez_greedy(value_actor(q, greedy), annealed_epsilon, num_actions)
     ),
+    # Not by probabilities: values alone do not say whose they are.
+    "fixed_epsilons": Exploration(lambda q, num_actions: value_actor(q, fixed_epsilons)),
 }
 
 

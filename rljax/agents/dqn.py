@@ -7,10 +7,16 @@ import jax
 from flax import linen as nn
 
 from rljax import networks, replay
-from rljax.actors import Exploration, ExplorationHparams, exploring_actor
+from rljax.actors import (
+    Exploration,
+    ExplorationHparams,
+    exploring_actor,
+    random_policy,
+    recording_values,
+)
 from rljax.agents.assembly import check_hparams, off_policy
 from rljax.agents.schedule import Schedule
-from rljax.errors import check_at_most, check_positive
+from rljax.errors import UsageError, check_at_most, check_positive
 from rljax.hparams import fraction, non_negative
 from rljax.ops import linear_schedule
 from rljax.types import Agent, Environment, Update
@@ -68,6 +74,7 @@ def dqn(
     dueling: bool = False,
     n_step: int = 1,
     prioritized: bool = False,
+    initial_priorities: bool = False,
     exploration: str | Exploration = "epsilon_greedy",
     noisy: bool = False,
     head: str | networks.ValueHead = "scalar",
@@ -104,9 +111,11 @@ def dqn(
         dueling: whether values are the sum of a state's value and actions' advantages.
         n_step: how many rewards a target sums before it bootstraps.
         prioritized: whether to sample by the size of the last error.
-        exploration: "epsilon_greedy" (annealed), "boltzmann", or "ez_greedy", which repeats each
-            random action for a random time, and so gets to where single ones do not; or an
-            `actors.Exploration`.
+        initial_priorities: whether a new step has the error of who acted as its priority, instead
+            of the largest so far; for prioritized = True and the scalar head.
+        exploration: "epsilon_greedy" (annealed), "boltzmann", "fixed_epsilons", with an epsilon for
+            each environment, or "ez_greedy", which repeats each random action for a random time,
+            and so gets to where single ones do not; or an `actors.Exploration`.
         noisy: whether noise in the weights explores, instead of epsilon.
         head: "scalar", or a distribution over returns: "c51", "qr" or "iqn"; or a
             `networks.ValueHead`.
@@ -153,6 +162,18 @@ def dqn(
         agent=agent,
     )
     q = networks.with_target(q)
+    actor = exploring = exploring_actor(exploration, q, env.action_space.n, noisy)
+    warmup = random_policy(env.action_space)
+    if initial_priorities:
+        if not prioritized or q.head.shape:
+            raise UsageError(
+                f"{agent}: initial_priorities are errors of values for a prioritized replay: they "
+                'need prioritized = True and head = "scalar"'
+            )
+        warmup = recording_values(warmup, q)
+        actor = exploring._replace(
+            policy=lambda hp, progress: recording_values(exploring.policy(hp, progress), q)
+        )
 
     def buffer(hp: Hparams, progress: jax.Array) -> replay.Replay:
         if not prioritized:
@@ -164,7 +185,11 @@ def dqn(
 
     def fresh(hp: Hparams, progress: jax.Array) -> Update:
         statistics = observation_statistics(q.net.encode, part="online")
-        return chain(first, statistics if normalize_observations else None)
+        return chain(
+            first,
+            td.initial_priorities(q, hp.gamma, n_step) if initial_priorities else None,
+            statistics if normalize_observations else None,
+        )
 
     def update(hp: Hparams, progress: jax.Array) -> Update:
         next_policy = td.double if double else td.greedy
@@ -179,12 +204,13 @@ def dqn(
 
     return off_policy(
         env,
-        actor=exploring_actor(exploration, q, env.action_space.n, noisy),
+        actor=actor,
         update=update,
         replay=buffer,
         hparams=hparams,
         schedule=schedule,
         fresh=fresh,
+        warmup=warmup,
     )
 
 

@@ -84,9 +84,9 @@ def pqn(
         network: "mlp", "cnn", "nature_cnn", "auto", a linen module or a pair `(init, apply)`.
         layer_norm: whether to normalise every layer, which is what keeps it stable.
         dueling: whether values are the sum of a state's value and actions' advantages.
-        exploration: "epsilon_greedy" (annealed), "boltzmann", or "ez_greedy", which repeats each
-            random action for a random time, and so gets to where single ones do not; or an
-            `actors.Exploration`.
+        exploration: "epsilon_greedy" (annealed), "boltzmann", "fixed_epsilons", with an epsilon for
+            each environment, or "ez_greedy", which repeats each random action for a random time,
+            and so gets to where single ones do not; or an `actors.Exploration`.
         normalize_observations: by running statistics, kept in the parameters.
         scale_images: whether images (three axes of uint8) are divided by 255.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.

@@ -60,8 +60,9 @@ ARGUMENTS = """
             by default `total_env_steps`.
         n_step: how many rewards a target sums before it bootstraps; at most `rollout_length`,
             and 1 for `q_lambda`.
-        exploration: "epsilon_greedy" (annealed), "boltzmann" or "ez_greedy", or an
-            `actors.Exploration`; for `sarsa` and `expected_sarsa`, one that gives probabilities.
+        exploration: "epsilon_greedy" (annealed), "boltzmann", "fixed_epsilons" or
+            "ez_greedy", or an `actors.Exploration`; for `sarsa` and `expected_sarsa`, one that
+            gives probabilities.
         step_size: how the learning rate falls: "constant", "harmonic" or "visit_count".
         initial_value: what every cell starts from; above the largest return, it makes the learner
             try everything (optimism).

@@ -98,6 +98,42 @@ class Asynchronous:
         return together(taken, version, waiting=len(self._ready))
 
 
+class Pipelined:
+    """Actors act while the learner learns, each one trajectory ahead of it; for a replay.
+
+    Rows of a replay go on where they ended. So each batch has one trajectory of each actor, in
+    their places, and the learner waits for all actors. An actor that has brought its trajectory
+    goes on with the newest parameters, and what it brings then is learnt from one iteration later.
+    The parameters that act are those of exactly one iteration ago (in the first batch, the newest).
+    So the same seed gives the same bits, however many actors share the work.
+    """
+
+    def __init__(self, crew: Crew, number: int):
+        self._crew = crew
+        self._ready = [deque[Trajectory]() for _ in range(number)]
+        self._idle = list(range(number))
+
+    def collect(self, behaviour: Any, key_data: np.ndarray, version: int) -> Collected:
+        """The next trajectory of each actor."""
+        calls = [0] * len(self._ready)
+
+        def send_idle() -> None:
+            for actor in [a for a in self._idle if len(self._ready[a]) <= 1]:
+                self._idle.remove(actor)
+                # The first batch takes two calls; all actors have the same keys.
+                self._crew.submit(actor, behaviour, _fold(key_data, calls[actor]), False)
+                calls[actor] += 1
+
+        send_idle()
+        while not all(self._ready):
+            for actor, trajectory in self._crew.next():
+                self._ready[actor].append(trajectory)
+                self._idle.append(actor)
+            send_idle()
+        taken = [ready.popleft() for ready in self._ready]
+        return together(taken, version, waiting=sum(map(len, self._ready)))
+
+
 def together(taken: list[Trajectory], version: int, waiting: int) -> Collected:
     """Trajectories side by side as one batch [T, N, ...]; a single one is not copied."""
     if len(taken) == 1:

@@ -11,7 +11,13 @@ import numpy as np
 
 from rljax import _cpu
 from rljax.distributed.actors import Actor, Share
-from rljax.distributed.collection import Asynchronous, Collected, Collection, Synchronous
+from rljax.distributed.collection import (
+    Asynchronous,
+    Collected,
+    Collection,
+    Pipelined,
+    Synchronous,
+)
 from rljax.distributed.crew import Crew
 from rljax.distributed.drivers import open_driver
 from rljax.envs.simulators import on_host
@@ -80,7 +86,9 @@ class HostTraining:
             raise
         synchronous = Synchronous(self._crew, number)
         self._collection: Collection = synchronous
-        if self.agent.may_lag:
+        if self.agent.may_lag and self.agent.remember:
+            self._collection = Pipelined(self._crew, number)
+        elif self.agent.may_lag:
             self._collection = Asynchronous(self._crew, number, self.actors.max_lag)
         if begun == 0:
             for _ in range(self.agent.warmup_env_steps // self.agent.env_steps_per_iteration):

@@ -30,7 +30,8 @@ def distribute(
         ray_address: of a running Ray cluster; by default one is started on this machine.
         timeout: seconds without a batch after which an actor counts as hung and is replaced.
         max_lag: how many iterations older than the newest the parameters that acted may be, at
-            most; for agents that correct for it, such as IMPALA. Others never lag.
+            most; for agents that correct for it, such as IMPALA. Those of Ape-X are one iteration
+            older, whatever it is. Others never lag.
 
     Raises UsageError for an environment written in JAX, and for counts and names that do not fit.
     """

@@ -4,6 +4,7 @@ from rljax.ops.dynamic_programming import policy_evaluation, value_iteration
 from rljax.ops.exploration import (
     boltzmann,
     epsilon_greedy,
+    fixed_epsilons,
     greedy,
     linear_schedule,
     sample,
@@ -41,6 +42,7 @@ __all__ = [
     "discounted_returns",
     "epsilon_greedy",
     "explained_variance",
+    "fixed_epsilons",
     "generalized_advantage",
     "greedy",
     "huber",

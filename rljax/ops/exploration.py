@@ -16,10 +16,25 @@ def greedy(q: jax.Array) -> jax.Array:
 def epsilon_greedy(q: jax.Array, epsilon) -> jax.Array:
     """Greedy probabilities [..., A], but with probability `epsilon` any of the A actions.
 
+    `epsilon` is a scalar, or of a shape that broadcasts, such as [N, 1] for values [N, A].
+
     Source: Sutton and Barto 2018, section 2.2, http://incompleteideas.net/book/the-book-2nd.html;
     Mnih et al. 2015, algorithm 1, https://doi.org/10.1038/nature14236.
     """
     return (1.0 - epsilon) * greedy(q) + epsilon / q.shape[-1]
+
+
+def fixed_epsilons(epsilon, alpha, place: jax.Array, envs: int) -> jax.Array:
+    """The epsilons [...] of environments `place` int32 [...] out of 0 to `envs` - 1.
+
+        epsilon_i = epsilon^(1 + alpha i / (N - 1))
+
+    `epsilon` (0 to 1) and `alpha` (0 or more) are scalars [] and may be traced. One environment
+    alone has `epsilon`.
+
+    Source: Horgan et al. 2018, section 4, https://arxiv.org/abs/1803.00933.
+    """
+    return epsilon ** (1.0 + alpha * place / max(envs - 1, 1))
 
 
 def boltzmann(q: jax.Array, temperature) -> jax.Array:

@@ -4,7 +4,7 @@ Source: Schaul et al. 2016, https://arxiv.org/abs/1511.05952.
 """
 
 from dataclasses import replace
-from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,8 @@ class Priorities:
     """How likely each window is to be sampled: leaf l is that of the window beginning at row l."""
 
     forest: jax.Array  # [N, M, F] float32, see `sum_tree`; 0 where a window is not complete
-    largest: jax.Array  # [N] float32, the largest there has been
+    largest: jax.Array  # [N] float32, the largest that `prioritize` was told
+    waiting: Any  # [N, K - 1] float32, of the last rows, whose windows wait for more; () for none
 
 
 def prioritized(
@@ -39,8 +40,9 @@ def prioritized(
     """A replay buffer in which windows are as likely as their priority is large.
 
     A window is sampled with P(i) = p_i / sum_j p_j, p = (|priority| + epsilon)^alpha, stratified.
-    It has the largest p so far (at first 1) until `prioritize` says otherwise. Samples are weighted
-    by (number of windows * P(i))^-beta, divided by the largest weight of the sample.
+    Until `prioritize` says otherwise it has the priority of its first row where rollouts bring one,
+    as an extra `priority` [T, N]; where they do not, the largest p so far (at first 1). Samples are
+    weighted by (number of windows * P(i))^-beta, divided by the largest weight of the sample.
 
     `prioritize` takes the larger priority where a window was sampled twice, and passes over windows
     that new rows have broken since.
@@ -58,27 +60,47 @@ def prioritized(
 
     Raises UsageError for counts that do not fit; `init` does if there is too little device memory.
 
-    Source: Schaul et al. 2016, eq. 1, sections 3.3 and 3.4, appendix B.2.1.
+    Source: Schaul et al. 2016, eq. 1, sections 3.3 and 3.4, appendix B.2.1; priorities of new rows:
+    Horgan et al. 2018, section 3, https://arxiv.org/abs/1803.00933.
     """
     check_positive(buffer_size=buffer_size, batch_size=batch_size, window=window, stride=stride)
     check_at_most("batch_size", batch_size, "buffer_size", buffer_size)
 
-    def priorities(envs: int, length: int) -> Priorities:
-        return Priorities(sum_tree.init(envs, length), jnp.ones(envs))
+    def init(example: Transition) -> ReplayState:
+        brought = "priority" in example.extras
+
+        def priorities(envs: int, length: int) -> Priorities:
+            waiting = jnp.zeros((envs, window - 1)) if brought else ()
+            return Priorities(sum_tree.init(envs, length), jnp.ones(envs), waiting)
+
+        return ring.init(example, buffer_size, window, extras, stride, priorities)
+
+    def exponentiated(priority: jax.Array) -> jax.Array:
+        return (jnp.abs(priority) + epsilon) ** alpha
 
     def add(state: ReplayState, rollout: Transition) -> ReplayState:
         state = ring.add(state, rollout)
         envs, length, _ = state.storage.shape
         # Windows that new rows complete, and those that begin at a new row but wait for more.
-        touched = jnp.arange(1 - window - state.rollout_length, 0) + state.cursor[0]
-        position = touched % length
+        count = min(window - 1 + state.rollout_length, length)
+        position = (jnp.arange(-count, 0) + state.cursor[0]) % length
         complete = ring.complete(state, position, window, stride)
         env, position, complete = jnp.broadcast_arrays(
             jnp.arange(envs)[:, None], position, complete
         )
-        priority = jnp.where(complete, state.priorities.largest[:, None], 0.0)
-        forest = sum_tree.put(state.priorities.forest, env, position, priority)
-        return replace(state, priorities=replace(state.priorities, forest=forest))
+        forest, largest, waiting = (
+            state.priorities.forest,
+            state.priorities.largest,
+            state.priorities.waiting,
+        )
+        if isinstance(waiting, tuple):
+            priority = largest[:, None]
+        else:
+            brought = exponentiated(rollout.extras["priority"]).T
+            priority = jnp.concatenate([waiting, brought], axis=1)[:, -count:]
+            waiting = priority[:, count - (window - 1) :]
+        forest = sum_tree.put(forest, env, position, jnp.where(complete, priority, 0.0))
+        return replace(state, priorities=Priorities(forest, largest, waiting))
 
     def sample(state: ReplayState, key: Key) -> Transition:
         forest, count = state.priorities.forest, collectives.share("batch_size", batch_size)
@@ -92,22 +114,10 @@ def prioritized(
     def prioritize(state: ReplayState, batch: Transition) -> ReplayState:
         forest, largest = state.priorities.forest, state.priorities.largest
         env, position = divmod(batch.extras["row"][0], state.storage.shape[1])
-        priority = (jnp.abs(batch.extras["priority"][0]) + epsilon) ** alpha
+        priority = exponentiated(batch.extras["priority"][0])
         priority = jnp.where(ring.complete(state, position, window, stride), priority, 0.0)
         forest = sum_tree.put(forest, env, position, priority)
         largest = jnp.maximum(largest, jnp.max(priority))
-        return replace(state, priorities=Priorities(forest, largest))
+        return replace(state, priorities=replace(state.priorities, forest=forest, largest=largest))
 
-    return Replay(
-        init=partial(
-            ring.init,
-            buffer_size=buffer_size,
-            window=window,
-            extras=extras,
-            stride=stride,
-            priorities=priorities,
-        ),
-        add=add,
-        sample=sample,
-        prioritize=prioritize,
-    )
+    return Replay(init=init, add=add, sample=sample, prioritize=prioritize)

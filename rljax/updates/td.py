@@ -138,6 +138,37 @@ def td_target(q: QNetwork, next_policy: NextPolicy = greedy) -> Update:
     return stateless(apply)
 
 
+def initial_priorities(q: QNetwork, gamma, n: int = 1) -> Update:
+    """Annotate a rollout with the errors of those who acted: priorities for steps that are new.
+
+    Reads obs, action, reward, next_obs, terminated, truncated and action_values [T, N, A] (from
+    `actors.recording_values`) of fresh experience. Writes priority [T, N], the absolute error of
+    the value of the action taken. Its target spans n steps, or what is left of the episode or of
+    the rollout: so the last n - 1 steps of a rollout have a target of fewer steps.
+
+    Targets bootstrap from the highest of the recorded values. Where no step of the rollout follows,
+    at its end and where an episode was truncated, nobody recorded any: there the parameters of now
+    value what was observed.
+
+    Source: Horgan et al. 2018, section 3 and algorithm 1, https://arxiv.org/abs/1803.00933.
+    """
+    check_positive(n_step=n)
+
+    def apply(params: Params, batch: Batch, key: Key):
+        values, (length, envs) = batch.extras["action_values"], batch.reward.shape
+        _, _, spanned, _ = n_step(gamma, min(n, length)).apply(params, (), batch, key)
+        after = spanned.extras["last"] + 1
+        recorded = values[jnp.minimum(after, length - 1), jnp.arange(envs)]
+        valued_now, _ = q.values(params, spanned.next_obs, (), None)
+        followed = (after < length) & ~spanned.done
+        following = jnp.max(jnp.where(followed[..., None], recorded, valued_now), axis=-1)
+        target = ops.td_target(spanned.reward, spanned.extras["discount"], following)
+        taken = jnp.sum(values * _certain(batch.action, values), axis=-1)
+        return batch.annotate(priority=jnp.abs(target - taken)), {}
+
+    return stateless(apply)
+
+
 def lambda_target(q: QNetwork, gamma, lambda_) -> Update:
     """Annotate a rollout with lambda-returns of the greedy policy: Peng's Q(lambda).
 

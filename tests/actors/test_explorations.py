@@ -1,4 +1,4 @@
-"""Options of ez-greedy exploration: as long as the paper says, and gone with their episode."""
+"""Options as the paper has them, gone with their episode; an epsilon for each environment."""
 
 from functools import partial
 
@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, PartitionSpec
 from scipy import special, stats
 
 import rljax
-from rljax.actors import Exploration, exploring_actor, ez_greedy
-from rljax.actors.explorations import annealed_epsilon, greedy, value_actor
+from rljax import collectives
+from rljax.actors import Exploration, exploring_actor, ez_greedy, recording_values
+from rljax.actors.explorations import annealed_epsilon, fixed_epsilons, greedy, value_actor
 from rljax.actors.explorations import with_noise_of_each_environment as with_noise
 from rljax.actors.options import LONGEST, Option
 from rljax.actors.rollouts import rollout, start
@@ -34,6 +36,7 @@ def best_mode(params, obs, carry):
 actor = ez_greedy(
     Actor(lambda key: (), lambda hparams, progress: best, best_mode), annealed_epsilon, A
 )
+Q2 = jnp.array([[0.0, 1.0]])
 NOW = jnp.float32(0.3)  # of a run, where a constant epsilon does not care
 
 
@@ -200,6 +203,49 @@ def test_boltzmann_explores_networks_by_their_values():
     assert goodness(np.bincount(action, minlength=A), special.softmax([0.0, 2.0, 1.0])) > 1e-3
 
 
+def explored(act, rows: int) -> np.ndarray:
+    """How often each of so many environments takes the worse of two actions, over 400 steps."""
+    obs = jnp.zeros(rows, jnp.int32)
+    keys = jax.random.split(jax.random.key(0), 400)
+    action = jax.jit(jax.vmap(lambda key: act(Q2, obs, (), key)[0]))(keys)
+    return 1 - np.asarray(action).mean(axis=0)
+
+
+EPSILONS = Hparams(epsilon_base=0.8, epsilon_alpha=6.0)
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+def test_each_environment_has_an_epsilon_of_its_own(rows):
+    act = exploring_actor("fixed_epsilons", q, 2).policy(EPSILONS, NOW)
+    epsilons = np.array([0.8, 0.8**3, 0.8**5, 0.8**7])[:rows]
+    np.testing.assert_allclose(explored(act, rows), epsilons / 2, atol=0.07)
+    # Nothing is annealed.
+    for progress in (0.0, 1.0):
+        probability = fixed_epsilons(EPSILONS, jnp.float32(progress))(jnp.tile(Q2, (rows, 1)))
+        np.testing.assert_allclose(probability[:, 0], epsilons / 2, rtol=1e-5)
+
+
+def test_epsilons_are_those_of_all_environments_where_devices_share_them():
+    mesh = jax.make_mesh((2,), (collectives.ENVIRONMENTS,), axis_types=(AxisType.Auto,))
+    split = PartitionSpec(collectives.ENVIRONMENTS)
+    probabilities = jax.shard_map(
+        fixed_epsilons(EPSILONS, NOW), mesh=mesh, in_specs=split, out_specs=split
+    )
+    epsilons = np.array([0.8, 0.8**3, 0.8**5, 0.8**7])
+    found = jax.jit(probabilities)(jnp.tile(Q2, (4, 1)))
+    np.testing.assert_allclose(found[:, 0], epsilons / 2, rtol=1e-5)
+
+
+def test_values_are_recorded_beside_what_a_policy_records():
+    inner = lambda params, obs, carry, key: (obs + 1, {"mine": obs}, "after")  # noqa: E731
+    table = q.net.init(jax.random.key(0))
+    obs = jnp.arange(7)
+    action, extras, carry = recording_values(inner, q)(table, obs, "before", jax.random.key(1))
+    np.testing.assert_array_equal(extras["action_values"], table[:7])
+    np.testing.assert_array_equal(action, obs + 1)
+    assert carry == "after" and extras.keys() == {"mine", "action_values"}
+
+
 def test_an_exploration_may_be_given_as_an_object(walk):
     lowest = Exploration(
         lambda q, num_actions: value_actor(q, lambda hp, now: lambda v: greedy(hp, now)(-v))
@@ -214,13 +260,13 @@ def test_an_exploration_may_be_given_as_an_object(walk):
     assert agent.num_iterations == 125_000
 
 
-@pytest.mark.parametrize("kind", ["boltzmann", "ez_greedy"])
+@pytest.mark.parametrize("kind", ["boltzmann", "ez_greedy", "fixed_epsilons"])
 def test_tables_explore_in_every_way_but_sarsa_asks_for_probabilities(kind):
     cliff = rljax.make("CliffWalking")
     agent = rljax.q_learning(cliff, num_envs=2, total_env_steps=8, exploration=kind)
     state, _ = agent.step(agent.init(jax.random.key(0)))
     assert np.any(state.learner.params != 0)
-    if kind == "ez_greedy":
+    if kind != "boltzmann":
         for factory in (rljax.sarsa, rljax.expected_sarsa):
             with pytest.raises(UsageError, match="asks how likely each action is"):
                 factory(cliff, exploration=kind)

@@ -50,7 +50,7 @@ def partially(factory, env, lr: float = LR, **options) -> Callable[..., Agent]:
 minibatches = {"num_epochs": 2, "num_minibatches": 2, "hidden": (8,)}
 recall = partially(rljax.ppo, probes.Recall(), **minibatches)
 target = partially(rljax.ppo, probes.ContinuousTarget(), **minibatches)
-dqn, rainbow = (
+dqn, rainbow, apex = (
     partially(
         factory,
         probes.Recall(),
@@ -64,7 +64,7 @@ dqn, rainbow = (
         v_min=-2.0,
         v_max=2.0,
     )
-    for factory in (rljax.dqn, rljax.rainbow)
+    for factory in (rljax.dqn, rljax.rainbow, rljax.apex)
 )
 pqn = partially(rljax.pqn, probes.Recall(), **minibatches)
 a2c = partially(rljax.a2c, probes.Recall(), hidden=(8,))
@@ -74,7 +74,9 @@ reinforce = partially(rljax.reinforce, probes.Recall(), hidden=(8,))
 no_kl, no_time = {"target_kl", "kl_coef"}, {"gamma", "gae_lambda"}  # one step has no time
 not_prioritized = {"priority_exponent", "importance_start"}
 annealing = {"epsilon_start", "epsilon_end", "exploration_fraction"}
-elsewhere = {"duration_exponent", "temperature"}  # by other explorations than epsilon-greedy
+by_environment = {"epsilon_base", "epsilon_alpha"}
+# By other explorations than epsilon-greedy.
+elsewhere = {"duration_exponent", "temperature"} | by_environment
 unused = {"half_life", "visit_exponent", "trace_lambda"} | elsewhere  # by most tables
 
 
@@ -109,12 +111,16 @@ AGENTS = {
         not_prioritized | elsewhere,
     ),
     "dqn prioritized squared": Row(partial(dqn, prioritized=True, loss="squared"), elsewhere),
-    "dqn ez_greedy": Row(partial(dqn, exploration="ez_greedy"), not_prioritized | {"temperature"}),
+    "dqn ez_greedy": Row(
+        partial(dqn, exploration="ez_greedy"),
+        not_prioritized | elsewhere - {"duration_exponent"},
+    ),
     "dqn qr": Row(partial(dqn, head="qr"), not_prioritized | elsewhere),
     "dqn iqn dueling": Row(partial(dqn, head="iqn", dueling=True), not_prioritized | elsewhere),
     "rainbow": Row(rainbow, annealing | elsewhere),
+    "apex": Row(apex, annealing | elsewhere - by_environment),
     "pqn": Row(pqn, elsewhere),
-    "pqn ez_greedy": Row(partial(pqn, exploration="ez_greedy"), {"temperature"}),
+    "pqn ez_greedy": Row(partial(pqn, exploration="ez_greedy"), elsewhere - {"duration_exponent"}),
     "q_learning": Row(table(rljax.q_learning), unused),
     "q_learning n_step boltzmann harmonic": Row(
         table(rljax.q_learning, n_step=3, exploration="boltzmann", step_size="harmonic"),
@@ -157,6 +163,7 @@ LONG = {
     "reinforce",
     "dqn ez_greedy",
     "dqn qr",
+    "apex",
     "pqn ez_greedy",
     "q_learning n_step boltzmann harmonic",
     "sarsa",

@@ -23,7 +23,7 @@ DRAWS_FOR_EACH_STEP = {"ppo tanh_normal", "dqn iqn dueling", "sarsa", "double_q_
 
 QUICK = ("ppo gru", "reinforce without baseline", "dqn", "pqn")
 """Rows that always run; with them, those of tables and of normalised observations."""
-LONG = ("ppo", "a2c n_step gru", "impala gru lag", "rainbow")
+LONG = ("ppo", "a2c n_step gru", "impala gru lag", "rainbow", "apex")
 
 
 def rows(names) -> list:

@@ -70,6 +70,7 @@ SOLVED: dict[str, tuple[str, Any, dict[str, Any], dict[str, float]]] = {
     "dqn c51": ("dqn", match, {**replayed, "head": "c51", **returns}, {}),
     "dqn qr": ("dqn", match, {**replayed, "head": "qr", "num_atoms": 8}, {}),
     "dqn iqn": ("dqn", match, {**replayed, "head": "iqn", "num_atoms": 8}, {}),
+    "apex": ("apex", delayed, replayed, {}),
     "rainbow": ("rainbow", delayed, {**replayed, **returns}, {}),
     "pqn": ("pqn", match, {**rollouts, **minibatches}, {}),
     "pqn lambda": ("pqn", delayed, {**rollouts, **minibatches}, {"q_lambda": 0.9}),
@@ -195,6 +196,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "noisy": False,
         "head": "scalar",
     },
+    "apex": {
+        "double": False,
+        "dueling": False,
+        "n_step": 1,
+        "initial_priorities": False,
+        "exploration": "epsilon_greedy",
+    },
     "pqn": {"num_epochs": 3, "layer_norm": False, "dueling": True, "anneal_lr": False},
     "a2c": {"n_step": 2, "anneal_lr": False},
     "impala": {"policy_lag": 1, "correction": "none", "anneal_lr": False},
@@ -209,9 +217,10 @@ COUNTS = {
 }
 
 
-ALIKE = {"rainbow", "appo"}
+ALIKE = {"rainbow", "apex", "appo"}
 """Variants of other agents."""
 
+COUNTS["apex"] = COUNTS["dqn"]
 COUNTS["rainbow"] = {**COUNTS["dqn"], "v_min": 0.0, "v_max": 1.0}
 
 

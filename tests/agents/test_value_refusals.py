@@ -13,7 +13,7 @@ from rljax.envs import probes, spaces
 from rljax.errors import UsageError
 
 TABLES = ("q_learning", "sarsa", "expected_sarsa", "double_q_learning", "q_lambda")
-DEEP = ("dqn", "rainbow", "pqn")
+DEEP = ("dqn", "rainbow", "apex", "pqn")
 LAGGING = ("impala", "appo")
 SMALL: dict[str, dict[str, Any]] = {
     "dqn": {"buffer_size": 100, "batch_size": 8, "warmup_env_steps": 40, "hidden": (8,)},
@@ -24,6 +24,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "reinforce": {"rollout_length": 8, "hidden": (8,)},
     **{name: {"rollout_length": 8} for name in TABLES},
 }
+SMALL["apex"] = SMALL["dqn"]
 SMALL["rainbow"] = {**SMALL["dqn"], "v_min": -1.0, "v_max": 1.0}
 
 
@@ -180,6 +181,18 @@ def test_noisy_weights_explore_alone(caplog, name, noisy):
 )
 def test_atoms_that_span_nothing_are_refused(caplog, options, parts):
     assert named(refusal(caplog, "dqn", **options), *parts)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("dqn", {"initial_priorities": True}), ("apex", {"prioritized": False})]
+    + [("apex", {"head": head}) for head in ("qr", "iqn")],
+)
+def test_priorities_of_new_steps_are_errors_of_values_for_a_prioritized_replay(
+    caplog, name, options
+):
+    message = refusal(caplog, name, **options)
+    assert named(message, f"{name}: ", "prioritized = True", 'head = "scalar"')
 
 
 @pytest.mark.parametrize("name", ["dqn", "pqn"])

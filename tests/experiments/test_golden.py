@@ -15,6 +15,8 @@ from states import arrays
 from rljax.experiments import experiment, migration
 
 GOLDEN = Path(__file__).parent.parent / "golden"
+NEW = {"hparams/temperature": 1, "hparams/epsilon_base": 0.4, "hparams/epsilon_alpha": 7}
+"""Hyperparameters that came later, and their defaults."""
 
 
 @pytest.mark.parametrize("name", ["ppo", pytest.param("dqn", marks=pytest.mark.long)])
@@ -28,7 +30,8 @@ def test_a_run_of_an_earlier_version_goes_on_to_the_same_end(name, tmp_path):
     found = arrays(outcome.state)
     renames = migration.RENAMES if name == "dqn" else ()
     expected = {migration.renamed(path, renames): leaf for path, leaf in saved.items()}
-    assert {path for path in found if path not in expected} <= {"hparams/temperature"}
-    expected.setdefault("hparams/temperature", np.float32(1))
-    found.setdefault("hparams/temperature", np.float32(1))
+    assert {path for path in found if path not in expected} <= NEW.keys()
+    for path, default in NEW.items():
+        expected.setdefault(path, np.float32(default))
+        found.setdefault(path, np.float32(default))
     assert_equal_but_for_rounding(found, expected, rtol=1e-3)

@@ -31,6 +31,17 @@ def test_boltzmann_is_a_softmax(temperature):
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("envs", [1, 2, 5])
+def test_fixed_epsilons_are_those_of_the_paper(envs):
+    got = jax.jit(ops.fixed_epsilons, static_argnums=3)(0.4, 7.0, jnp.arange(envs), envs)
+    by_hand = {
+        1: [0.4],
+        2: [0.4, 0.4**8],
+        5: [0.4, 0.4**2.75, 0.4**4.5, 0.4**6.25, 0.4**8],
+    }
+    np.testing.assert_allclose(got, by_hand[envs], rtol=1e-5)
+
+
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 def test_probabilities_equal_rlax(rlax):
     for ours, theirs in [

@@ -33,23 +33,30 @@ def told(row, priority, window=1):
     "buffer_size, time, envs, window",
     [(12, 1, 2, 1), (20, 4, 1, 3), (12, 2, 3, 2), (16, 8, 2, 8), (6, 1, 1, 6), (24, 4, 2, 9)],
 )
-def test_priorities_follow_a_model_row_by_row(make_batch, buffer_size, time, envs, window):
+@pytest.mark.parametrize("brought", [False, True])
+def test_priorities_follow_a_model_row_by_row(make_batch, buffer_size, time, envs, window, brought):
     alpha, epsilon = 0.7, 0.01
     memory = replay.prioritized(buffer_size, 4, window, alpha=alpha, beta=0.4, epsilon=epsilon)
-    rollout = make_batch(time, envs)
+    rollout = make_batch(time, envs, {"priority": jnp.zeros((time, envs))} if brought else None)
     state = memory.init(rollout)
     length = state.storage.shape[1]
     add, prioritize = jax.jit(memory.add), jax.jit(memory.prioritize)
     rng = np.random.default_rng(0)
     model, largest = {}, 1.0  # by environment and first step
+    initial = {}
     for now in range(time, 4 * length + 1, time):
+        if brought:
+            new = rng.normal(0, 3, (time, envs))
+            rollout = rollout.annotate(priority=jnp.float32(new))
+            for t, env in np.ndindex(time, envs):
+                initial[env, now - time + t] = (abs(new[t, env]) + epsilon) ** alpha
         state = add(state, rollout)
         complete = [
             (env, first)
             for env in range(envs)
             for first in range(max(0, now - length), now - window + 1)
         ]
-        model = {which: model.get(which, largest) for which in complete}
+        model = {which: model.get(which, initial.get(which, largest)) for which in complete}
         expected = np.zeros((envs, length))
         for (env, first), priority in model.items():
             expected[env, first % length] = priority
@@ -103,6 +110,22 @@ def test_windows_are_drawn_and_weighted_as_in_the_paper(make_batch, alpha, beta)
     weight /= weight.max(-1, keepdims=True)
     np.testing.assert_allclose(extras["weight"][:, 0], weight, rtol=1e-5)
     np.testing.assert_array_equal(extras["weight"][:, 0], extras["weight"][:, 1])
+
+
+def test_a_new_row_of_a_large_error_is_sampled_more_often(make_batch):
+    envs, length = 2, 8
+    error = np.full((length, envs), 0.5)
+    error[2, 1] = 4.0
+    memory = replay.prioritized(envs * length, 16, 2, alpha=1.0, beta=0.0)
+    rollout = make_batch(length, envs, {"priority": jnp.float32(error)})
+    state = memory.add(memory.init(rollout), rollout)
+    samples = jax.jit(jax.vmap(memory.sample, (None, 0)))(state, jax.random.split(KEY, 200))
+    counts = np.bincount(np.asarray(samples.extras["row"][:, 0]).ravel(), minlength=16)
+    counts = counts.reshape(envs, length)
+    # The last row begins no window yet.
+    assert (counts[:, -1] == 0).all()
+    others = np.delete(counts[:, :-1].ravel(), length - 1 + 2)
+    np.testing.assert_allclose(counts[1, 2] / others.mean(), 8, rtol=0.1)
 
 
 def test_uniform_replay_ignores_priorities(make_batch):

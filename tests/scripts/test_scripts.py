@@ -103,7 +103,9 @@ def test_a_landing_ends_where_the_ground_is(script):
     assert env.step(key, flying._replace(height=9.0, time=199), jnp.int32(0))[4]
 
 
-@pytest.mark.parametrize("name", ["a2c", "appo", "impala", "reinforce", "dqn", "rainbow", "pqn"])
+@pytest.mark.parametrize(
+    "name", ["a2c", "apex", "appo", "impala", "reinforce", "dqn", "rainbow", "pqn"]
+)
 def test_custom_env_serves_every_agent_with_a_network(script, name):
     bounds = {"v_min": -500.0, "v_max": 0.0} if name == "rainbow" else {}
     rljax.agents.factory(name)(script("custom_env").SoftLanding(), **bounds)  # traces an iteration

@@ -106,6 +106,31 @@ def test_greedy_targets_take_the_best_next_value(make_batch):
     np.testing.assert_allclose(target_of(td.td_target(Q), jnp.array(q), batch), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("ends", ENDS)
+@pytest.mark.parametrize("n", [1, 3, T + 2])
+def test_initial_priorities_are_the_errors_of_who_acted(make_batch, ends, n):
+    rng = np.random.default_rng(3)
+    recorded = rng.normal(size=(T, N, A)).astype(np.float32)
+    batch, f = experience(make_batch, *ends, action_values=jnp.asarray(recorded))
+    (now,) = tables()
+    update = td.initial_priorities(Q, GAMMA, n)
+    _, _, after, metrics = update.apply(jnp.array(now), (), batch, KEY)
+    assert metrics == {}
+    shortened = 0
+    for t, e in np.ndindex(T, N):
+        total, factor, last = spanned(f, t, e, n)
+        shortened += last == T - 1 and t > T - n
+        if last + 1 < T and not f["truncated"][last, e]:
+            following = np.float64(recorded[last + 1, e]).max()
+        else:  # Nobody recorded a value of what follows.
+            following = np.float64(now[f["next_obs"][last, e]]).max()
+        error = total + factor * following - np.float64(recorded[t, e, f["action"][t, e]])
+        np.testing.assert_allclose(after.extras["priority"][t, e], abs(error), rtol=1e-4, atol=1e-5)
+    assert shortened > 0 or n == 1
+    # What is stored stays what it was.
+    assert after.replace(extras=()) == batch.replace(extras=())
+
+
 def with_target_network(next_policy, batch, target, now):
     """The target of parameters `now`, by the target network `target`."""
     params = {"online": jnp.array(now), "target": jnp.array(target)}

@@ -1,0 +1,94 @@
+"""Actors that fill a replay while the learner learns."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+from states import different_leaves
+from walks import Walks, walks
+
+import rljax
+from rljax.distributed.actors import Actor, Share
+from rljax.distributed.learner import behaviour_of
+from rljax.replay import packing
+
+N, T = 4, 4
+SIZES = {"num_envs": N, "rollout_length": T, "total_env_steps": 12 * N * T, "hidden": (8,)}
+REPLAY = {"buffer_size": 256, "batch_size": 8, "warmup_env_steps": 4 * N * T}
+
+
+def apex(env=None, **options):
+    return rljax.apex(env or walks(), **{**SIZES, **REPLAY, "updates_per_iteration": 2, **options})
+
+
+def uneven():
+    """Walks whose first simulator is slow, so that trajectories come in another order."""
+    made: list[int] = []
+
+    def make(num_envs):
+        made.append(num_envs)
+        return Walks(num_envs, seconds=0.02 if len(made) == 1 else 0.0)
+
+    return replace(walks(), simulator=make)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return rljax.train(rljax.distribute(apex(uneven()), 2), jax.random.key(0))
+
+
+def test_the_learner_learns_while_actors_act(trained):
+    state, history = trained
+    assert int(state.iteration) == 8 and history["charts/actor_failures"].sum() == 0
+    assert list(history["charts/policy_lag"]) == [0, *[1] * 7]
+    assert np.isfinite(history["losses/td_loss"]).all()
+
+
+def test_each_row_of_the_replay_goes_on_where_it_ended(trained):
+    replay = trained[0].worker.replay
+    assert (np.asarray(replay.size) == 12 * T).all()
+    rows = packing.unpack(replay.layout, replay.storage[:, : 12 * T])
+    rows = jax.tree.map(np.asarray, rows)
+    goes_on = ~(rows.terminated | rows.truncated)[:, :-1]
+    assert goes_on.sum() > N
+    np.testing.assert_array_equal(rows.next_obs[:, :-1][goes_on], rows.obs[:, 1:][goes_on])
+    # Rewards tell the actions that simulators were given.
+    np.testing.assert_array_equal(rows.reward, 10 * rows.action + 1)
+
+
+def test_any_number_of_actors_gives_the_same_bits_with_a_lag(trained):
+    state, _ = rljax.train(apex(), jax.random.key(0))
+    assert not different_leaves(state, trained[0])
+
+
+def test_waiting_for_the_actors_is_another_run(trained):
+    agent = rljax.distribute(apex()._replace(may_lag=False), 2)
+    state, history = rljax.train(agent, jax.random.key(0))
+    assert (history["charts/policy_lag"] == 0).all()
+    assert different_leaves(state, trained[0])
+
+
+def test_an_actor_s_environments_have_the_epsilons_of_their_places():
+    # The first environment explores, the others hardly ever do.
+    hparams = rljax.apex.Hparams(epsilon_base=0.9, epsilon_alpha=200.0)
+    env = walks()
+    agent = apex(env, hparams=hparams)
+    behaviour = behaviour_of(jax.jit(agent.init)(jax.random.key(0)))
+    differs = []
+    for first in (0, 2):
+        actor = Actor(agent, env, Share(first, 2, N), 200, [first, first + 1])
+        key = np.asarray(jax.random.key_data(jax.random.key(1)))
+        batch = actor.collect(behaviour, key, explore=False).batch
+        values = batch.extras["action_values"]
+        assert values.shape == (200, 2, 4)
+        differs += [*(values.argmax(-1) != batch.action).mean(axis=0)]
+    assert differs[0] > 0.5 and max(differs[1:]) < 0.02
+
+
+def test_a_run_that_goes_on_trains_the_rest():
+    agent = rljax.distribute(apex(), 2)
+    half = rljax.train(agent._replace(num_iterations=3), jax.random.key(0))[0]
+    whole, history = rljax.train(agent, half)
+    assert int(whole.iteration) == 8 and list(history["iteration"]) == [4, 5, 6, 7, 8]
+    assert list(history["charts/policy_lag"]) == [0, 1, 1, 1, 1]
