@@ -1,4 +1,4 @@
-"""What a learner and a parameter server share: the program that learns, and what actors are sent."""
+"""What a learner and a parameter server share: the program that learns, what actors are sent."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +22,7 @@ class LearningProgram:
         self._compiled: Callable | None = None
 
     def __call__(self, state: State, given: Any) -> tuple[State, Any]:
+        """Learn from a batch, or from a contribution."""
         if self._compiled is None:
             shardings = (jax.tree.map(lambda x: x.sharding, state), None)
             program = jax.jit(self._function, donate_argnums=0, out_shardings=shardings)

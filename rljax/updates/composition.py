@@ -32,10 +32,9 @@ def chain(*parts: Update | None) -> Update:
             metrics.update(reported)
         return params, tuple(states), batch, metrics
 
-    *before, last = updates or [None]
-    if last is None or last.parts is None or any(u.init is not _nothing for u in before):
-        return Update(init if updates else _nothing, apply)
-    contribute_last, absorb_last = last.parts
+    before, parts = updates[:-1], updates[-1].parts if updates else None
+    if parts is None or any(update.init is not _nothing for update in before):
+        return Update(init, apply)
 
     def contribute(params: Params, batch: Batch, key: Key):
         *keys, last_key = jax.random.split(key, len(updates))
@@ -43,11 +42,11 @@ def chain(*parts: Update | None) -> Update:
         for update, k in zip(before, keys, strict=True):
             _, _, batch, reported = run(update, params, (), batch, k)
             metrics.update(reported)
-        contribution, batch, reported = contribute_last(params, batch, last_key)
+        contribution, batch, reported = parts.contribute(params, batch, last_key)
         return contribution, batch, {**metrics, **reported}
 
     def absorb(params: Params, state: tuple[UpdateState, ...], contribution: Any):
-        params, last_state, metrics = absorb_last(params, state[-1], contribution)
+        params, last_state, metrics = parts.absorb(params, state[-1], contribution)
         return params, (*state[:-1], last_state), metrics
 
     return Update(init, apply, Parts(contribute, absorb))
