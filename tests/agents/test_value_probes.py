@@ -197,6 +197,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "pqn": {"num_epochs": 3, "layer_norm": False, "dueling": True, "anneal_lr": False},
     "a2c": {"n_step": 2, "anneal_lr": False},
+    "a3c": {"policy_lag": 1, "n_step": 2, "anneal_lr": False},
     "impala": {"policy_lag": 1, "correction": "none", "anneal_lr": False},
     "appo": {"policy_lag": 1, "correction": "none", "objective": "kl_penalty"},
     "reinforce": {"baseline": False, "anneal_lr": False},
@@ -209,7 +210,7 @@ COUNTS = {
 }
 
 
-ALIKE = {"rainbow", "appo"}
+ALIKE = {"rainbow", "appo", "a3c"}
 """Variants of other agents."""
 
 COUNTS["rainbow"] = {**COUNTS["dqn"], "v_min": 0.0, "v_max": 1.0}
