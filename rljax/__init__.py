@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from rljax import updates as updates
     from rljax._cpu import compiler_options as compiler_options
     from rljax.agents.a2c import a2c as a2c
+    from rljax.agents.a3c import a3c as a3c
     from rljax.agents.apex import apex as apex
     from rljax.agents.appo import appo as appo
     from rljax.agents.dqn import dqn as dqn

@@ -116,6 +116,18 @@ class PerEnvironment:
     value: Any
 
 
+class Parts(NamedTuple):
+    """An update in two parts, of which the first can be done elsewhere, and with older parameters.
+
+    `updates.in_parts` makes an update of them.
+    """
+
+    contribute: Callable[[Params, Batch, Key], tuple[Any, Batch, Metrics]]
+    """(params, batch, key) to a contribution, such as gradients; the batch, annotated; metrics."""
+    absorb: Callable[[Params, UpdateState, Any], tuple[Params, UpdateState, Metrics]]
+    """(params, state, contribution) to new parameters, a new state and metrics."""
+
+
 class Update(NamedTuple):
     """What optax's GradientTransformation is to gradients, this is to experience.
 
@@ -126,6 +138,8 @@ class Update(NamedTuple):
 
     init: Callable[[Params, Key], UpdateState]
     apply: Callable[[Params, UpdateState, Batch, Key], tuple[Params, UpdateState, Batch, Metrics]]
+    parts: Parts | None = None
+    """What `apply` is made of, where an actor can do the first part; else None."""
 
 
 class Policy(Protocol):
@@ -210,6 +224,8 @@ class HostActors(NamedTuple):
     max_lag: int = 4
     """How many iterations older than the newest the parameters that acted may be, at most, where
     the agent may lag."""
+    parameter_server: bool = False
+    """Whether actors send contributions, as `Agent.contribute` makes, instead of batches."""
 
 
 class Agent(NamedTuple):
@@ -244,6 +260,17 @@ class Agent(NamedTuple):
     """Adds a batch [T, N] of the warm-up to the replay buffer, and learns nothing from it."""
     may_lag: bool = False
     """Whether `learn` can learn from actions of older parameters, so that actors need not wait."""
+    contribute: Callable[[State, Batch, Key], tuple[Any, Metrics]] | None = None
+    """The first part of `learn`, for actors: from a batch [T, N] to a contribution.
+
+    It reads what `policy` reads of the state, and a key: `learn` has the third of
+    `jax.random.split(state.key, 3)`. None for an agent whose learning has no such part.
+    """
+    absorb: Callable[[State, Any], tuple[State, Metrics]] | None = None
+    """The second part of `learn`: a contribution changes what is learnt, and renews the key.
+
+    It does not count an iteration, because there may be many contributions to one.
+    """
     actors: HostActors | None = None
     """Who steps the simulator, for an agent whose environment is one of the host."""
     population_axes: int = 0

@@ -146,6 +146,9 @@ def examples() -> dict[str, Callable[[], Example]]:
         "reward_scaling": lambda: of_policy(updates.reward_scaling(0.99)),
         "stateless": lambda: of_policy(some_update),
         "chain": lambda: of_policy(updates.chain(some_update)),
+        "in_parts": lambda: of_policy(
+            updates.in_parts(of_loss(inner_loss).init, of_loss(inner_loss).parts)
+        ),
         "epochs": lambda: of_policy(updates.epochs(some_update, 1, 1)),
         "gradient": lambda: of_policy(of_loss(inner_loss)),
         "adaptive_kl": lambda: of_policy(

@@ -30,8 +30,7 @@ def lagged(actor: Actor, lag: int) -> Actor:
         act = actor.policy(hparams, progress)
 
         def act_with_oldest(params: Params, obs, carry, key: Key):
-            oldest = jax.tree.map(lambda x: x[0], params["behaviour"])
-            return act(oldest, obs, carry, key)
+            return act(that_act(params), obs, carry, key)
 
         return act_with_oldest
 
@@ -39,3 +38,8 @@ def lagged(actor: Actor, lag: int) -> Actor:
         return actor.mode(params["online"], obs, carry)
 
     return actor._replace(init=init, policy=policy, mode=mode)
+
+
+def that_act(params: Params) -> Params:
+    """Of the parameters of a `lagged` actor those that act: the oldest version."""
+    return jax.tree.map(lambda x: x[0], params["behaviour"])

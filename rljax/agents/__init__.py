@@ -13,6 +13,7 @@ __all__ = ["AGENTS", "Schedule", "check_name", "factory", "off_policy", "on_poli
 
 AGENTS = {
     "a2c": "rljax.agents.a2c:a2c",
+    "a3c": "rljax.agents.a3c:a3c",
     "apex": "rljax.agents.apex:apex",
     "appo": "rljax.agents.appo:appo",
     "double_q_learning": "rljax.agents.tabular:double_q_learning",

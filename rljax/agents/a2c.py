@@ -25,6 +25,17 @@ class Hparams(base.Hparams):
     """1 is A3C's target, 0 the one-step actor-critic; unread where `n_step` is given."""
 
 
+def advantage_of(n_step: int | None) -> base.Advantage:
+    """The advantages over so many steps, or GAE."""
+
+    def advantage(ac: ActorCritic, hp: Any) -> Update:
+        if n_step is None:
+            return gae(ac.value, hp.gamma, hp.gae_lambda)
+        return n_step_advantage(ac.value, hp.gamma, n_step)
+
+    return advantage
+
+
 @variant_of(base.policy_gradient, *base.CHOSEN)
 def a2c(
     env: Environment,
@@ -38,14 +49,13 @@ def a2c(
     Args:
         n_step: advantages over so many steps; by default GAE(`hparams.gae_lambda`).
     """
-
-    def advantage(ac: ActorCritic, hp: Hparams) -> Update:
-        if n_step is None:
-            return gae(ac.value, hp.gamma, hp.gae_lambda)
-        return n_step_advantage(ac.value, hp.gamma, n_step)
-
     return base.policy_gradient(
-        env, advantage=advantage, agent="a2c", kind=Hparams, hparams=hparams, **arguments
+        env,
+        advantage=advantage_of(n_step),
+        agent="a2c",
+        kind=Hparams,
+        hparams=hparams,
+        **arguments,
     )
 
 

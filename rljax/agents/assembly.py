@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,7 @@ from rljax.types import (
     MissingField,
     Obs,
     Params,
+    Parts,
     Policy,
     State,
     Transition,
@@ -48,6 +50,12 @@ Begin = Callable[[Hparams, Params, Worker, Key], tuple[Learner, Worker]]
 Learn = Callable[[Hparams, jax.Array, Learner, Worker, Batch, Key], tuple[Learner, Worker, Metrics]]
 """From all that there is, progress and a rollout [T, N] to what is learnt from it."""
 
+Contribute = Callable[[Hparams, jax.Array, Params, Batch, Key], tuple[Any, Metrics]]
+"""From hyperparameters, progress, parameters and a rollout [T, N] to a contribution."""
+
+Absorb = Callable[[Hparams, jax.Array, Learner, Any], tuple[Learner, Metrics]]
+"""From hyperparameters, progress, what is learnt and a contribution to what is learnt then."""
+
 Remember = Callable[[Hparams, Learner, Worker, Batch, Key], tuple[Learner, Worker]]
 """From all that there is and a rollout [T, N] of the warm-up to what is kept of it."""
 
@@ -64,6 +72,8 @@ def on_policy(
         hparams: the hyperparameters that `init` starts from if it is given no others.
         schedule: how long it trains, and in what portions.
 
+    If the update is in parts, so is the learning of the agent.
+
     Raises MissingField for an update whose input nobody writes.
     """
 
@@ -77,7 +87,24 @@ def on_policy(
         )
         return Learner(params, state), worker, metrics
 
-    return _assemble(env, actor, begin, learn, hparams, schedule)
+    def parts(hparams: Hparams, progress) -> Parts:
+        found = update(hparams, progress).parts
+        assert found is not None
+        return found
+
+    def contribute(hparams, progress, params: Params, batch: Batch, key: Key):
+        contribution, _, metrics = parts(hparams, progress).contribute(params, batch, key)
+        return contribution, metrics
+
+    def absorb(hparams, progress, learner: Learner, contribution: Any):
+        params, state, metrics = parts(hparams, progress).absorb(
+            learner.params, learner.update_state, contribution
+        )
+        return Learner(params, state), metrics
+
+    has_parts = update(hparams, jnp.float32(0)).parts is not None
+    shared = (contribute, absorb) if has_parts else None
+    return _assemble(env, actor, begin, learn, hparams, schedule, shared=shared)
 
 
 def off_policy(
@@ -226,6 +253,7 @@ def _assemble(
     schedule: Schedule,
     explorer: Policy | None = None,
     remember_from: Remember | None = None,
+    shared: tuple[Contribute, Absorb] | None = None,
 ) -> Agent:
     @_cpu.unrolled
     def init(key: Key, hparams: Hparams | None = None) -> State:
@@ -292,6 +320,21 @@ def _assemble(
         learner, worker = remember_from(state.hparams, state.learner, state.worker, batch, key)
         return replace(state, key=next_key, learner=learner, worker=worker)
 
+    @_cpu.unrolled
+    def contribute(state: State, batch: Batch, key: Key) -> tuple[Any, Metrics]:
+        assert shared is not None
+        progress = schedule.progress(state.iteration)
+        contribution, metrics = shared[0](state.hparams, progress, state.learner.params, batch, key)
+        return contribution, {**input_metrics(batch), **metrics}
+
+    @_cpu.unrolled
+    def absorb(state: State, contribution: Any) -> tuple[State, Metrics]:
+        assert shared is not None
+        progress = schedule.progress(state.iteration)
+        learner, metrics = shared[1](state.hparams, progress, state.learner, contribution)
+        next_key = jax.random.split(state.key, 3)[0]
+        return replace(state, key=next_key, learner=learner), metrics
+
     def policy(state: State, obs: Obs, carry: Carry, key: Key):
         return policy_of(state)(state.learner.params, obs, carry, key)
 
@@ -315,6 +358,8 @@ def _assemble(
         warmup_env_steps=schedule.warmup,
         explore=explore if explorer else None,
         remember=remember if remember_from else None,
+        contribute=contribute if shared else None,
+        absorb=absorb if shared else None,
     )
     check_traces(agent)
     return agent._replace(step=refuse_to_step(env)) if on_host(env) else agent

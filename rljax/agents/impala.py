@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import optax
 
 from rljax.agents import policy_gradient as base
 from rljax.agents.variants import variant_of
 from rljax.errors import check_known
-from rljax.hparams import fraction, non_negative, positive
+from rljax.hparams import fraction, positive
 from rljax.networks import ActorCritic
 from rljax.types import Agent, Environment, Update
 from rljax.updates import gae, vtrace
@@ -22,15 +21,9 @@ CORRECTIONS = ("vtrace", "none")
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Hparams(base.Shared):
+class Hparams(base.WithRMSProp):
     """The hyperparameters of IMPALA: traced, so a sweep compiles once."""
 
-    lr: float = non_negative(2e-3)
-    """RMSProp's learning rate (at the start, where it is annealed)."""
-    rmsprop_decay: float = fraction(0.99)
-    """How much of RMSProp's mean square a step keeps."""
-    rmsprop_eps: float = positive(1e-5)
-    """RMSProp's offset, inside the square root of its denominator."""
     gae_lambda: float = fraction(1.0)
     """How far V-trace looks ahead, from 0 (one step) to 1 (the rest of the rollout)."""
     rho_clip: float = positive(1.0)
@@ -54,17 +47,6 @@ def advantage_of(correction: str, weighted: bool = True) -> base.Advantage:
     return advantage
 
 
-def rmsprop(hp: Hparams, lr) -> optax.GradientTransformation:
-    """RMSProp without momentum, behind a clip of the gradients' norm.
-
-    Mean squares start at 1, as in the paper's implementation: so the first steps are short.
-    """
-    return optax.chain(
-        optax.clip_by_global_norm(hp.max_grad_norm),
-        optax.rmsprop(lr, decay=hp.rmsprop_decay, eps=hp.rmsprop_eps, initial_scale=1.0),
-    )
-
-
 @variant_of(base.policy_gradient, *{*base.CHOSEN} - {"policy_lag"})
 def impala(
     env: Environment,
@@ -84,7 +66,7 @@ def impala(
     return base.policy_gradient(
         env,
         advantage=advantage_of(correction),
-        optimizer=rmsprop,
+        optimizer=base.rmsprop,
         policy_lag=policy_lag,
         agent="impala",
         kind=Hparams,

@@ -16,7 +16,7 @@ from rljax import networks, ops
 from rljax.actors import lagged, policy_actor
 from rljax.agents.assembly import check_hparams, on_policy
 from rljax.agents.schedule import Schedule
-from rljax.hparams import fraction, non_negative
+from rljax.hparams import fraction, non_negative, positive
 from rljax.types import Agent, Batch, Environment, Update
 from rljax.updates import (
     actor_critic_loss,
@@ -35,7 +35,7 @@ target [T, N]."""
 Optimizer = Callable[[Any, Any], optax.GradientTransformation]
 """(hparams, learning rate) to what makes steps of gradients."""
 
-CHOSEN = ("advantage", "learn_values", "optimizer", "policy_lag", "agent", "kind")
+CHOSEN = ("advantage", "learn_values", "optimizer", "policy_lag", "contribute", "agent", "kind")
 """Arguments of `policy_gradient` that its variants decide."""
 
 
@@ -72,6 +72,30 @@ def adam(hp: Hparams, lr) -> optax.GradientTransformation:
     return clipped_adam(lr, hp.max_grad_norm, hp.adam_eps)
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class WithRMSProp(Shared):
+    """The hyperparameters of a policy gradient with RMSProp."""
+
+    lr: float = non_negative(2e-3)
+    """RMSProp's learning rate (at the start, where it is annealed)."""
+    rmsprop_decay: float = fraction(0.99)
+    """How much of RMSProp's mean square a step keeps."""
+    rmsprop_eps: float = positive(1e-5)
+    """RMSProp's offset, inside the square root of its denominator."""
+
+
+def rmsprop(hp: WithRMSProp, lr) -> optax.GradientTransformation:
+    """RMSProp without momentum, behind a clip of the gradients' norm.
+
+    Mean squares start at 1, as in IMPALA's implementation: so the first steps are short.
+    """
+    return optax.chain(
+        optax.clip_by_global_norm(hp.max_grad_norm),
+        optax.rmsprop(lr, decay=hp.rmsprop_decay, eps=hp.rmsprop_eps, initial_scale=1.0),
+    )
+
+
 def policy_gradient(
     env: Environment,
     *,
@@ -79,6 +103,7 @@ def policy_gradient(
     learn_values: bool = True,
     optimizer: Optimizer = adam,
     policy_lag: int = 0,
+    contribute: bool = False,
     agent: str = "policy_gradient",
     kind: type = Hparams,
     num_envs: int = 16,
@@ -108,6 +133,7 @@ def policy_gradient(
         learn_values: whether a value function is learnt.
         optimizer: `(hparams, learning rate)` to the optimizer.
         policy_lag: how many iterations old the parameters are that act, see `actors.lagged`.
+        contribute: whether gradients are as old as actions, see `updates.remember_parameters`.
         agent: who this is, in error messages.
         kind: the class of its hyperparameters.
         hidden: sizes of the dense layers.
@@ -159,7 +185,7 @@ def policy_gradient(
             gradient(loss, optimizer(hp, lr)),
             observation_statistics(ac.net.encode) if normalize_observations else None,
         )
-        return remember_parameters(learn, policy_lag)
+        return remember_parameters(learn, policy_lag, contribute)
 
     actor = lagged(policy_actor(ac), policy_lag)
     return on_policy(env, actor=actor, update=update, hparams=hparams, schedule=schedule)

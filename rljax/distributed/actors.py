@@ -47,6 +47,15 @@ class Trajectory(NamedTuple):
     seconds: float  # in the simulator alone
 
 
+class Contribution(NamedTuple):
+    """What an actor of a parameter server hands over; NumPy arrays, and no experience."""
+
+    value: Any  # what `Agent.absorb` takes
+    metrics: dict[str, Any]  # scalars
+    episodes: Episodes
+    seconds: float  # in the simulator alone
+
+
 class Actor:
     """Steps `share` of the environments; all arrays of a trajectory are [T, share.envs, ...].
 
@@ -65,7 +74,7 @@ class Actor:
         self._carry = agent.initial_carry((share.total,))
         self._score = np.zeros(share.envs, np.float32)
         self._steps = np.zeros(share.envs, np.int32)
-        self._agent, self._programs = agent, dict[bool, Callable]()
+        self._agent, self._programs = agent, dict[str, Callable]()
 
     def collect(self, behaviour: State, key_data: Any, explore: bool) -> Trajectory:
         """T steps of each environment, by the policy or by the one of the warm-up.
@@ -78,7 +87,10 @@ class Actor:
         version, behaviour = int(behaviour.iteration), jax.device_put(behaviour)
         keys = jax.random.split(jax.random.wrap_key_data(key_data), self.length)
         inputs = (behaviour, self._all(self._obs), self._carry, self._done, keys, np.int32(0))
-        program = self._program(explore, inputs)
+        choose = self._agent.explore if explore else self._agent.policy
+        assert choose is not None
+        name = "explore" if explore else "act"
+        program = self._program(name, partial(_act, self._agent, choose), inputs)
         rows, seconds = self.share.rows, 0.0
         taken: list[tuple] = []
         for t in range(self.length):
@@ -114,15 +126,26 @@ class Actor:
         batch, episodes = jax.tree.map(lambda *x: np.stack(x), *taken)
         return Trajectory(batch, episodes, version, seconds)
 
-    def _program(self, explore: bool, inputs: tuple) -> Callable:
-        """The compiled policy, or that of the warm-up."""
-        if explore not in self._programs:
-            choose = self._agent.explore if explore else self._agent.policy
-            assert choose is not None
-            act = partial(_act, self._agent, choose)
-            options = _cpu.compiler_options(act, *inputs)
-            self._programs[explore] = jax.jit(act, compiler_options=options)
-        return self._programs[explore]
+    def contribute(self, behaviour: State, key_data: Any, learning_key_data: Any) -> Contribution:
+        """The contribution of T steps of each environment, by the parameters that took them.
+
+        Args:
+            behaviour, key_data: as for `collect`.
+            learning_key_data: the key of `Agent.contribute`, as its bits uint32 [2].
+        """
+        taken = self.collect(behaviour, key_data, explore=False)
+        assert self._agent.contribute is not None
+        inputs = (behaviour, taken.batch, jax.random.wrap_key_data(learning_key_data))
+        program = self._program("contribute", self._agent.contribute, inputs)
+        value, metrics = jax.device_get(program(*inputs))
+        return Contribution(value, metrics, taken.episodes, taken.seconds)
+
+    def _program(self, name: str, function: Callable, inputs: tuple) -> Callable:
+        """A function, compiled when it is first asked for by this name."""
+        if name not in self._programs:
+            options = _cpu.compiler_options(function, *inputs)
+            self._programs[name] = jax.jit(function, compiler_options=options)
+        return self._programs[name]
 
     def _all(self, obs: Obs) -> Obs:
         """Observations [N, ...] with those of this actor in their places, zeros elsewhere."""

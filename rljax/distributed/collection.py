@@ -1,12 +1,13 @@
 """In which order actors act and the learner learns: one after the other, or at the same time."""
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 
-from rljax.distributed.actors import Episodes, Trajectory
+from rljax.distributed.actors import Contribution, Episodes, Trajectory
 from rljax.distributed.crew import Crew
 from rljax.types import Transition
 
@@ -79,7 +80,7 @@ class Asynchronous:
             while self._idle and len(self._ready) <= self._number:
                 actor = self._idle.pop(0)
                 # Each call has a key of its own.
-                bits = _fold(key_data, calls * self._number + actor)
+                bits = fold(key_data, calls * self._number + actor)
                 self._crew.submit(actor, behaviour, bits, False)
                 self._versions[actor] = version
                 calls += 1
@@ -121,7 +122,7 @@ class Pipelined:
             for actor in [a for a in self._idle if len(self._ready[a]) <= 1]:
                 self._idle.remove(actor)
                 # The first batch takes two calls; all actors have the same keys.
-                self._crew.submit(actor, behaviour, _fold(key_data, calls[actor]), False)
+                self._crew.submit(actor, behaviour, fold(key_data, calls[actor]), False)
                 calls[actor] += 1
 
         send_idle()
@@ -136,21 +137,35 @@ class Pipelined:
 
 def together(taken: list[Trajectory], version: int, waiting: int) -> Collected:
     """Trajectories side by side as one batch [T, N, ...]; a single one is not copied."""
-    if len(taken) == 1:
-        batch, episodes = taken[0].batch, taken[0].episodes
-    else:
-        batch, episodes = jax.tree.map(
-            lambda *x: np.concatenate(x, axis=1), *((t.batch, t.episodes) for t in taken)
-        )
-    steps = batch.reward.shape[0] * batch.reward.shape[1]
+    lags = [version - t.version for t in taken]
+    return Collected(side_by_side([t.batch for t in taken]), work_metrics(taken, lags, waiting))
+
+
+def side_by_side(trees: list) -> Any:
+    """Arrays [T, N, ...] of several actors as one; those of a single one are not copied."""
+    if len(trees) == 1:
+        return trees[0]
+    return jax.tree.map(lambda *x: np.concatenate(x, axis=1), *trees)
+
+
+def work_metrics(
+    taken: Sequence[Trajectory | Contribution], lags: list[int], waiting: int
+) -> dict[str, float]:
+    """What is reported of the work of actors.
+
+    Args:
+        taken: what they brought.
+        lags: how much older than the newest their parameters were.
+        waiting: how much else they have brought.
+    """
+    episodes = side_by_side([t.episodes for t in taken])
     seconds = sum(t.seconds for t in taken) / len(taken)
-    metrics = {
+    return {
         **episode_metrics(episodes),
-        "charts/policy_lag": float(np.mean([version - t.version for t in taken])),
+        "charts/policy_lag": float(np.mean(lags)),
         "charts/queue": float(waiting),
-        "charts/simulator_SPS": steps / max(seconds, 1e-9),
+        "charts/simulator_SPS": episodes.over.size / max(seconds, 1e-9),
     }
-    return Collected(batch, metrics)
 
 
 def episode_metrics(episodes: Episodes) -> dict[str, float]:
@@ -165,6 +180,7 @@ def episode_metrics(episodes: Episodes) -> dict[str, float]:
     }
 
 
-def _fold(key_data: Any, number: int) -> np.ndarray:
+def fold(key_data: Any, number: int) -> np.ndarray:
+    """The key for that number, as its bits."""
     key = jax.random.fold_in(jax.random.wrap_key_data(key_data), number)
     return np.asarray(jax.random.key_data(key))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rljax.distributed.actors import Actor, Trajectory
+from rljax.distributed.actors import Actor
 from rljax.distributed.drivers import Driver
 from rljax.errors import RunError, UsageError
 
@@ -22,6 +22,7 @@ class Call:
     """A call that an actor has not answered yet."""
 
     actor: int
+    method: str
     args: tuple
     until: float
     future: Any
@@ -55,19 +56,19 @@ class Crew:
         self._calls: list[Call] = []
         self._handles = [driver.launch(make(actor, 0)) for actor in range(number)]
 
-    def submit(self, actor: int, *args: Any) -> None:
-        """Let an actor collect; `args` are those of `Actor.collect`."""
-        future = self.driver.submit(self._handles[actor], "collect", *args)
+    def submit(self, actor: int, *args: Any, method: str = "collect") -> None:
+        """Let an actor collect; `args` are those of `Actor.collect`, or of another method."""
+        future = self.driver.submit(self._handles[actor], method, *args)
         grace = 0.0 if self._started[actor] else TIME_TO_START
         until = time.monotonic() + self._timeout + grace
-        self._calls.append(Call(actor, args, until, future))
+        self._calls.append(Call(actor, method, args, until, future))
 
     @property
     def busy(self) -> list[int]:
         """The actors that have a call."""
         return [call.actor for call in self._calls]
 
-    def next(self) -> list[tuple[int, Trajectory]]:
+    def next(self) -> list[tuple[int, Any]]:
         """The actors that have answered, at least one, and what they bring.
 
         One that failed is replaced, and its call is given to the one that follows. Raises RunError
@@ -115,7 +116,7 @@ class Crew:
         self._started[call.actor] = False
         made = self._make(call.actor, self._lives[call.actor])
         self._handles[call.actor] = self.driver.launch(made)
-        self.submit(call.actor, *call.args)
+        self.submit(call.actor, *call.args, method=call.method)
 
     def close(self) -> None:
         """End all actors."""

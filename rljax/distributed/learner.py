@@ -2,14 +2,12 @@
 
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
-from rljax import _cpu
 from rljax.distributed.actors import Actor, Share
 from rljax.distributed.collection import (
     Asynchronous,
@@ -20,8 +18,11 @@ from rljax.distributed.collection import (
 )
 from rljax.distributed.crew import Crew
 from rljax.distributed.drivers import open_driver
+from rljax.distributed.parameter_server import ParameterServer
+from rljax.distributed.programs import LearningProgram, behaviour_of
+from rljax.distributed.settings import check_serves
 from rljax.envs.simulators import on_host
-from rljax.types import Agent, Batch, HostActors, Learner, Metrics, State
+from rljax.types import Agent, HostActors, State
 
 
 class HostTraining:
@@ -34,7 +35,8 @@ class HostTraining:
         self.agent, self.warn = agent, warn
         self.actors = agent.actors or HostActors()
         self._crew: Crew | None = None
-        self._learn: Callable[[State, Batch], tuple[State, Metrics]] | None = None
+        self._server: ParameterServer | None = None
+        self._learn = LearningProgram(agent, agent.learn)
         self._remember = jax.jit(agent.remember, donate_argnums=0) if agent.remember else None
         self._acting_key = jax.jit(lambda key: jax.random.key_data(jax.random.split(key, 3)[1]))
 
@@ -47,14 +49,20 @@ class HostTraining:
         version = int(state.iteration)
         for _ in range(count):
             failures = crew.failures
-            batch, about = self._collect(self._collection.collect, state, version)
-            state, metrics = self._compiled(state, batch)(state, batch)
+            state, metrics = self._iteration(state, version)
             version += 1
-            about["charts/actors"] = float(self.actors.number)
-            about["charts/actor_failures"] = float(crew.failures - failures)
-            reported.append({**metrics, **about})
+            metrics["charts/actors"] = float(self.actors.number)
+            metrics["charts/actor_failures"] = float(crew.failures - failures)
+            reported.append(metrics)
         fetched = jax.device_get(reported)
         return state, {name: np.array([row[name] for row in fetched]) for name in fetched[0]}
+
+    def _iteration(self, state: State, version: int) -> tuple[State, dict[str, Any]]:
+        if self._server is not None:
+            return self._server.iteration(state)
+        batch, about = self._collect(self._collection.collect, state, version)
+        state, metrics = self._learn(state, batch)
+        return state, {**metrics, **about}
 
     def close(self) -> None:
         """End all actors."""
@@ -68,14 +76,18 @@ class HostTraining:
         total = shape[0]
         length = self.agent.env_steps_per_iteration // total
         bits = np.asarray(jax.random.key_data(state.key))
-        begun = int(state.iteration)
+        begun, serves = int(state.iteration), self.actors.parameter_server
+        if serves:
+            check_serves(self.agent)
 
         def make(actor: int, life: int) -> Callable[[], Actor]:
             count = total // number
-            share = Share(actor * count, count, total)
+            first = actor * count
+            # One that contributes needs no actions of other actors' environments.
+            share = Share(0, count, count) if serves else Share(first, count, total)
             env = self.agent.env
             assert on_host(env)
-            begin = seeds(bits, begun, range(share.first, share.first + count), life)
+            begin = seeds(bits, begun, range(first, first + count), life)
             return partial(Actor, self.agent, env, share, length, begin)
 
         driver = open_driver(self.actors)
@@ -84,6 +96,8 @@ class HostTraining:
         except BaseException:
             driver.close()
             raise
+        if serves:
+            self._server = ParameterServer(self.agent, self._crew, number)
         synchronous = Synchronous(self._crew, number)
         self._collection: Collection = synchronous
         if self.agent.may_lag and self.agent.remember:
@@ -102,17 +116,6 @@ class HostTraining:
         behaviour = self._crew.driver.share(behaviour_of(state))
         return collect(behaviour, np.asarray(self._acting_key(state.key)), version)
 
-    def _compiled(self, state: State, batch: Batch) -> Callable:
-        """The program that learns, compiled for the first batch."""
-        if self._learn is None:
-            shardings = (jax.tree.map(lambda x: x.sharding, state), None)
-            program = jax.jit(self.agent.learn, donate_argnums=0, out_shardings=shardings)
-            lowered = program.lower(state, batch)
-            device = next(iter(state.iteration.sharding.device_set))
-            options = {} if self.agent.placement else _cpu.options_of(lowered, device)
-            self._learn = lowered.compile(options)
-        return self._learn
-
 
 def seeds(key_data: np.ndarray, begun: int, envs: Iterable[int], life: int) -> list[int]:
     """A seed for each of the environments, by its number.
@@ -124,11 +127,3 @@ def seeds(key_data: np.ndarray, begun: int, envs: Iterable[int], life: int) -> l
     return [
         int(np.random.SeedSequence([*entropy, env, life]).generate_state(1)[0] >> 1) for env in envs
     ]
-
-
-def behaviour_of(state: State) -> State:
-    """What a policy reads of a state, as copies on the host: the learner reuses its own memory."""
-    unread: Any = None
-    learner = Learner(state.learner.params, update_state=unread)
-    needed = replace(state, key=unread, learner=learner, worker=unread)
-    return jax.tree.map(np.array, needed)

@@ -19,6 +19,7 @@ def distribute(
     ray_address: str | None = None,
     timeout: float = 60.0,
     max_lag: int = 4,
+    parameter_server: bool | None = None,
 ) -> Agent:
     """The agent, whose simulator is stepped by so many actors, each with a share of the N.
 
@@ -32,8 +33,12 @@ def distribute(
         max_lag: how many iterations older than the newest the parameters that acted may be, at
             most; for agents that correct for it, such as IMPALA. Those of Ape-X are one iteration
             older, whatever it is. Others never lag.
+        parameter_server: whether each actor computes gradients, or changes of a table, and sends
+            those and no experience; by default for A3C alone. They are applied as they come, and
+            one iteration is as many as there are actors.
 
-    Raises UsageError for an environment written in JAX, and for counts and names that do not fit.
+    Raises UsageError for an environment written in JAX, for counts and names that do not fit, and
+    for a parameter server of an agent whose learning has no part that an actor could do.
     """
     if not on_host(agent.env):
         raise UsageError(
@@ -45,7 +50,26 @@ def distribute(
     if ray_address is not None and driver != "ray":
         raise UsageError('ray_address is for Ray: write driver = "ray", too')
     check_divides("num_envs", shapes(agent).worker.episode_length.shape[0], "actors", actors)
-    return agent._replace(actors=HostActors(actors, driver, ray_address, timeout, max_lag))
+    if parameter_server is None:
+        parameter_server = agent.actors is not None and agent.actors.parameter_server
+    if parameter_server:
+        check_serves(agent)
+    settings = HostActors(actors, driver, ray_address, timeout, max_lag, parameter_server)
+    return agent._replace(actors=settings)
+
+
+def check_serves(agent: Agent) -> None:
+    """Refuse an agent that no parameter server can train."""
+    if agent.contribute is None:
+        raise UsageError(
+            "a parameter server needs an agent that learns by one step on each rollout, such as "
+            "a3c or q_learning, with a first update, if any, of updates.stateless"
+        )
+    if agent.placement is not None:
+        raise UsageError(
+            "with a parameter server, actors compute gradients, so there is no learner to spread: "
+            "train without rljax.pmap"
+        )
 
 
 def shapes(agent: Agent) -> Any:

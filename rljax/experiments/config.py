@@ -46,6 +46,8 @@ class Top:
     """What runs actors: the "threads" of this process, or "ray"."""
     ray_address: str = ""
     """The address of a Ray cluster; empty to start one on this machine."""
+    parameter_server: bool = False
+    """Whether actors send gradients, or changes of a table, instead of experience."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ RESUMABLE = (
     "actors",
     "driver",
     "ray_address",
+    "parameter_server",
     "evaluation.",
     "checkpoint.",
     "logging.",

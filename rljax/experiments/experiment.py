@@ -141,9 +141,16 @@ def build(config: Config, spread: bool = True) -> Agent:
     Without `spread` it is on one device, whatever the config says.
     """
     agent, top = config.agent(), config.top
-    wanted = (top.actors, top.driver, top.ray_address)
-    if on_host(agent.env) or wanted != (Top.actors, Top.driver, Top.ray_address):
-        agent = distribute(agent, top.actors, top.driver, ray_address=top.ray_address or None)
+    wanted = (top.actors, top.driver, top.ray_address, top.parameter_server)
+    usual = (Top.actors, Top.driver, Top.ray_address, Top.parameter_server)
+    if on_host(agent.env) or wanted != usual:
+        agent = distribute(
+            agent,
+            top.actors,
+            top.driver,
+            ray_address=top.ray_address or None,
+            parameter_server=top.parameter_server or None,
+        )
     several = top.num_seeds > 1
     count = top.devices or jax.device_count()
     if jax.process_count() > 1 and count != jax.device_count():

@@ -2,7 +2,7 @@
 
 from rljax.types import Update
 from rljax.updates.advantages import gae, n_step_advantage, rewards_to_go, vtrace
-from rljax.updates.composition import chain, stateless
+from rljax.updates.composition import chain, in_parts, stateless
 from rljax.updates.kl import adaptive_kl
 from rljax.updates.lag import remember_parameters
 from rljax.updates.losses import actor_critic_loss
@@ -46,6 +46,7 @@ __all__ = [
     "greedy",
     "harmonic",
     "initial_priorities",
+    "in_parts",
     "lambda_target",
     "learning_rate",
     "n_step",

@@ -1,8 +1,11 @@
 """Updates in sequence."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 
-from rljax.types import Batch, Key, MissingField, Params, Update, UpdateState
+from rljax.types import Batch, Key, Metrics, MissingField, Params, Parts, Update, UpdateState
 
 
 def chain(*parts: Update | None) -> Update:
@@ -10,6 +13,9 @@ def chain(*parts: Update | None) -> Update:
 
     Reads and writes whatever its members do; None is no member, for parts that are optional. A
     member that reads a field nobody wrote is an error that names both, when the agent is built.
+
+    The chain is in parts if its last member is, and all others are `stateless`. Then its first part
+    is all of them and the first part of the last.
     """
     updates = [update for update in parts if update is not None]
 
@@ -26,7 +32,37 @@ def chain(*parts: Update | None) -> Update:
             metrics.update(reported)
         return params, tuple(states), batch, metrics
 
-    return Update(init, apply)
+    before, last = updates[:-1], updates[-1].parts if updates else None
+    if last is None or any(update.init is not _nothing for update in before):
+        return Update(init, apply)
+
+    def contribute(params: Params, batch: Batch, key: Key):
+        *keys, last_key = jax.random.split(key, len(updates))
+        metrics: Metrics = {}
+        for update, k in zip(before, keys, strict=True):
+            _, _, batch, reported = run(update, params, (), batch, k)
+            metrics.update(reported)
+        contribution, batch, reported = last.contribute(params, batch, last_key)
+        return contribution, batch, {**metrics, **reported}
+
+    def absorb(params: Params, state: tuple[UpdateState, ...], contribution: Any):
+        params, last_state, metrics = last.absorb(params, state[-1], contribution)
+        return params, (*state[:-1], last_state), metrics
+
+    return Update(init, apply, Parts(contribute, absorb))
+
+
+def in_parts(init: Callable[[Params, Key], UpdateState], parts: Parts) -> Update:
+    """The update whose `apply` is both parts, one after the other, with the same parameters."""
+
+    def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
+        contribution, batch, metrics = parts.contribute(params, batch, key)
+        params, state, reported = parts.absorb(params, state, contribution)
+        return params, state, batch, {**metrics, **reported}
+
+    # Errors name the function that made the parts.
+    apply.__qualname__ = parts.contribute.__qualname__.replace(".contribute", ".apply")
+    return Update(init, apply, parts)
 
 
 def run(update: Update, params: Params, state: UpdateState, batch: Batch, key: Key):
@@ -51,4 +87,9 @@ def stateless(apply) -> Update:
         return params, state, batch, metrics
 
     with_state.__qualname__ = apply.__qualname__
-    return Update(lambda params, key: (), with_state)
+    return Update(_nothing, with_state)
+
+
+def _nothing(params: Params, key: Key) -> UpdateState:
+    """The state of an update that keeps none; `chain` knows such updates by it."""
+    return ()

@@ -9,7 +9,8 @@ import optax
 from rljax import collectives
 from rljax.networks import RunningStatistics
 from rljax.ops.exploration import linear_schedule
-from rljax.types import Batch, Key, Metrics, Params, Update, UpdateState
+from rljax.types import Batch, Key, Metrics, Params, Parts, Update, UpdateState
+from rljax.updates.composition import in_parts
 
 Loss = Callable[[Params, Batch, Key], tuple[jax.Array, Metrics]]
 
@@ -25,6 +26,9 @@ def gradient(
     parameters are left to the updates that keep them.
 
     With `part`, only the part of that name of the parameters learns; the loss is given all of them.
+
+    It is in parts: a contribution is the gradients, a tree like the parameters that learn, and they
+    are absorbed by the optimizer's step.
     """
     optimizer = optax.masked(optimizer, _trainable)
 
@@ -37,7 +41,7 @@ def gradient(
     def init(params: Params, key: Key) -> UpdateState:
         return optimizer.init(learning(params))
 
-    def apply(whole: Params, state: UpdateState, batch: Batch, key: Key):
+    def contribute(whole: Params, batch: Batch, key: Key):
         def loss_of(params: Params) -> tuple[jax.Array, Metrics]:
             return loss(with_learnt(whole, params), batch, key)
 
@@ -53,11 +57,15 @@ def gradient(
             grads,
         )
         metrics["losses/grad_norm"] = optax.global_norm(grads)
+        return grads, batch, metrics
+
+    def absorb(whole: Params, state: UpdateState, grads: Params):
+        params = learning(whole)
         steps, state = optimizer.update(grads, state, params)
         params = optax.apply_updates(params, steps)
-        return with_learnt(whole, params), state, batch, metrics
+        return with_learnt(whole, params), state, {}
 
-    return Update(init, apply)
+    return in_parts(init, Parts(contribute, absorb))
 
 
 def _trainable(params: Params):

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from rljax import collectives
-from rljax.types import Batch, Key, Params, Update, UpdateState
-from rljax.updates.composition import stateless
+from rljax.types import Batch, Key, Params, Parts, Update, UpdateState
+from rljax.updates.composition import in_parts, stateless
 
 StepSize = Callable[[jax.Array, jax.Array], jax.Array]
 """(updates of each cell so far [S, A], of the table so far []) to learning rates that broadcast."""
@@ -72,16 +72,14 @@ def table_step(step_size: StepSize, cell: Callable[[Batch], tuple[Any, ...]] = v
 
     Reads obs, action and target [T, N], of fresh experience or of a sample; metric
     `losses/td_error`, the mean absolute difference.
-    `cell` gives the index arrays of each step's cell.
+    `cell` gives the index arrays of each step's cell. It is in parts: a contribution is how far
+    each cell is from its targets, and which cells were visited, both [S, A].
 
     Source: Sutton and Barto 2018, eq. 6.8; the mean over parallel visits is what makes N
     environments a better estimate instead of a learning rate N times larger.
     """
 
-    def init(params: Params, key: Key) -> UpdateState:
-        return jnp.zeros_like(params), jnp.float32(0)
-
-    def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
+    def contribute(params: Params, batch: Batch, key: Key):
         index = cell(batch)
         error = batch.extras["target"] - params[index]
         # One scatter for both: it is the slow part.
@@ -93,9 +91,9 @@ def table_step(step_size: StepSize, cell: Callable[[Batch], tuple[Any, ...]] = v
         sums = collectives.psum(sums)
         total, visits = sums[..., 0], sums[..., 1]
         mean = total / jnp.maximum(visits, 1.0)
-        return _moved(params, state, step_size, mean, visits > 0, error, batch)
+        return _change(mean, visits > 0, error, batch)
 
-    return Update(init, apply)
+    return in_parts(_no_updates_yet, Parts(contribute, _absorb(step_size)))
 
 
 def trace_step(step_size: StepSize) -> Update:
@@ -115,10 +113,7 @@ def trace_step(step_size: StepSize) -> Update:
     "Survey Sampling", section 8.2.
     """
 
-    def init(params: Params, key: Key) -> UpdateState:
-        return jnp.zeros_like(params), jnp.float32(0)
-
-    def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
+    def contribute(params: Params, batch: Batch, key: Key):
         index, trace = visited(batch), batch.extras["trace"]
         error = batch.extras["target"] - params[index]
         visits = jnp.zeros_like(params).at[index].add(1.0)
@@ -134,13 +129,25 @@ def trace_step(step_size: StepSize) -> Update:
         eligible = squares > 0
         number = jnp.square(weight) / jnp.where(eligible, squares, 1.0)
         distance = jnp.where(eligible, moved / jnp.maximum(number, 1.0), 0.0)
-        return _moved(params, state, step_size, distance, eligible, error, batch)
+        return _change(distance, eligible, error, batch)
 
-    return Update(init, apply)
+    return in_parts(_no_updates_yet, Parts(contribute, _absorb(step_size)))
 
 
-def _moved(params, state, step_size: StepSize, distance, moves, error, batch):
-    cell_updates, updates = state
-    state = (cell_updates + moves, updates + 1.0)
-    params = params + step_size(*state) * distance
-    return params, state, batch, {"losses/td_error": jnp.mean(jnp.abs(error))}
+def _no_updates_yet(params: Params, key: Key) -> UpdateState:
+    """How often each cell was updated [S, A], and the table []."""
+    return jnp.zeros_like(params), jnp.float32(0)
+
+
+def _change(distance: jax.Array, moves: jax.Array, error: jax.Array, batch: Batch):
+    """A contribution: how far each cell is from its targets, and which cells move, both [S, A]."""
+    return (distance, moves), batch, {"losses/td_error": jnp.mean(jnp.abs(error))}
+
+
+def _absorb(step_size: StepSize):
+    def absorb(params: Params, state: UpdateState, change: tuple[jax.Array, jax.Array]):
+        (cell_updates, updates), (distance, moves) = state, change
+        state = (cell_updates + moves, updates + 1.0)
+        return params + step_size(*state) * distance, state, {}
+
+    return absorb

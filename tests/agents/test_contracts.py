@@ -68,6 +68,7 @@ dqn, rainbow, apex = (
 )
 pqn = partially(rljax.pqn, probes.Recall(), **minibatches)
 a2c = partially(rljax.a2c, probes.Recall(), hidden=(8,))
+a3c = partially(rljax.a3c, probes.Recall(), hidden=(8,), policy_lag=1)
 impala = partially(rljax.impala, probes.Recall(), hidden=(8,))
 appo = partially(rljax.appo, probes.Recall(), **minibatches)
 reinforce = partially(rljax.reinforce, probes.Recall(), hidden=(8,))
@@ -100,6 +101,7 @@ AGENTS = {
     ),
     "a2c": Row(a2c, set()),
     "a2c n_step gru": Row(partial(a2c, n_step=3, network="gru"), {"gae_lambda"}),
+    "a3c": Row(a3c, set()),
     "impala": Row(impala, set()),
     "impala gru lag": Row(partial(impala, network="gru", policy_lag=2), set()),
     "appo lag": Row(partial(appo, policy_lag=2), no_kl),
@@ -159,6 +161,7 @@ LONG = {
     "ppo cnn",
     "ppo tanh_normal",
     "a2c",
+    "a3c",
     "impala",
     "reinforce",
     "dqn ez_greedy",

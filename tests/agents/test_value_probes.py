@@ -205,6 +205,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "pqn": {"num_epochs": 3, "layer_norm": False, "dueling": True, "anneal_lr": False},
     "a2c": {"n_step": 2, "anneal_lr": False},
+    "a3c": {"policy_lag": 1, "n_step": 2, "anneal_lr": False},
     "impala": {"policy_lag": 1, "correction": "none", "anneal_lr": False},
     "appo": {"policy_lag": 1, "correction": "none", "objective": "kl_penalty"},
     "reinforce": {"baseline": False, "anneal_lr": False},
@@ -217,7 +218,7 @@ COUNTS = {
 }
 
 
-ALIKE = {"rainbow", "apex", "appo"}
+ALIKE = {"rainbow", "apex", "appo", "a3c"}
 """Variants of other agents."""
 
 COUNTS["apex"] = COUNTS["dqn"]
