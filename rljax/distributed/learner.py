@@ -34,6 +34,8 @@ class HostTraining:
     def __init__(self, agent: Agent, warn: Callable[[str], None] = warnings.warn):
         self.agent, self.warn = agent, warn
         self.actors = agent.actors or HostActors()
+        if self.actors.parameter_server:
+            check_serves(agent)
         self._crew: Crew | None = None
         self._server: ParameterServer | None = None
         self._learn = LearningProgram(agent, agent.learn)
@@ -77,8 +79,6 @@ class HostTraining:
         length = self.agent.env_steps_per_iteration // total
         bits = np.asarray(jax.random.key_data(state.key))
         begun, serves = int(state.iteration), self.actors.parameter_server
-        if serves:
-            check_serves(self.agent)
 
         def make(actor: int, life: int) -> Callable[[], Actor]:
             count = total // number

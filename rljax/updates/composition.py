@@ -32,8 +32,8 @@ def chain(*parts: Update | None) -> Update:
             metrics.update(reported)
         return params, tuple(states), batch, metrics
 
-    before, last = updates[:-1], updates[-1].parts if updates else None
-    if last is None or any(update.init is not _nothing for update in before):
+    before, of_last = updates[:-1], updates[-1].parts if updates else None
+    if of_last is None or any(update.init is not _nothing for update in before):
         return Update(init, apply)
 
     def contribute(params: Params, batch: Batch, key: Key):
@@ -42,11 +42,11 @@ def chain(*parts: Update | None) -> Update:
         for update, k in zip(before, keys, strict=True):
             _, _, batch, reported = run(update, params, (), batch, k)
             metrics.update(reported)
-        contribution, batch, reported = last.contribute(params, batch, last_key)
+        contribution, batch, reported = of_last.contribute(params, batch, last_key)
         return contribution, batch, {**metrics, **reported}
 
     def absorb(params: Params, state: tuple[UpdateState, ...], contribution: Any):
-        params, last_state, metrics = last.absorb(params, state[-1], contribution)
+        params, last_state, metrics = of_last.absorb(params, state[-1], contribution)
         return params, (*state[:-1], last_state), metrics
 
     return Update(init, apply, Parts(contribute, absorb))

@@ -1,5 +1,8 @@
 """Actors that compute gradients, and the server that applies them."""
 
+import itertools
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ import rljax
 from rljax import networks, updates
 from rljax.distributed.actors import Actor, Share
 from rljax.distributed.learner import HostTraining, seeds
+from rljax.distributed.parameter_server import ParameterServer
 from rljax.distributed.programs import behaviour_of
 from rljax.envs import spaces
 from rljax.envs.simulators import HostEnvironment, Steps
@@ -55,11 +59,6 @@ def served():
     return rljax.train(a3c(), jax.random.key(0))
 
 
-@pytest.fixture(scope="module")
-def served_by_two():
-    return rljax.train(rljax.distribute(a3c(walks(seconds=0.002)), 2), jax.random.key(0))
-
-
 def test_one_actor_gives_the_bits_of_learn(served):
     state, history = served
     agent = rljax.distribute(a3c(), parameter_server=False)
@@ -76,40 +75,38 @@ def test_a_table_takes_the_same_steps_through_a_server():
     assert not different_leaves(one, rljax.train(q_learning(), jax.random.key(0))[0])
 
 
-def test_no_contribution_is_lost(served_by_two):
-    state, history = served_by_two
+def test_no_contribution_is_lost():
+    agent = rljax.distribute(q_learning(), 2, parameter_server=True)
+    state, history = rljax.train(agent, jax.random.key(0))
     assert int(state.iteration) == ITERATIONS
     assert list(history["env_steps"]) == [N * T * i for i in range(1, ITERATIONS + 1)]
-    # Each visit of an episode's end was in the rewards of one contribution or another.
-    assert (history["charts/episodes"] >= N).all()
-
-    agent = rljax.distribute(q_learning(lr=1.0), 2, parameter_server=True)
-    _, updates_of_table = rljax.train(agent, jax.random.key(0))[0].learner.update_state[-1]
-    assert updates_of_table == 2 * ITERATIONS
+    _, steps_of_the_table = state.learner.update_state[-1]
+    assert steps_of_the_table == 2 * ITERATIONS
 
 
-def test_actors_lag_by_what_others_contributed(served_by_two):
-    lag = served_by_two[1]["charts/policy_lag"]
-    # Two actors of the same speed: each finds that the other one contributed meanwhile, but for
-    # the first contribution of all. A fraction of a contribution is that mean over an iteration.
-    assert lag[0] == 0.5 and lag[1:].min() >= 0.5 and lag[1:].mean() < 2
-
-
-def test_a_slow_actor_lags_by_as_many_as_came_meanwhile():
-    """With contributions in an order that the test chooses."""
-    from rljax.distributed.parameter_server import ParameterServer
-
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        ([0, 1, 0, 1], [0.5, 1.0]),  # lags of 0 and 1, then of 1 and 1
+        ([0, 0, 0, 1], [0.0, 1.5]),  # lags of 0 and 0, then of 0 and 3
+    ],
+)
+def test_an_actor_lags_by_what_was_applied_since_it_fetched(order, expected):
     agent = rljax.distribute(a3c(), 2)
-    crew = InOrder(agent, [0, 0, 0, 1])
+    crew = InOrder(agent, order)
     server, state = ParameterServer(agent, crew, 2), jax.jit(agent.init)(jax.random.key(0))
-    lags = []
+    assert [row["charts/policy_lag"] for state, row in rounds(server, state)] == expected
+    # Each goes on with the newest parameters, but for the last, who was not sent on yet.
+    assert [actor for actor, _ in crew.sent] == [0, 1, *order[:-1]]
+    for (_, one), (_, two) in itertools.pairwise(crew.sent[1:]):
+        assert different_leaves(one.learner.params, two.learner.params)
+
+
+def rounds(server, state):
+    """Two iterations of a server."""
     for _ in range(2):
         state, row = server.iteration(state)
-        lags.append(row["charts/policy_lag"])
-    assert lags == [0.0, 1.5]  # of 0 and 0, then of 0 and 3
-    assert crew.sent == [(0, 0), (1, 0), (0, 0), (0, 1)]
-    newest = behaviour_of(state).learner.params
-    assert different_leaves(crew.fetched[-1].learner.params, newest)
+        yield state, row
 
 
 class InOrder:
@@ -117,7 +114,7 @@ class InOrder:
 
     def __init__(self, agent, order):
         self.driver, self.order, self.calls = self, list(order), {}
-        self.sent, self.fetched = [], []
+        self.sent = []
         half = Share(0, N // 2, N // 2)
         self.actors = [
             Actor(agent, agent.env, half, T, seeds(np.zeros(2, np.uint32), 0, range(2), k))
@@ -129,17 +126,12 @@ class InOrder:
 
     def submit(self, actor, behaviour, *keys, method):
         assert actor not in self.calls
-        self.sent.append((actor, int(behaviour.iteration)))
-        self.fetched.append(behaviour)
-        self.calls[actor] = partial_call(self.actors[actor], method, behaviour, *keys)
+        self.sent.append((actor, behaviour))
+        self.calls[actor] = partial(getattr(self.actors[actor], method), behaviour, *keys)
 
     def next(self):
         actor = self.order.pop(0)
         return [(actor, self.calls.pop(actor)())]
-
-
-def partial_call(actor, method, *args):
-    return lambda: getattr(actor, method)(*args)
 
 
 def test_a_contribution_is_of_the_parameters_that_acted_and_carries_no_experience():
@@ -173,11 +165,11 @@ def test_an_actor_that_fails_is_replaced_and_its_work_is_done_again(recwarn):
 
 
 def test_a_table_learns_from_two_actors():
-    agent = rljax.distribute(q_learning(64 * N * T, lr=0.5), 2, parameter_server=True)
+    agent = rljax.distribute(q_learning(128 * N * T, lr=0.2), 2, parameter_server=True)
     state, _ = rljax.train(agent, jax.random.key(0))
     table = np.asarray(state.learner.params)
     assert (table[:3].argmax(axis=1) == 1).all()
-    np.testing.assert_allclose(table[:3, 1], [0.99**2, 0.99, 1.0], rtol=0.02)
+    np.testing.assert_allclose(table[:3, 1], [0.99**2, 0.99, 1.0], rtol=0.05)
 
 
 def test_gradients_on_the_device_are_as_old_as_actions_are():
@@ -187,7 +179,7 @@ def test_gradients_on_the_device_are_as_old_as_actions_are():
     params = {"online": jax.numpy.float32(3.0), "behaviour": jax.numpy.float32([5.0])}
     state = lagging.init(params, jax.random.key(0))
     after, _, _, metrics = lagging.apply(params, state, 0.5, jax.random.key(0))
-    assert after["online"] == 3.0 - 5.0 and after["behaviour"] == [3.0]
+    assert after["online"] == 3.0 - 5.0 and after["behaviour"].tolist() == [3.0]
     assert metrics["losses/grad_norm"] == 5.0
 
 
@@ -203,7 +195,7 @@ def test_what_no_actor_could_contribute_to_is_refused():
     with pytest.raises(UsageError, match="updates.stateless"):
         a3c(first=updates.reward_scaling(0.99))
     with pytest.raises(UsageError, match="without rljax.pmap"):
-        HostTraining(rljax.pmap(a3c(), 2)).run(rljax.pmap(a3c(), 2).init(jax.random.key(0)), 1)
+        HostTraining(rljax.pmap(a3c(), 2))
 
 
 def test_updates_that_keep_nothing_may_stand_before_one_in_parts():
