@@ -23,7 +23,7 @@ class Priorities:
 
     forest: jax.Array  # [N, M, F] float32, see `sum_tree`; 0 where a window is not complete
     largest: jax.Array  # [N] float32, the largest that `prioritize` was told
-    waiting: Any  # [N, K - 1] float32, of the last rows, whose windows wait for more; () for none
+    latest: Any  # [N, K] float32, of the last rows, whose windows wait for more; () for none
 
 
 def prioritized(
@@ -70,8 +70,9 @@ def prioritized(
         brought = "priority" in example.extras
 
         def priorities(envs: int, length: int) -> Priorities:
-            waiting = jnp.zeros((envs, window - 1)) if brought else ()
-            return Priorities(sum_tree.init(envs, length), jnp.ones(envs), waiting)
+            # One more than windows wait for, because a checkpoint has no empty arrays.
+            latest = jnp.zeros((envs, window)) if brought else ()
+            return Priorities(sum_tree.init(envs, length), jnp.ones(envs), latest)
 
         return ring.init(example, buffer_size, window, extras, stride, priorities)
 
@@ -88,19 +89,15 @@ def prioritized(
         env, position, complete = jnp.broadcast_arrays(
             jnp.arange(envs)[:, None], position, complete
         )
-        forest, largest, waiting = (
-            state.priorities.forest,
-            state.priorities.largest,
-            state.priorities.waiting,
-        )
-        if isinstance(waiting, tuple):
-            priority = largest[:, None]
-        else:
+        priorities = state.priorities
+        priority, latest = priorities.largest[:, None], priorities.latest
+        if not isinstance(latest, tuple):
             brought = exponentiated(rollout.extras["priority"]).T
-            priority = jnp.concatenate([waiting, brought], axis=1)[:, -count:]
-            waiting = priority[:, count - (window - 1) :]
-        forest = sum_tree.put(forest, env, position, jnp.where(complete, priority, 0.0))
-        return replace(state, priorities=Priorities(forest, largest, waiting))
+            known = jnp.concatenate([latest, brought], axis=1)
+            priority, latest = known[:, -count:], known[:, -window:]
+        priority = jnp.where(complete, priority, 0.0)
+        forest = sum_tree.put(priorities.forest, env, position, priority)
+        return replace(state, priorities=replace(priorities, forest=forest, latest=latest))
 
     def sample(state: ReplayState, key: Key) -> Transition:
         forest, count = state.priorities.forest, collectives.share("batch_size", batch_size)
