@@ -44,6 +44,12 @@ def test_ray_and_threads_give_the_same_bits(on_threads):
     assert history["charts/actor_failures"].sum() == 0
 
 
+def test_contributions_of_ray_and_of_threads_are_the_same_bits():
+    agent = rljax.a3c(walks(), **SIZES)
+    state = rljax.train(rljax.distribute(agent, 1, "ray"), jax.random.key(0))[0]
+    assert not different_leaves(state, rljax.train(agent, jax.random.key(0))[0])
+
+
 def processes(pattern: str) -> list[int]:
     found = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True).stdout
     return [int(pid) for pid in found.split()]
