@@ -37,7 +37,7 @@ GATES = {
     "ppo/cartpole": Gate(16, 490, 400),  # 500.0, 0.0, 500.0
     "ppo/pendulum": Gate(8, -210, -265),  # -175.3, 21.0, -214.1, of 16
     "a2c/cartpole": Gate(16, 480, 300),  # 500.0, 0.0, 500.0; of 32 others one had 395
-    "a3c/cartpole": Gate(8, 490, 400),  # 500.0, 0.0, 500.0, of 8
+    "a3c/cartpole": Gate(8, 490, 400),  # 500.0, 0.0, 500.0, of 8 from 0
     "impala/cartpole": Gate(16, 490, 400),  # 500.0, 0.0, 500.0
     "appo/cartpole": Gate(16, 490, 400),  # 500.0, 0.0, 500.0
     "reinforce/cartpole": Gate(16, 480, 395),  # 491.7, 14.7, 454.8
