@@ -89,6 +89,7 @@ def test_a_gradient_step_is_one_all_reduce_of_parameters_and_metrics(name, paths
 
 
 @pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.long
 def test_an_iteration_all_reduces_the_bytes_that_the_model_says(name, found, model):
     for program in found[name]["programs"]:
         asked_for, compiled = (
@@ -103,6 +104,7 @@ def test_an_iteration_all_reduces_the_bytes_that_the_model_says(name, found, mod
             assert model.total_bytes(compiled) == steps + found[name]["other_bytes"]
 
 
+@pytest.mark.long
 def test_products_are_counted_as_by_hand(found):
     samples, inputs = 24 * 4, 4 * 16
     actor, critic = inputs + 16 * 8 + 8 * 2, inputs + 16 * 8 + 8 * 1  # weights
@@ -115,6 +117,7 @@ def test_products_are_counted_as_by_hand(found):
     assert found["ppo"]["flops"] == pytest.approx(rollout + values + epochs * gradients, rel=0.05)
 
 
+@pytest.mark.long
 def test_counts_that_do_not_divide_are_left_out(found):
     assert [row["strong"] is None for row in found["ppo"]["rows"]] == [*[False] * 4, True]
     last = found["ppo"]["rows"][-1]
@@ -157,6 +160,7 @@ def test_seconds_are_those_of_the_formulae(model):
     assert model.all_reduce_seconds(8e6, 32, machine) == pytest.approx(1e-4 + inside + between)
 
 
+@pytest.mark.long
 def test_efficiency_is_one_devices_time_over_that_of_all(found):
     for config_found in found.values():
         first = config_found["rows"][0]

@@ -37,6 +37,7 @@ def on_threads():
     return rljax.train(rljax.a2c(walks(), **SIZES), jax.random.key(0))[0]
 
 
+@pytest.mark.long
 def test_ray_and_threads_give_the_same_bits(on_threads):
     agent = rljax.distribute(rljax.a2c(walks(), **SIZES), 2, "ray")
     state, history = rljax.train(agent, jax.random.key(0))

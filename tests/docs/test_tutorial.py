@@ -46,7 +46,13 @@ def follow(page, folder, replacing=()) -> dict:
     return names
 
 
-@pytest.fixture(scope="module", params=["short", pytest.param("full", marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("short", marks=pytest.mark.long),
+        pytest.param("full", marks=pytest.mark.slow),
+    ],
+)
 def length(request):
     return request.param
 

@@ -143,6 +143,7 @@ def test_two_processes_equal_one_with_two_devices_and_survive_kill_and_term(expe
 
 
 @pytest.mark.parametrize("experiment", ["ppo"], indirect=True)
+@pytest.mark.long
 def test_processes_with_different_configs_are_told_apart_before_training(experiment, tmp_path):
     config, _ = experiment
     run = ("--run-dir", str(tmp_path / "run"))
