@@ -37,14 +37,14 @@ GATES = {
     "ppo/cartpole": Gate(16, 490, 400),  # 500.0, 0.0, 500.0
     "ppo/pendulum": Gate(8, -210, -265),  # -175.3, 21.0, -214.1, of 16
     "a2c/cartpole": Gate(16, 480, 300),  # 500.0, 0.0, 500.0; of 32 others one had 395
-    "a3c/cartpole": Gate(8, 490, 400),  # 500.0, 0.0, 500.0, of 8 from 0
+    "a3c/cartpole": Gate(16, 490, 400),  # 500.0, 0.0, 500.0
     "impala/cartpole": Gate(16, 490, 400),  # 500.0, 0.0, 500.0
     "appo/cartpole": Gate(16, 490, 400),  # 500.0, 0.0, 500.0
     "reinforce/cartpole": Gate(16, 480, 395),  # 491.7, 14.7, 454.8
     "pqn/cartpole": Gate(16, 490, 400),  # 500.0, 0.0, 500.0
     "dqn/cartpole": Gate(16, 490, 400),  # 499.1, 2.4, 491.5
     "rainbow/cartpole": Gate(8, 490, 400),  # 500.0, 0.0, 500.0, of 8
-    "apex/cartpole": Gate(4, 475, 300),  # not measured on these seeds yet
+    "apex/cartpole": Gate(16, 490, 400),  # 500.0, 0.0, 500.0
     "q_learning/frozen_lake": Gate(16, 0.7, 0.56),  # 0.737, 0.050, 0.609, of 64
     "sarsa/cliff_walking": Gate(16, -16, -17),  # -15.0, 0.0, -15.0, of 64
     "expected_sarsa/cliff_walking": Gate(16, -16, -17),  # -15.0, 0.0, -15.0, of 64
