@@ -1,7 +1,7 @@
 """An actor: steps its share of the simulators with the parameters that it is given."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +9,7 @@ import numpy as np
 
 from rljax import _cpu
 from rljax.distributed.programs import ActingProgram
-from rljax.envs.simulators import HostEnvironment, zeros
+from rljax.envs.simulators import HostEnvironment, Steps, zeros
 from rljax.errors import UsageError
 from rljax.types import Agent, Extras, Obs, State, Transition
 
@@ -88,37 +88,41 @@ class Actor:
         taken: list[tuple] = []
         for _ in range(self.length):
             obs = self._obs
-            action, recorded, self._carry = program.act(self._all(obs), self._carry, self._done)
-            action = action[rows]
+            acted = program.act(self._all(obs), self._carry, self._done)
+            action, recorded, self._carry = acted
             began = time.perf_counter()
-            steps = self.simulator.step(action)
+            steps = self.simulator.step(action[rows])
             seconds += time.perf_counter() - began
-            truncated = steps.truncated & ~steps.terminated
-            self._done[rows] = steps.terminated | truncated
-            self._score = self._score + steps.score
-            self._steps = self._steps + 1
-            fields = {
-                "obs": obs,
-                "action": action,
-                "reward": steps.reward,
-                "terminated": steps.terminated,
-                "truncated": truncated,
-                "next_obs": steps.next_obs,
-            }
-            episodes = Episodes(steps.over, self._score, self._steps)
-            taken.append((fields, episodes, recorded[rows]))
+            taken.append((obs, action[rows], recorded[rows], steps))
             self._obs = steps.obs
-            if steps.over.any():
-                self._score = np.where(steps.over, np.float32(0), self._score)
-                self._steps = np.where(steps.over, np.int32(0), self._steps)
-        fields, episodes, recorded = jax.tree.map(lambda *x: np.stack(x), *taken)
+            self._done[rows] = steps.terminated | steps.truncated
+        # Each column at once: what is done step by step, the simulator waits for.
+        obs, action, recorded, steps = (_stacked(column) for column in zip(*taken, strict=True))
+        episodes = self._episodes(steps)
         extras = {
             "episode_return": episodes.score,
             "episode_length": episodes.length,
             **program.recorded(recorded),
         }
-        batch = Transition(**fields, extras=Extras(extras))
+        batch = Transition(
+            obs=obs,
+            action=action,
+            reward=steps.reward,
+            terminated=steps.terminated,
+            truncated=steps.truncated & ~steps.terminated,
+            next_obs=steps.next_obs,
+            extras=Extras(extras),
+        )
         return Trajectory(batch, episodes, int(behaviour.iteration), seconds)
+
+    def _episodes(self, steps: Steps) -> Episodes:
+        """What the episodes came to at each of T steps [T, N], and goes on with the next batch."""
+        scores, lengths = np.empty_like(steps.score), np.empty(steps.over.shape, np.int32)
+        for t, over in enumerate(steps.over):
+            scores[t] = self._score = self._score + steps.score[t]
+            lengths[t] = self._steps = self._steps + 1
+            self._score, self._steps = self._score * ~over, self._steps * ~over
+        return Episodes(steps.over, scores, lengths)
 
     def contribute(self, behaviour: State, key_data: Any, learning_key_data: Any) -> Contribution:
         """The contribution of T steps of each environment, by the parameters that took them.
@@ -159,6 +163,11 @@ class Actor:
     def close(self) -> None:
         """End the simulator."""
         self.simulator.close()
+
+
+def _stacked(column: Sequence[Any]) -> Any:
+    """T trees of arrays [N, ...] as one of arrays [T, N, ...]."""
+    return jax.tree.map(lambda *x: np.stack(x), *column)
 
 
 def check_like(env: HostEnvironment, obs: Obs, envs: int) -> None:

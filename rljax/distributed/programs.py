@@ -61,8 +61,7 @@ class ActingProgram:
             options = _cpu.compiler_options(self._acted, *inputs)
             self._act = jax.jit(self._acted, compiler_options=options)
         action, recorded, carry, self._t = self._act(*inputs)
-        fetched = _cpu.fetch(action)
-        return fetched, np.asarray(recorded), carry
+        return _cpu.fetch(action), np.asarray(recorded), carry
 
     def recorded(self, rows: np.ndarray) -> dict[str, Any]:
         """What was recorded at T steps of N environments, uint32 [T, N, W], as [T, N, ...] each."""
