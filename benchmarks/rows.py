@@ -95,10 +95,10 @@ ROWS = [
         peers=("sb3", "rllib"),
     ),
     Row(
-        "simulator impala 16x32",
+        "simulator impala 16x16",
         "simulators",
-        impala(2, 16, 32, 200),
-        BEGUN,
+        impala(2, 16, 16, 800),
+        LEARNT,
         peers=("rllib",),
     ),
     Row("dqn 10", "dqn", dqn(10, 200_000), 60.0, peers=("purejaxrl",)),
