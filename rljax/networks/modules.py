@@ -114,10 +114,7 @@ class CNN(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[..., H, W, C] to [..., hidden[-1]]."""
-        x = Convolution(16, 3, name="Conv3x3_0")(x)
-        x = self.activation(nn.LayerNorm()(x) if self.layer_norm else x)
-        x = x.reshape(*x.shape[:-3], -1)
-        return MLP(self.hidden, self.activation, self.layer, self.layer_norm)(x)
+        return _convolved(self, [Convolution(16, 3, name="Conv3x3_0")], x)
 
 
 class NatureCNN(nn.Module):
@@ -135,11 +132,19 @@ class NatureCNN(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[..., H, W, C] to [..., hidden[-1]]; H and W are 36 or more."""
-        for features, size, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
-            x = Convolution(features, size, stride)(x)
-            x = self.activation(nn.LayerNorm()(x) if self.layer_norm else x)
-        x = x.reshape(*x.shape[:-3], -1)
-        return MLP(self.hidden, self.activation, self.layer, self.layer_norm)(x)
+        sizes = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
+        return _convolved(self, [Convolution(*each) for each in sizes], x)
+
+
+def _convolved(
+    module: CNN | NatureCNN, convolutions: Sequence[Convolution], x: jax.Array
+) -> jax.Array:
+    """What a module makes of pixels [..., H, W, C]: convolutions, then an MLP, all its own."""
+    for convolution in convolutions:
+        x = convolution(x)
+        x = module.activation(nn.LayerNorm()(x) if module.layer_norm else x)
+    x = x.reshape(*x.shape[:-3], -1)
+    return MLP(module.hidden, module.activation, module.layer, module.layer_norm)(x)
 
 
 class Outputs(nn.Module):
