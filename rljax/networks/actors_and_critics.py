@@ -15,7 +15,7 @@ from rljax.errors import UsageError, check_positive
 from rljax.networks.distributions import Categorical, Distribution, Head, deterministic, head
 from rljax.networks.encoding import Reader, read
 from rljax.networks.modules import ActionValues, CriticModule, Outputs, PolicyModule
-from rljax.networks.network import Network, Pair, from_linen, with_one_axis
+from rljax.networks.network import Network, Pair, from_linen, is_given, with_one_axis
 from rljax.networks.normalization import fresh_statistics, standardized
 from rljax.networks.value_heads import Estimate, ValueHead
 from rljax.types import Action, Batch, Carry, Environment, Key, Obs, Params
@@ -183,6 +183,11 @@ def actor_and_critics(
     for given in (kind, critic_kind):
         if given == "gru":
             raise UsageError(f"{agent} keeps no carry yet: use network 'mlp' or 'cnn'")
+    if isinstance(critic_kind, Network) or (layer_norm and is_given(critic_kind)):
+        raise UsageError(
+            f"a critic_network of one's own for {agent} is a linen module or a pair, and "
+            "layer_norm is for the critics that it builds itself"
+        )
     space = env.action_space
     action_head = _head(space, stochastic, agent)
     assert not isinstance(space, spaces.Dict), "no head is for these"
