@@ -32,6 +32,16 @@ class Pictured(probes.Recall):
         return jnp.broadcast_to(super()._observe(time, cue), (3, 4, 2))
 
 
+@dataclass(frozen=True)
+class Graded(probes.Recall):
+    """Recall, whose last reward is the cue times the action."""
+
+    action_space = spaces.Box(-2.0, 2.0, (1,))
+
+    def step(self, key, state, action):
+        return super().step(key, state, (action[0] + 1.0) / 2.0)
+
+
 class Row(NamedTuple):
     """How to build an agent, and which of its hyperparameters play no part in it."""
 
@@ -48,23 +58,29 @@ def partially(factory, env, lr: float = LR, **options) -> Callable[..., Agent]:
 
 
 minibatches = {"num_epochs": 2, "num_minibatches": 2, "hidden": (8,)}
+replayed = {
+    "hidden": (8,),
+    "buffer_size": 64,
+    "batch_size": 8,
+    "updates_per_iteration": 3,
+    "warmup_env_steps": 32,
+}
+atoms = {"num_atoms": 5, "v_min": -2.0, "v_max": 2.0}
 recall = partially(rljax.ppo, probes.Recall(), **minibatches)
 target = partially(rljax.ppo, probes.ContinuousTarget(), **minibatches)
 dqn, rainbow, apex = (
     partially(
         factory,
         probes.Recall(),
-        hidden=(8,),
-        buffer_size=64,
-        batch_size=8,
-        updates_per_iteration=3,
-        warmup_env_steps=32,
         target_period=2,
-        num_atoms=5,
-        v_min=-2.0,
-        v_max=2.0,
+        **replayed,
+        **atoms,
     )
     for factory in (rljax.dqn, rljax.rainbow, rljax.apex)
+)
+ddpg, td3, d4pg, sac, tqc = (
+    partially(getattr(rljax, name), Graded(), **replayed)
+    for name in ("ddpg", "td3", "d4pg", "sac", "tqc")
 )
 pqn = partially(rljax.pqn, probes.Recall(), **minibatches)
 a2c = partially(rljax.a2c, probes.Recall(), hidden=(8,))
@@ -78,6 +94,7 @@ annealing = {"epsilon_start", "epsilon_end", "exploration_fraction"}
 by_environment = {"epsilon_base", "epsilon_alpha"}
 # By other explorations than epsilon-greedy.
 elsewhere = {"duration_exponent", "temperature"} | by_environment
+no_drift, of_discrete = {"noise_theta"}, {"target_entropy_fraction"}
 unused = {"half_life", "visit_exponent", "trace_lambda"} | elsewhere  # by most tables
 
 
@@ -121,6 +138,31 @@ AGENTS = {
     "dqn iqn dueling": Row(partial(dqn, head="iqn", dueling=True), not_prioritized | elsewhere),
     "rainbow": Row(rainbow, annealing | elsewhere),
     "apex": Row(apex, annealing | elsewhere - by_environment),
+    "ddpg": Row(ddpg, not_prioritized | no_drift),
+    "ddpg ornstein_uhlenbeck normalize_observations": Row(
+        partial(ddpg, noise="ornstein_uhlenbeck", normalize_observations=True), not_prioritized
+    ),
+    "td3": Row(td3, not_prioritized | no_drift),
+    "d4pg": Row(partial(d4pg, **atoms), no_drift),
+    "sac": Row(sac, not_prioritized | of_discrete),
+    "sac discrete": Row(
+        partially(rljax.sac, probes.Recall(), **replayed), not_prioritized | {"target_entropy"}
+    ),
+    "sac subset of critics, fixed temperature": Row(
+        partial(
+            sac,
+            num_critics=4,
+            target_critics=2,
+            policy_values="average",
+            learn_temperature=False,
+            layer_norm=True,
+        ),
+        not_prioritized | of_discrete | {"target_entropy"},
+    ),
+    "tqc": Row(
+        partial(tqc, num_critics=2, num_quantiles=5, dropped_quantiles=1),
+        not_prioritized | of_discrete,
+    ),
     "pqn": Row(pqn, elsewhere),
     "pqn ez_greedy": Row(partial(pqn, exploration="ez_greedy"), elsewhere - {"duration_exponent"}),
     "q_learning": Row(table(rljax.q_learning), unused),
@@ -171,6 +213,9 @@ LONG = {
     "dqn soft double n_step normalize_observations",
     "dqn iqn dueling",
     "apex",
+    "ddpg",
+    "sac subset of critics, fixed temperature",
+    "tqc",
     "pqn ez_greedy",
     "q_learning n_step boltzmann harmonic",
     "sarsa",
