@@ -42,22 +42,15 @@ def learn(ac: ActorAndCritics, hp: Hparams, optimizers: base.Optimizers) -> Upda
 def ddpg(
     env: Environment,
     *,
-    noise: str = "gaussian",
     hparams: Hparams | None = None,
     agent: str = "ddpg",
     **arguments: Any,
 ) -> Agent:
-    """Q-learning for continuous actions: a policy learns which action the critic values most.
-
-    Args:
-        noise: what explores: "gaussian", new in each step, or "ornstein_uhlenbeck", which goes on
-            from step to step, as in the paper.
-    """
+    """Q-learning for continuous actions: a policy learns which action the critic values most."""
     return base.off_policy_actor_critic(
         env,
         learn=learn,
         kind=Hparams,
-        noise=noise,
         hparams=hparams,
         agent=agent,
         **arguments,

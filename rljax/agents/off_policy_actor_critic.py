@@ -50,8 +50,11 @@ class Optimizers(NamedTuple):
 Learn = Callable[[networks.ActorAndCritics, Any, Optimizers], Update]
 """(policy and critics, hparams, optimizers) to an update of samples whose steps are n-step ones."""
 
-CHOSEN = ("learn", "kind", "stochastic", "targets", "scalars", "noise", "agent")
+CHOSEN = ("learn", "kind", "stochastic", "targets", "scalars", "agent")
 """Arguments that the agents decide."""
+
+STOCHASTIC = (*CHOSEN, "noise")
+"""The same, of those whose policy explores by itself."""
 
 
 def off_policy_actor_critic(
@@ -62,7 +65,6 @@ def off_policy_actor_critic(
     stochastic: bool = False,
     targets: Sequence[str] = ("actor", "critic"),
     scalars: Sequence[str] = (),
-    noise: str | None = None,
     num_envs: int = 1,
     rollout_length: int = 1,
     total_env_steps: int = 1_000_000,
@@ -71,6 +73,7 @@ def off_policy_actor_critic(
     batch_size: int = 256,
     updates_per_iteration: int = 1,
     warmup_env_steps: int = 1_000,
+    noise: str = "gaussian",
     n_step: int = 1,
     prioritized: bool = False,
     num_critics: int = 1,
@@ -100,7 +103,6 @@ def off_policy_actor_critic(
         stochastic: whether the policy is a distribution, or one action.
         targets: the parts of the parameters that target networks follow.
         scalars: names of further parts, each a number that begins at 0.
-        noise: a name of `actors.NOISES`, which explores; None to explore by the policy alone.
         num_envs: environments N stepped side by side.
         rollout_length: steps T of each between updates.
         total_env_steps: how long to train, warm-up included; rounded up to whole iterations.
@@ -111,6 +113,8 @@ def off_policy_actor_critic(
         batch_size: steps B sampled for an update.
         updates_per_iteration: updates after each T x N steps.
         warmup_env_steps: random steps before the first update; rounded up to whole rollouts.
+        noise: what explores, where the policy is one action: "gaussian", new in each step, or
+            "ornstein_uhlenbeck", which goes on from step to step.
         n_step: how many rewards a target sums before it bootstraps.
         prioritized: whether to sample by the size of the last error.
         num_critics: how many critics there are, each with weights of its own.
@@ -179,7 +183,7 @@ def off_policy_actor_critic(
 
     return off_policy(
         env,
-        actor=actor if noise is None else noisy_actor(noise, actor, env.action_space),
+        actor=actor if stochastic else noisy_actor(noise, actor, env.action_space),
         update=update,
         replay=replay,
         hparams=hparams,

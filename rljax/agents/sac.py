@@ -82,7 +82,7 @@ def target_entropy(ac: ActorAndCritics, hp: Hparams):
     return hp.target_entropy * math.prod(ac.space.shape)
 
 
-@variant_of(base.off_policy_actor_critic, *base.CHOSEN)
+@variant_of(base.off_policy_actor_critic, *base.STOCHASTIC)
 def sac(
     env: Environment,
     *,

@@ -62,7 +62,6 @@ def td3(
     *,
     num_critics: int = 2,
     policy_delay: int = 2,
-    noise: str = "gaussian",
     hparams: Hparams | None = None,
     **arguments: Any,
 ) -> Agent:
@@ -70,15 +69,12 @@ def td3(
 
     Args:
         policy_delay: updates of the critics for one of the policy and of the target networks.
-        noise: what explores: "gaussian", new in each step, or "ornstein_uhlenbeck", which goes on
-            from step to step.
     """
     return base.off_policy_actor_critic(
         env,
         learn=learning(policy_delay),
         kind=Hparams,
         num_critics=num_critics,
-        noise=noise,
         hparams=hparams,
         agent="td3",
         **arguments,

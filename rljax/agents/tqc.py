@@ -23,7 +23,7 @@ class Hparams(plain.Hparams):
     """The hyperparameters of TQC: traced, so a sweep compiles once."""
 
 
-@variant_of(base.off_policy_actor_critic, *base.CHOSEN, *HEADS)
+@variant_of(base.off_policy_actor_critic, *base.STOCHASTIC, *HEADS)
 def tqc(
     env: Environment,
     *,
