@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from rljax import collectives
-from rljax.envs.spaces import Box
-from rljax.errors import check_known
+from rljax.envs.spaces import Box, Space, describe
+from rljax.errors import UsageError, check_known
 from rljax.hparams import fraction, non_negative
 from rljax.types import Action, Actor, Carry, Hparams, Key, Obs, Params
 
@@ -102,12 +102,20 @@ def ornstein_uhlenbeck_noise(actor: Actor, space: Box) -> Actor:
 
 
 NOISES: dict[str, Callable[[Actor, Box], Actor]] = {
+    "none": lambda actor, space: actor,
     "gaussian": gaussian_noise,
     "ornstein_uhlenbeck": ornstein_uhlenbeck_noise,
 }
 
 
-def noisy_actor(kind: str, actor: Actor, space: Box) -> Actor:
-    """`actor` with the noise of that name; UsageError for one that is not known."""
+def noisy_actor(kind: str, actor: Actor, space: Space) -> Actor:
+    """`actor` with the noise of that name.
+
+    Raises UsageError for one that is not known, and for noise on actions that are not of a Box.
+    """
     check_known("noise", kind, NOISES)
+    if not isinstance(space, Box):
+        if kind != "none":
+            raise UsageError(f"noise {kind!r} is for actions of a Box, not of {describe(space)}")
+        return actor
     return NOISES[kind](actor, space)

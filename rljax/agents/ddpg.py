@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 
-from rljax.actors import NoiseHparams
 from rljax.agents import off_policy_actor_critic as base
 from rljax.agents.variants import variant_of
 from rljax.networks import ActorAndCritics
@@ -23,7 +22,7 @@ from rljax.updates import (
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Hparams(base.Hparams, NoiseHparams):
+class Hparams(base.Hparams):
     """The hyperparameters of DDPG: traced, so a sweep compiles once."""
 
 

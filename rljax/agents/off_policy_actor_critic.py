@@ -9,7 +9,7 @@ import optax
 from flax import linen as nn
 
 from rljax import networks
-from rljax.actors import noisy_actor
+from rljax.actors import NoiseHparams, noisy_actor
 from rljax.agents.assembly import check_hparams, off_policy
 from rljax.agents.replays import replay_of
 from rljax.agents.schedule import Schedule
@@ -20,7 +20,7 @@ from rljax.updates import chain, learning_rate, observation_statistics, td
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Hparams:
+class Hparams(NoiseHparams):
     """The hyperparameters that all of them have."""
 
     lr: float = non_negative(1e-3)
@@ -52,9 +52,6 @@ Learn = Callable[[networks.ActorAndCritics, Any, Optimizers], Update]
 
 CHOSEN = ("learn", "kind", "stochastic", "targets", "scalars", "agent")
 """Arguments that the agents decide."""
-
-STOCHASTIC = (*CHOSEN, "noise")
-"""The same, of those whose policy explores by itself."""
 
 
 def off_policy_actor_critic(
@@ -113,8 +110,8 @@ def off_policy_actor_critic(
         batch_size: steps B sampled for an update.
         updates_per_iteration: updates after each T x N steps.
         warmup_env_steps: random steps before the first update; rounded up to whole rollouts.
-        noise: what explores, where the policy is one action: "gaussian", new in each step, or
-            "ornstein_uhlenbeck", which goes on from step to step.
+        noise: on the actions that explore: "gaussian", new in each step, "ornstein_uhlenbeck",
+            which goes on from step to step, or "none".
         n_step: how many rewards a target sums before it bootstraps.
         prioritized: whether to sample by the size of the last error.
         num_critics: how many critics there are, each with weights of its own.
@@ -183,7 +180,7 @@ def off_policy_actor_critic(
 
     return off_policy(
         env,
-        actor=actor if stochastic else noisy_actor(noise, actor, env.action_space),
+        actor=noisy_actor(noise, actor, env.action_space),
         update=update,
         replay=replay,
         hparams=hparams,

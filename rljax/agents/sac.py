@@ -82,7 +82,7 @@ def target_entropy(ac: ActorAndCritics, hp: Hparams):
     return hp.target_entropy * math.prod(ac.space.shape)
 
 
-@variant_of(base.off_policy_actor_critic, *base.STOCHASTIC)
+@variant_of(base.off_policy_actor_critic, *base.CHOSEN)
 def sac(
     env: Environment,
     *,
@@ -90,6 +90,7 @@ def sac(
     target_critics: int | None = None,
     policy_values: str = "least",
     learn_temperature: bool = True,
+    noise: str = "none",
     hparams: Hparams | None = None,
     **arguments: Any,
 ) -> Agent:
@@ -113,6 +114,7 @@ def sac(
         targets=("critic",),
         scalars=("temperature",) if learn_temperature else (),
         num_critics=num_critics,
+        noise=noise,
         hparams=hparams,
         agent="sac",
         **arguments,

@@ -23,7 +23,7 @@ class Hparams(plain.Hparams):
     """The hyperparameters of TQC: traced, so a sweep compiles once."""
 
 
-@variant_of(base.off_policy_actor_critic, *base.STOCHASTIC, *HEADS)
+@variant_of(base.off_policy_actor_critic, *base.CHOSEN, *HEADS)
 def tqc(
     env: Environment,
     *,
@@ -31,6 +31,7 @@ def tqc(
     num_quantiles: int = 25,
     dropped_quantiles: int = 2,
     learn_temperature: bool = True,
+    noise: str = "none",
     hparams: Hparams | None = None,
     **arguments: Any,
 ) -> Agent:
@@ -53,6 +54,7 @@ def tqc(
         targets=("critic",),
         scalars=("temperature",) if learn_temperature else (),
         num_critics=num_critics,
+        noise=noise,
         head=head,
         hparams=hparams,
         agent="tqc",

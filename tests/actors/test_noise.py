@@ -63,7 +63,7 @@ def test_ornstein_uhlenbeck_noise_goes_on_from_step_to_step():
     np.testing.assert_allclose(found.std(axis=(1, 2)), expected, rtol=0.05)
 
 
-@pytest.mark.parametrize("kind", NOISES)
+@pytest.mark.parametrize("kind", ["gaussian", "ornstein_uhlenbeck"])
 def test_each_environment_has_its_scale_and_no_action_leaves_the_bounds(kind):
     found = noises(kind, replace(HP, noise_std=0.1, noise_ratio=0.01), envs=5, steps=4_000)
     expected = 0.1 * 0.01 ** (np.arange(5) / 4)

@@ -96,6 +96,7 @@ by_environment = {"epsilon_base", "epsilon_alpha"}
 # By other explorations than epsilon-greedy.
 elsewhere = {"duration_exponent", "temperature"} | by_environment
 no_drift, of_discrete = {"noise_theta"}, {"target_entropy_fraction"}
+no_noise = {"noise_std", "noise_ratio", "noise_theta"}
 unused = {"half_life", "visit_exponent", "trace_lambda"} | elsewhere  # by most tables
 
 
@@ -145,9 +146,10 @@ AGENTS = {
     ),
     "td3": Row(td3, not_prioritized | no_drift),
     "d4pg": Row(partial(d4pg, **atoms), no_drift),
-    "sac": Row(sac, not_prioritized | of_discrete),
+    "sac": Row(sac, not_prioritized | no_noise | of_discrete),
     "sac discrete": Row(
-        partially(rljax.sac, probes.Recall(), **replayed), not_prioritized | {"target_entropy"}
+        partially(rljax.sac, probes.Recall(), **replayed),
+        not_prioritized | no_noise | {"target_entropy"},
     ),
     "sac subset of critics, fixed temperature": Row(
         partial(
@@ -158,11 +160,11 @@ AGENTS = {
             learn_temperature=False,
             layer_norm=True,
         ),
-        not_prioritized | of_discrete | {"target_entropy"},
+        not_prioritized | no_noise | of_discrete | {"target_entropy"},
     ),
     "tqc": Row(
         partial(tqc, num_critics=2, num_quantiles=5, dropped_quantiles=1),
-        not_prioritized | of_discrete,
+        not_prioritized | no_noise | of_discrete,
     ),
     "pqn": Row(pqn, elsewhere),
     "pqn ez_greedy": Row(partial(pqn, exploration="ez_greedy"), elsewhere - {"duration_exponent"}),

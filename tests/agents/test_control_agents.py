@@ -17,6 +17,7 @@ from rljax.errors import UsageError
 
 CONTINUOUS = ("ddpg", "td3", "d4pg", "sac", "tqc")
 BOX = spaces.Box(-1.0, 1.0, (2,))
+DISCRETE = Still(BOX, spaces.Discrete(3))
 SMALL: dict[str, Any] = {
     "num_envs": 4,
     "buffer_size": 100,
@@ -42,7 +43,7 @@ def refusal(name: str, env=None, **options) -> str:
 
 @pytest.mark.parametrize("name", ["ddpg", "td3", "d4pg"])
 def test_discrete_actions_are_refused_by_name_of_who_takes_them(name):
-    message = refusal(name, Still(BOX, spaces.Discrete(3)))
+    message = refusal(name, DISCRETE)
     assert message.startswith(f"{name} needs a Box of one axis") and "use sac" in message
 
 
@@ -56,6 +57,7 @@ def test_actions_without_bounds_are_refused(name):
     ("name", "options", "said"),
     [
         ("ddpg", {"noise": "ornstein"}, "did you mean 'ornstein_uhlenbeck'?"),
+        ("sac", {"env": DISCRETE, "noise": "gaussian"}, "noise 'gaussian' is for actions of a Box"),
         ("td3", {"policy_delay": 0}, "period must be a whole number of at least 1, not 0"),
         ("td3", {"num_critics": 0}, "num_critics must be a whole number of at least 1"),
         ("d4pg", {"v_min": None}, "value head 'c51' needs v_min and v_max"),
