@@ -46,6 +46,7 @@ BEST_KNOWN = (
     "dqn/cartpole",
     "rainbow/cartpole",
     "ppo/pendulum",
+    "sac/pendulum",
     "dqn/mountain_car",
     "ppo/breakout",
     "q_learning/frozen_lake",
@@ -214,14 +215,20 @@ def compared(rows: Iterable[Row], published: dict[str, Row]) -> str:
 
 
 def measured_on(rows: Iterable[Row]) -> str:
-    """A sentence for each machine and its versions; with several, the configs measured there."""
+    """A sentence for each machine and its versions; with several, the configs measured there.
+
+    The machine of most rows comes last, and has all that the others do not.
+    """
     places: dict[str, list[str]] = {}
     for row in rows:
         versions = f"Python {row['python']}, jax {row['jax']}, gymnax {row['gymnax']}"
         places.setdefault(f"{row['hardware']}, {versions}", []).append(f"`{row['config']}`")
     if len(places) < 2:
         return "".join(f"Measured on {place}.\n" for place in places)
-    return "".join(f"- {place}: {', '.join(configs)}\n" for place, configs in places.items())
+    most = max(places, key=lambda place: len(places[place]))
+    fewer = ((place, configs) for place, configs in places.items() if place != most)
+    named = "".join(f"- {place}: {', '.join(configs)}\n" for place, configs in fewer)
+    return f"{named}- {most}: all others\n"
 
 
 def shown(page: str, rows: Iterable[Row]) -> list[Row]:

@@ -225,4 +225,5 @@ def test_publishing_replaces_a_row_and_keeps_the_others(reproduce, clone):
     assert page == reproduce.filled(PAGE, [kept, other])
     assert "| 2.000 | 2.000 to 2.000 | 2.000 | 2.000 |" in page
     assert "| 40.0 | 34.0 to 46.0 | 40.0 | 30.0 |" in page
-    assert "- another machine, Python 3.11.9, jax 0.10.2, gymnax 1.0.1: `b`\n" in page
+    assert "- another machine, Python 3.11.9, jax 0.10.2, gymnax 1.0.1: `b`\n- 2 cores" in page
+    assert "gymnax 1.0.1: all others\n" in page
