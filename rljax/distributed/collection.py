@@ -61,14 +61,15 @@ class Asynchronous:
     """Actors act while the learner learns, with parameters that are at most `max_lag` old.
 
     An actor that has brought its trajectory goes on with the newest parameters, unless
-    `max_waiting` trajectories wait to be learnt from: then it waits for the learner. The learner
-    takes trajectories in the order in which they came, one for each actor. It waits for an actor
-    whose parameters would otherwise be older than `max_lag` iterations.
+    more trajectories than there are actors wait to be learnt from: then it waits for the learner.
+    The learner takes as many trajectories as there are actors, those of the oldest parameters
+    first. It waits for an actor whose parameters would otherwise be older than `max_lag`
+    iterations.
     """
 
     def __init__(self, crew: Crew, number: int, max_lag: int):
         self._crew, self._number, self._max_lag = crew, number, max_lag
-        self._ready: deque[Answer] = deque()
+        self._ready: list[Answer] = []
         self._idle = list(range(number))
         self._versions: dict[int, int] = {}
 
@@ -96,7 +97,9 @@ class Asynchronous:
                 self._ready.append(answer)
                 self._idle.append(answer.actor)
             send_idle()
-        taken = [self._ready.popleft() for _ in range(self._number)]
+        # Those that came last may be the oldest, and would be too old in the next batch.
+        self._ready.sort(key=lambda answer: answer.brought.version)
+        taken, self._ready = self._ready[: self._number], self._ready[self._number :]
         return together(taken, version, waiting=len(self._ready))
 
 

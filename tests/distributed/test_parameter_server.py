@@ -99,6 +99,7 @@ def test_an_actor_lags_by_what_was_applied_since_it_fetched(order, expected):
     crew = InOrder(agent, order)
     server, state = ParameterServer(agent, crew, 2), jax.jit(agent.init)(jax.random.key(0))
     assert [row["charts/policy_lag"] for state, row in rounds(server, state)] == expected
+    assert len({*crew.keys}) == len(crew.keys)
     # Each goes on with the newest parameters, but for the last, who was not sent on yet.
     assert [actor for actor, _ in crew.sent] == [0, 1, *order[:-1]]
     for (_, one), (_, two) in itertools.pairwise(crew.sent[1:]):
@@ -117,7 +118,7 @@ class InOrder:
 
     def __init__(self, agent, order):
         self.driver, self.order, self.calls = self, list(order), {}
-        self.sent = []
+        self.sent, self.keys = [], []
         half = Share(0, N // 2, N // 2)
         self.actors = [
             Actor(agent, agent.env, half, T, seeds(np.zeros(2, np.uint32), 0, range(2), k))
@@ -130,6 +131,7 @@ class InOrder:
     def submit(self, actor, behaviour, *keys, method):
         assert actor not in self.calls
         self.sent.append((actor, behaviour))
+        self.keys += [tuple(key.tolist()) for key in keys]
         self.calls[actor] = partial(getattr(self.actors[actor], method), behaviour, *keys)
 
     def next(self):
