@@ -162,7 +162,7 @@ def draw(costs: Costs, slow: float, network: Network, out: Path) -> None:
 
 
 def measure(config_path: str, repeats: int) -> Costs:
-    """The costs of a config, on this machine: medians of so many repeats."""
+    """The costs of a config, on this machine: of so many repeats the least, as `timeit` advises."""
     import jax
     import numpy as np
 
@@ -186,10 +186,10 @@ def measure(config_path: str, repeats: int) -> Costs:
             began = time.perf_counter()
             given = jax.block_until_ready(call())
             times.append(time.perf_counter() - began)
-        return float(np.median(times)), given
+        return min(times), given
 
     collect, trajectory = seconds(lambda: actor.collect(behaviour, key, False))
-    simulator = np.median([actor.collect(behaviour, key, False).seconds for _ in range(repeats)])
+    simulator = min([actor.collect(behaviour, key, False).seconds for _ in range(repeats)])
     contribute, contribution = seconds(lambda: actor.contribute(behaviour, key, key))
 
     def learning(program: LearningProgram, given: Any) -> float:
@@ -246,7 +246,7 @@ def measure(config_path: str, repeats: int) -> Costs:
         learn_step=learn_step,
         absorb=absorb,
         call=call,
-        take=float(np.median(busy)),
+        take=min(busy),
         trajectory_bytes=_bytes(trajectory),
         parameter_bytes=_bytes(state.learner.params),
         envs=envs,
