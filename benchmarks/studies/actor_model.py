@@ -1,9 +1,9 @@
 """What many actors and one learner should do together: steps a second, up to 1,024 actors.
 
-    python benchmarks/studies/actor_model.py --from benchmarks/results/actor_costs.json
+    python benchmarks/studies/actor_model.py --from costs.json
     python benchmarks/studies/actor_model.py --from ... --simulator 5e-3 --bandwidth 1.25e8
-    python benchmarks/studies/actor_model.py --from ... --plot docs/images/actor_model.png
-    python benchmarks/studies/actor_model.py --measure benchmarks/results/actor_costs.json
+    python benchmarks/studies/actor_model.py --from ... --plot actors.png
+    python benchmarks/studies/actor_model.py --measure costs.json
 
 No cluster is run. `--measure` times the parts on one machine, each alone, and writes the figures to
 a file, where they can be replaced by those of another machine. The network is an assumption. The
