@@ -5,6 +5,9 @@ the environments, and these functions combine what the devices found. Anywhere e
 share, the whole, and each of them gives back what it was given. So updates are written once.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -17,6 +20,8 @@ ENVIRONMENTS = "environments"  # the axis over which updates are combined
 MEMBERS = "members"  # that of a population's members, who learn alone
 MODEL = "model"  # that of parameters too large for one device
 REPLICAS_DIFFER = "replicas/differ"  # the metric that says whether they do
+
+_part: ContextVar[tuple[int, int] | None] = ContextVar("rljax_part", default=None)
 
 
 def count() -> int:
@@ -53,11 +58,22 @@ def fold_in(key: Key) -> Key:
     return key if count() == 1 else jax.random.fold_in(key, jax.lax.axis_index(ENVIRONMENTS))
 
 
+@contextmanager
+def part(first: int, total: int) -> Iterator[None]:
+    """While tracing within it, environments are those from number `first` on out of `total`."""
+    token = _part.set((first, total))
+    try:
+        yield
+    finally:
+        _part.reset(token)
+
+
 def places(envs: int) -> tuple[jax.Array, int]:
-    """The places int32 [envs] of this device's environments among all N, and N."""
+    """The places int32 [envs] of the environments of this device, or actor, among all N, and N."""
     here = jnp.arange(envs, dtype=jnp.int32)
     if count() == 1:
-        return here, envs
+        first, total = _part.get() or (0, envs)
+        return here + first, total
     return here + envs * jax.lax.axis_index(ENVIRONMENTS), envs * count()
 
 

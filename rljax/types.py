@@ -258,6 +258,9 @@ class Agent(NamedTuple):
     """Who acts in the warm-up, as `policy`; None for an agent that has none."""
     remember: Callable[[State, Batch], State] | None = None
     """Adds a batch [T, N] of the warm-up to the replay buffer, and learns nothing from it."""
+    end_episodes: Callable[[State, jax.Array], State] | None = None
+    """Ends what is stored of the environments where bool [N] is true, because their simulators
+    have begun anew; None for an agent that keeps no experience."""
     may_lag: bool = False
     """Whether `learn` can learn from actions of older parameters, so that actors need not wait."""
     contribute: Callable[[State, Batch, Key], tuple[Any, Metrics]] | None = None

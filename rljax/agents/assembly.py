@@ -17,6 +17,7 @@ from rljax.errors import UsageError
 from rljax.hparams import check_number
 from rljax.networks import reset_carry
 from rljax.replay import Replay
+from rljax.replay import end_episodes as end_stored_episodes
 from rljax.types import (
     Actor,
     Agent,
@@ -320,6 +321,10 @@ def _assemble(
         learner, worker = remember_from(state.hparams, state.learner, state.worker, batch, key)
         return replace(state, key=next_key, learner=learner, worker=worker)
 
+    def end_episodes(state: State, ended: jax.Array) -> State:
+        stored = end_stored_episodes(state.worker.replay, ended)
+        return replace(state, worker=replace(state.worker, replay=stored))
+
     @_cpu.unrolled
     def contribute(state: State, batch: Batch, key: Key) -> tuple[Any, Metrics]:
         assert shared is not None
@@ -358,6 +363,7 @@ def _assemble(
         warmup_env_steps=schedule.warmup,
         explore=explore if explorer else None,
         remember=remember if remember_from else None,
+        end_episodes=end_episodes if remember_from else None,
         contribute=contribute if shared else None,
         absorb=absorb if shared else None,
     )

@@ -77,9 +77,9 @@ def use_all_cores() -> None:
     import jax
 
     if "JAX_NUM_CPU_DEVICES" not in os.environ:
-        is_told = hasattr(os, "sched_getaffinity")  # which cores a job may use; on Linux alone
-        cores = len(os.sched_getaffinity(0)) if is_told else os.cpu_count() or 1
-        jax.config.update("jax_num_cpu_devices", cores)
+        from rljax.distributed.drivers import cores
+
+        jax.config.update("jax_num_cpu_devices", cores())
 
 
 def is_one_of_several() -> bool:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from rljax.distributed.actors import Contribution, Episodes, Trajectory
-from rljax.distributed.crew import Crew
+from rljax.distributed.crew import Answer, Crew
 from rljax.types import Transition
 
 
@@ -16,6 +16,7 @@ class Collected(NamedTuple):
     """A batch of all N environments, and what is known about how it came."""
 
     batch: Transition  # [T, N, ...]
+    begun: np.ndarray  # [N] bool, whose simulators began with this batch, after none or another
     metrics: dict[str, float]
 
 
@@ -50,24 +51,25 @@ class Synchronous:
     def _all(self, behaviour: Any, key_data: np.ndarray, version: int, explore: bool) -> Collected:
         for actor in range(self._number):
             self._crew.submit(actor, behaviour, key_data, explore)
-        brought: dict[int, Trajectory] = {}
+        brought: list[Answer] = []
         while len(brought) < self._number:
-            brought.update(self._crew.next())
-        return together([brought[actor] for actor in range(self._number)], version, waiting=0)
+            brought.extend(self._crew.next())
+        return together(sorted(brought, key=lambda answer: answer.actor), version, waiting=0)
 
 
 class Asynchronous:
     """Actors act while the learner learns, with parameters that are at most `max_lag` old.
 
     An actor that has brought its trajectory goes on with the newest parameters, unless
-    `max_waiting` trajectories wait to be learnt from: then it waits for the learner. The learner
-    takes trajectories in the order in which they came, one for each actor. It waits for an actor
-    whose parameters would otherwise be older than `max_lag` iterations.
+    more trajectories than there are actors wait to be learnt from: then it waits for the learner.
+    The learner takes as many trajectories as there are actors, those of the oldest parameters
+    first. It waits for an actor whose parameters would otherwise be older than `max_lag`
+    iterations.
     """
 
     def __init__(self, crew: Crew, number: int, max_lag: int):
         self._crew, self._number, self._max_lag = crew, number, max_lag
-        self._ready: deque[Trajectory] = deque()
+        self._ready: list[Answer] = []
         self._idle = list(range(number))
         self._versions: dict[int, int] = {}
 
@@ -91,11 +93,13 @@ class Asynchronous:
 
         send_idle()
         while len(self._ready) < self._number or too_old():
-            for actor, trajectory in self._crew.next():
-                self._ready.append(trajectory)
-                self._idle.append(actor)
+            for answer in self._crew.next():
+                self._ready.append(answer)
+                self._idle.append(answer.actor)
             send_idle()
-        taken = [self._ready.popleft() for _ in range(self._number)]
+        # Those that came last may be the oldest, and would be too old in the next batch.
+        self._ready.sort(key=lambda answer: answer.brought.version)
+        taken, self._ready = self._ready[: self._number], self._ready[self._number :]
         return together(taken, version, waiting=len(self._ready))
 
 
@@ -111,7 +115,7 @@ class Pipelined:
 
     def __init__(self, crew: Crew, number: int):
         self._crew = crew
-        self._ready = [deque[Trajectory]() for _ in range(number)]
+        self._ready = [deque[Answer]() for _ in range(number)]
         self._idle = list(range(number))
 
     def collect(self, behaviour: Any, key_data: np.ndarray, version: int) -> Collected:
@@ -127,18 +131,24 @@ class Pipelined:
 
         send_idle()
         while not all(self._ready):
-            for actor, trajectory in self._crew.next():
-                self._ready[actor].append(trajectory)
-                self._idle.append(actor)
+            for answer in self._crew.next():
+                self._ready[answer.actor].append(answer)
+                self._idle.append(answer.actor)
             send_idle()
         taken = [ready.popleft() for ready in self._ready]
         return together(taken, version, waiting=sum(map(len, self._ready)))
 
 
-def together(taken: list[Trajectory], version: int, waiting: int) -> Collected:
+def together(answers: list[Answer], version: int, waiting: int) -> Collected:
     """Trajectories side by side as one batch [T, N, ...]; a single one is not copied."""
+    taken: list[Trajectory] = [answer.brought for answer in answers]
     lags = [version - t.version for t in taken]
-    return Collected(side_by_side([t.batch for t in taken]), work_metrics(taken, lags, waiting))
+    begun = [np.full(a.brought.batch.reward.shape[1], a.first) for a in answers]
+    return Collected(
+        side_by_side([t.batch for t in taken]),
+        np.concatenate(begun),
+        work_metrics(taken, lags, waiting),
+    )
 
 
 def side_by_side(trees: list) -> Any:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from rljax.distributed.actors import Actor
 from rljax.distributed.drivers import Driver
@@ -26,6 +26,15 @@ class Call:
     args: tuple
     until: float
     future: Any
+
+
+class Answer(NamedTuple):
+    """What an actor brings."""
+
+    actor: int
+    brought: Any
+    first: bool
+    """Whether it is the first of this actor, whose episodes begin with it."""
 
 
 class Crew:
@@ -68,8 +77,8 @@ class Crew:
         """The actors that have a call."""
         return [call.actor for call in self._calls]
 
-    def next(self) -> list[tuple[int, Any]]:
-        """The actors that have answered, at least one, and what they bring.
+    def next(self) -> list[Answer]:
+        """What the actors bring that have answered, at least one.
 
         One that failed is replaced, and its call is given to the one that follows. Raises RunError
         after `MOST_FAILURES` in a row, with the last error.
@@ -82,7 +91,8 @@ class Crew:
             answers = []
             for call in done:
                 try:
-                    answers.append((call.actor, self.driver.result(call.future)))
+                    brought = self.driver.result(call.future)
+                    answers.append(Answer(call.actor, brought, not self._started[call.actor]))
                     self._in_a_row = 0
                     self._started[call.actor] = True
                 except UsageError:

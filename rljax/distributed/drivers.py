@@ -1,5 +1,6 @@
 """What runs actors: the interface, and which driver has which name."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -39,12 +40,26 @@ class Driver(Protocol):
         ...
 
 
-def open_driver(actors: HostActors) -> Driver:
-    """The driver that the actors ask for; importing Ray takes seconds."""
+def cores() -> int:
+    """How many processor cores this process may use."""
+    is_told = hasattr(os, "sched_getaffinity")  # which cores a job may use; on Linux alone
+    return len(os.sched_getaffinity(0)) if is_told else os.cpu_count() or 1
+
+
+def open_driver(actors: HostActors, warn: Callable[[str], None]) -> Driver:
+    """The driver that the actors ask for; importing Ray takes seconds.
+
+    `warn` is told in a sentence if there are more threads than processors.
+    """
     if actors.driver == "ray":
         from rljax.distributed.ray_driver import RayDriver
 
         return RayDriver(actors.number, actors.ray_address)
     from rljax.distributed.threads import Threads
 
+    if actors.number > cores():
+        warn(
+            f"{actors.number} actors on threads share {cores()} processor core(s): unless their "
+            f"simulators mostly wait, make actors at most {cores()}"
+        )
     return Threads()

@@ -18,7 +18,7 @@ from rljax.distributed.collection import (
 )
 from rljax.distributed.crew import Crew
 from rljax.distributed.drivers import open_driver
-from rljax.distributed.parameter_server import ParameterServer
+from rljax.distributed.parameter_server import ParameterServer, in_place
 from rljax.distributed.programs import LearningProgram, behaviour_of
 from rljax.distributed.settings import check_serves
 from rljax.envs.simulators import on_host
@@ -40,6 +40,7 @@ class HostTraining:
         self._server: ParameterServer | None = None
         self._learn = LearningProgram(agent, agent.learn)
         self._remember = jax.jit(agent.remember, donate_argnums=0) if agent.remember else None
+        self._end_episodes = LearningProgram(agent, partial(end_episodes, agent))
         self._acting_key = jax.jit(lambda key: jax.random.key_data(jax.random.split(key, 3)[1]))
 
     def run(self, state: State, count: int) -> tuple[State, Any]:
@@ -62,7 +63,7 @@ class HostTraining:
     def _iteration(self, state: State, version: int) -> tuple[State, dict[str, Any]]:
         if self._server is not None:
             return self._server.iteration(state)
-        batch, about = self._collect(self._collection.collect, state, version)
+        state, batch, about = self._collect(self._collection.collect, state, version)
         state, metrics = self._learn(state, batch)
         return state, {**metrics, **about}
 
@@ -83,14 +84,14 @@ class HostTraining:
         def make(actor: int, life: int) -> Callable[[], Actor]:
             count = total // number
             first = actor * count
-            # One that contributes needs no actions of other actors' environments.
-            share = Share(0, count, count) if serves else Share(first, count, total)
-            env = self.agent.env
-            assert on_host(env)
+            agent, share = self.agent, Share(first, count, total)
+            if serves:  # One that contributes needs no actions of other actors' environments.
+                agent, share = in_place(agent, first, total), Share(0, count, count)
+            assert on_host(agent.env)
             begin = seeds(bits, begun, range(first, first + count), life)
-            return partial(Actor, self.agent, env, share, length, begin)
+            return partial(Actor, agent, agent.env, share, length, begin)
 
-        driver = open_driver(self.actors)
+        driver = open_driver(self.actors, self.warn)
         try:
             self._crew = Crew(driver, make, number, self.actors.timeout, self.warn)
         except BaseException:
@@ -107,14 +108,25 @@ class HostTraining:
         if begun == 0:
             for _ in range(self.agent.warmup_env_steps // self.agent.env_steps_per_iteration):
                 assert self._remember is not None
-                batch, _ = self._collect(synchronous.exploring, state, 0)
+                state, batch, _ = self._collect(synchronous.exploring, state, 0)
                 state = self._remember(state, batch)
         return state
 
-    def _collect(self, collect: Callable[..., Collected], state: State, version: int) -> Collected:
+    def _collect(self, collect: Callable[..., Collected], state: State, version: int):
+        """The state to go on from, a batch, and what is known about it."""
         assert self._crew is not None
         behaviour = self._crew.driver.share(behaviour_of(state))
-        return collect(behaviour, np.asarray(self._acting_key(state.key)), version)
+        batch, begun, about = collect(behaviour, np.asarray(self._acting_key(state.key)), version)
+        if begun.any() and self.agent.end_episodes:
+            # Rows that are added now do not go on where the stored ones end.
+            state, _ = self._end_episodes(state, begun)
+        return state, batch, about
+
+
+def end_episodes(agent: Agent, state: State, ended: jax.Array) -> tuple[State, dict]:
+    """`Agent.end_episodes` as a learning program."""
+    assert agent.end_episodes is not None
+    return agent.end_episodes(state, ended), {}
 
 
 def seeds(key_data: np.ndarray, begun: int, envs: Iterable[int], life: int) -> list[int]:

@@ -7,11 +7,26 @@ from typing import Any
 import jax
 import numpy as np
 
+from rljax import collectives
 from rljax.distributed.actors import Contribution
 from rljax.distributed.collection import fold, work_metrics
-from rljax.distributed.crew import Crew
+from rljax.distributed.crew import Answer, Crew
 from rljax.distributed.programs import LearningProgram, behaviour_of
-from rljax.types import Agent, State
+from rljax.types import Agent, Carry, Key, Obs, State
+
+
+def in_place(agent: Agent, first: int, total: int) -> Agent:
+    """The agent, for an actor that evaluates the policy on its own environments only.
+
+    Its policy knows that they are those from number `first` on out of `total`. So where each
+    environment has an epsilon of its own, each actor has other ones.
+    """
+
+    def policy(state: State, obs: Obs, carry: Carry, key: Key):
+        with collectives.part(first, total):
+            return agent.policy(state, obs, carry, key)
+
+    return agent._replace(policy=policy)
 
 
 class ParameterServer:
@@ -31,7 +46,7 @@ class ParameterServer:
         # The second and third key of a state, as in `Agent.step`.
         self._keys = jax.jit(lambda key: jax.random.key_data(jax.random.split(key, 3)[1:]))
         self._idle = list(range(number))
-        self._ready: deque[tuple[int, Contribution]] = deque()
+        self._ready: deque[Answer] = deque()
         self._applied = 0
         self._fetched: dict[int, int] = {}
 
@@ -43,7 +58,7 @@ class ParameterServer:
             self._send_idle(state)
             if not self._ready:
                 self._ready.extend(self._crew.next())
-            actor, contribution = self._ready.popleft()
+            actor, contribution, _ = self._ready.popleft()
             state, metrics = self._absorb(state, contribution.value)
             lags.append(self._applied - self._fetched[actor])
             told.append({**contribution.metrics, **metrics})

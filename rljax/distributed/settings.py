@@ -49,11 +49,19 @@ def distribute(
     check_known("driver", driver, DRIVERS)
     if ray_address is not None and driver != "ray":
         raise UsageError('ray_address is for Ray: write driver = "ray", too')
-    check_divides("num_envs", shapes(agent).worker.episode_length.shape[0], "actors", actors)
+    worker = shapes(agent).worker
+    check_divides("num_envs", worker.episode_length.shape[0], "actors", actors)
     if parameter_server is None:
         parameter_server = agent.actors is not None and agent.actors.parameter_server
     if parameter_server:
         check_serves(agent)
+    in_any_order = agent.may_lag and agent.remember is None and actors > 1
+    if in_any_order and jax.tree.leaves(worker.update_state):
+        raise UsageError(
+            "batches of several actors that run ahead come in any order, and an update that keeps "
+            "a state of each environment, such as reward_scaling, needs theirs: make actors 1, or "
+            "first an update of updates.stateless"
+        )
     settings = HostActors(actors, driver, ray_address, timeout, max_lag, parameter_server)
     return agent._replace(actors=settings)
 
@@ -63,7 +71,8 @@ def check_serves(agent: Agent) -> None:
     if agent.contribute is None:
         raise UsageError(
             "a parameter server needs an agent that learns by one step on each rollout, such as "
-            "a3c or q_learning, with a first update, if any, of updates.stateless"
+            "a3c, q_learning, or pqn with num_epochs = 1 and num_minibatches = 1, and with a first "
+            "update, if any, of updates.stateless"
         )
     if agent.placement is not None:
         raise UsageError(

@@ -170,7 +170,10 @@ def _spread_environments(agent: Agent, grid: np.ndarray, rule: ParamRule | None)
 
     if on_host(agent.env):
         remember = agent.remember and per_device(agent.remember, (specs, batches), specs)
-        return agent._replace(init=init, learn=learn, remember=remember, placement=placement)
+        end = agent.end_episodes and per_device(agent.end_episodes, (specs, split), specs)
+        return agent._replace(
+            init=init, learn=learn, remember=remember, end_episodes=end, placement=placement
+        )
     spread = agent._replace(init=init, step=step, learn=learn, placement=placement)
     # Counts that do not divide are found now, and not from inside a compiled run.
     jax.eval_shape(lambda key: spread.step(spread.init(key)), jax.random.key(0))

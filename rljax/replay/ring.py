@@ -125,6 +125,20 @@ def add(state: ReplayState, rollout: Transition) -> ReplayState:
     )
 
 
+def end_episodes(state: ReplayState, ended: jax.Array) -> ReplayState:
+    """Mark the newest row of the environments where `ended` [N] as truncated, if there is one.
+
+    For episodes that nobody goes on with: what is added next begins others. `next_obs` of that row
+    is what was observed there, so its target bootstraps as that of any truncated step does.
+    """
+    newest = (state.cursor[0] - 1) % state.storage.shape[1]
+    rows = state.storage[:, newest]
+    last = packing.unpack(state.layout, rows)
+    cut = ended & (state.size > 0) & ~last.terminated
+    rows = packing.pack(state.layout, replace(last, truncated=last.truncated | cut))
+    return replace(state, storage=state.storage.at[:, newest].set(rows))
+
+
 def complete(state: ReplayState, position: jax.Array, window: int, stride: int = 1) -> jax.Array:
     """Whether a window may begin at `position`: its rows have been written, in order.
 

@@ -8,9 +8,12 @@ import jax.numpy as jnp
 from rljax import collectives
 from rljax.errors import check_divides, check_positive
 from rljax.ops.shuffle import permutation
-from rljax.types import Batch, Key, Metrics, Params, Update, UpdateState
-from rljax.updates.composition import run
+from rljax.types import Batch, Key, Metrics, Params, Parts, Update, UpdateState
+from rljax.updates.composition import in_parts, run
 from rljax.updates.per_environment import check_shared
+
+Scales = dict[str, tuple[jax.Array, jax.Array]]
+"""Names of extras to their means and standard deviations."""
 
 
 def epochs(
@@ -33,20 +36,49 @@ def epochs(
 
     The extras [T, N], or [T, N, M] of several agents, named by `standardize` have mean 0 and
     deviation 1 within each minibatch, over all agents.
+
+    One epoch of one minibatch is `update` on the whole batch, in no random order. It is in parts if
+    `update` is, and if nothing stops it.
     """
     check_positive(
         num_epochs=num_epochs, num_minibatches=num_minibatches, sequence_length=sequence_length
     )
 
-    def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
+    def cut(batch: Batch) -> tuple[Batch, int]:
+        """The batch as sequences [L, S, ...], and S."""
         length, envs = batch.truncated.shape
         check_divides("rollout_length", length, "sequence_length", sequence_length)
-        size = length // sequence_length * envs
+        sequences = jax.tree.map(lambda x: _sequences(x, sequence_length), batch)
+        return sequences, length // sequence_length * envs
+
+    def scaled(minibatch: Batch, scale: Scales) -> Batch:
+        for name, (mean, deviation) in scale.items():
+            standard = (minibatch.extras[name] - mean) / (deviation + 1e-8)
+            minibatch = minibatch.annotate(**{name: standard})
+        return minibatch
+
+    def init(params: Params, key: Key) -> UpdateState:
+        return check_shared(update.init(params, key), "minibatches")
+
+    if update.parts is not None and stop is None and num_epochs == num_minibatches == 1:
+        contribute_of, absorb = update.parts
+
+        def contribute(params: Params, batch: Batch, key: Key):
+            sequences, size = cut(batch)
+            whole = jnp.arange(size)[None]
+            scale = {name: _moments(sequences.extras[name], whole) for name in standardize}
+            scale = jax.tree.map(lambda x: x[0], scale)
+            contribution, _, metrics = contribute_of(params, scaled(sequences, scale), key)
+            return contribution, batch, metrics
+
+        return in_parts(init, Parts(contribute, absorb))
+
+    def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
+        sequences, size = cut(batch)
         shares = collectives.count()
         by = "num_minibatches" if shares == 1 else f"num_minibatches x {shares} devices"
         what = "num_envs x rollout_length" + (" / sequence_length" if sequence_length > 1 else "")
         check_divides(what, size * shares, by, num_minibatches * shares)
-        sequences = jax.tree.map(lambda x: _sequences(x, sequence_length), batch)
         key_order, key_update = jax.random.split(key)
         order = jax.vmap(lambda k: permutation(k, size))(jax.random.split(key_order, num_epochs))
         order = order.reshape(num_epochs * num_minibatches, size // num_minibatches)
@@ -54,10 +86,7 @@ def epochs(
         scales = {name: _moments(sequences.extras[name], order) for name in standardize}
 
         def fit(params, state, rows, scale, k):
-            minibatch = jax.tree.map(lambda x: x[:, rows], sequences)
-            for name, (mean, deviation) in scale.items():
-                standard = (minibatch.extras[name] - mean) / (deviation + 1e-8)
-                minibatch = minibatch.annotate(**{name: standard})
+            minibatch = scaled(jax.tree.map(lambda x: x[:, rows], sequences), scale)
             params, state, _, metrics = run(update, params, state, minibatch, k)
             return params, state, metrics
 
@@ -91,9 +120,6 @@ def epochs(
         )
         means = jax.tree.map(lambda x: x / made, sums)
         return params, state, batch, {**means, "losses/updates_made": made / len(keys)}
-
-    def init(params: Params, key: Key) -> UpdateState:
-        return check_shared(update.init(params, key), "minibatches")
 
     return Update(init, apply)
 

@@ -9,6 +9,7 @@ import pytest
 from walks import walks
 
 import rljax
+from rljax.distributed.crew import Crew
 from rljax.errors import RunError
 
 SIZES = {"num_envs": 4, "rollout_length": 4, "total_env_steps": 96, "hidden": (8,)}
@@ -71,3 +72,58 @@ def test_an_actor_in_the_place_of_another_has_other_seeds():
     assert len({*first, *second}) == 8
     assert seeds(key, 0, range(2, 4), 0) == first[2:]
     assert not {*seeds(key, 1, range(4), 0)} & {*first}
+
+
+class Scripted:
+    """A driver whose calls return, or raise, what the script says, one after the other."""
+
+    def __init__(self, *script):
+        self.script, self.calls, self.killed, self.made = list(script), [], [], []
+
+    def launch(self, make):
+        self.made.append(make)
+        return len(self.made)
+
+    def submit(self, handle, method, *args):
+        self.calls.append((handle, method, *args))
+        return object()
+
+    def wait(self, futures, timeout):
+        return list(futures)
+
+    def result(self, future):
+        answer = self.script.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def kill(self, handle):
+        self.killed.append(handle)
+
+
+def test_the_call_of_an_actor_that_failed_is_given_to_another():
+    driver, told = Scripted("one", OSError("gone"), "two"), []
+    crew = Crew(driver, lambda actor, life: ("made", actor, life), 1, 60.0, told.append)
+    found = []
+    for args in ((1, 2), (3, 4)):
+        crew.submit(0, *args, method="contribute")
+        found.extend(crew.next())
+    assert driver.made == [("made", 0, 0), ("made", 0, 1)] and driver.killed == [1]
+    assert driver.calls == [
+        (1, "contribute", 1, 2),
+        (1, "contribute", 3, 4),
+        (2, "contribute", 3, 4),
+    ]
+    # The first of an actor begins its episodes, also where it follows another.
+    assert found == [(0, "one", True), (0, "two", True)]
+    assert len(told) == 1 and "actor 0 failed" in told[0] and "OSError: gone" in told[0]
+
+
+def test_failures_with_a_batch_between_them_do_not_stop_the_run():
+    script = [answer for _ in range(8) for answer in (OSError("gone"), "brought")]
+    driver = Scripted(*script)
+    crew = Crew(driver, lambda actor, life: life, 1, 60.0, lambda sentence: None)
+    for _ in range(8):
+        crew.submit(0)
+        assert [answer.brought for answer in crew.next()] == ["brought"]
+    assert crew.failures == 8

@@ -9,6 +9,8 @@ from states import different_leaves
 from walks import walks
 
 import rljax
+from rljax.distributed import drivers
+from rljax.distributed.learner import HostTraining
 from rljax.envs.spaces import Box
 from rljax.errors import UsageError
 from rljax.types import HostActors
@@ -105,6 +107,23 @@ def test_what_a_compiled_program_cannot_step_says_who_can():
 def test_what_does_not_fit_is_refused(arguments, message):
     with pytest.raises(UsageError, match=message):
         rljax.distribute(ppo(), **arguments)
+
+
+def test_actors_that_run_ahead_do_not_mix_what_is_kept_of_environments():
+    agent = rljax.impala(walks(), **SIZES, first=rljax.updates.reward_scaling(0.99))
+    with pytest.raises(UsageError, match="come in any order.*make actors 1"):
+        rljax.distribute(agent, 2)
+    assert rljax.distribute(agent, 1).actors.number == 1
+
+
+def test_more_actors_than_cores_are_told_of(monkeypatch):
+    for there, told in ((2, []), (1, ["2 actors on threads share 1 processor core(s)"])):
+        monkeypatch.setattr(drivers, "cores", lambda there=there: there)
+        warnings: list[str] = []
+        training = HostTraining(rljax.distribute(ppo(), 2), warnings.append)
+        training.run(jax.jit(training.agent.init)(jax.random.key(0)), 1)
+        training.close()
+        assert [text.split(":")[0] for text in warnings] == told
 
 
 def test_an_environment_in_jax_has_no_actors(cartpole):

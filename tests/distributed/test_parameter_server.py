@@ -11,10 +11,13 @@ from walks import walks
 
 import rljax
 from rljax import networks, updates
+from rljax.distributed import learner
 from rljax.distributed.actors import Actor, Share
+from rljax.distributed.crew import Answer
 from rljax.distributed.learner import HostTraining, seeds
 from rljax.distributed.parameter_server import ParameterServer
 from rljax.distributed.programs import behaviour_of
+from rljax.distributed.threads import Threads
 from rljax.envs import spaces
 from rljax.envs.simulators import HostEnvironment, Steps
 from rljax.errors import UsageError
@@ -96,6 +99,7 @@ def test_an_actor_lags_by_what_was_applied_since_it_fetched(order, expected):
     crew = InOrder(agent, order)
     server, state = ParameterServer(agent, crew, 2), jax.jit(agent.init)(jax.random.key(0))
     assert [row["charts/policy_lag"] for state, row in rounds(server, state)] == expected
+    assert len({*crew.keys}) == len(crew.keys)
     # Each goes on with the newest parameters, but for the last, who was not sent on yet.
     assert [actor for actor, _ in crew.sent] == [0, 1, *order[:-1]]
     for (_, one), (_, two) in itertools.pairwise(crew.sent[1:]):
@@ -114,7 +118,7 @@ class InOrder:
 
     def __init__(self, agent, order):
         self.driver, self.order, self.calls = self, list(order), {}
-        self.sent = []
+        self.sent, self.keys = [], []
         half = Share(0, N // 2, N // 2)
         self.actors = [
             Actor(agent, agent.env, half, T, seeds(np.zeros(2, np.uint32), 0, range(2), k))
@@ -127,11 +131,12 @@ class InOrder:
     def submit(self, actor, behaviour, *keys, method):
         assert actor not in self.calls
         self.sent.append((actor, behaviour))
+        self.keys += [tuple(key.tolist()) for key in keys]
         self.calls[actor] = partial(getattr(self.actors[actor], method), behaviour, *keys)
 
     def next(self):
         actor = self.order.pop(0)
-        return [(actor, self.calls.pop(actor)())]
+        return [Answer(actor, self.calls.pop(actor)(), first=False)]
 
 
 def test_a_contribution_is_of_the_parameters_that_acted_and_carries_no_experience():
@@ -205,3 +210,53 @@ def test_updates_that_keep_nothing_may_stand_before_one_in_parts():
     assert updates.chain(*target, step).parts is not None
     assert updates.chain(step, *target).parts is None
     assert updates.chain(updates.reward_scaling(0.9), *target, step).parts is None
+
+
+def pqn(**options):
+    whole = {"num_epochs": 1, "num_minibatches": 1}
+    return rljax.pqn(walks(), **{**SIZES, **whole, **options}, hidden=(8,))
+
+
+@pytest.mark.parametrize("q_lambda", [0.0, pytest.param(1.0, marks=pytest.mark.long)])
+def test_a_network_of_action_values_takes_the_same_steps_through_a_server(q_lambda):
+    agent = pqn(hparams=rljax.pqn.Hparams(q_lambda=q_lambda))
+    served = rljax.distribute(agent, parameter_server=True)
+    one, history = rljax.train(served, jax.random.key(0))
+    assert not different_leaves(one, rljax.train(agent, jax.random.key(0))[0])
+    assert np.isfinite(history["losses/td_loss"]).all()
+
+
+def test_actors_of_a_server_have_the_epsilons_of_their_places():
+    # The first environment explores, the others hardly ever do.
+    hparams = rljax.pqn.Hparams(epsilon_base=0.9, epsilon_alpha=200.0)
+    agent = pqn(exploration="fixed_epsilons", rollout_length=100, hparams=hparams)
+    agent = rljax.distribute(agent, 2, parameter_server=True)
+    made = made_by(agent)
+    state = jax.jit(agent.init)(jax.random.key(0))
+    key = np.asarray(jax.random.key_data(jax.random.key(1)))
+    varied = []
+    for make in made:
+        taken = make().collect(behaviour_of(state), key, explore=False).batch
+        best = agent.act(state, taken.obs.reshape(200, 3), (), None)[0].reshape(100, 2)
+        varied += [*(taken.action != best).mean(axis=0)]
+    assert varied[0] > 0.5 and max(varied[1:]) < 0.05
+
+
+def made_by(agent):
+    """What makes the actors of a training."""
+
+    class Listening(Threads):
+        def __init__(self):
+            super().__init__()
+            self.made = []
+
+        def launch(self, make):
+            self.made.append(make)
+            return super().launch(make)
+
+    training, driver = HostTraining(agent), Listening()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learner, "open_driver", lambda *arguments: driver)
+        training._open(jax.jit(agent.init)(jax.random.key(0)))
+    training.close()
+    return driver.made

@@ -45,16 +45,27 @@ def test_the_learner_learns_while_actors_act(trained):
     assert np.isfinite(history["losses/td_loss"]).all()
 
 
-def test_each_row_of_the_replay_goes_on_where_it_ended(trained):
-    replay = trained[0].worker.replay
-    assert (np.asarray(replay.size) == 12 * T).all()
-    rows = packing.unpack(replay.layout, replay.storage[:, : 12 * T])
+def rows_that_go_on(state, batches=12):
+    """What a replay stores [N, L], each row of which goes on where the one before it ended."""
+    replay = state.worker.replay
+    assert (np.asarray(replay.size) == batches * T).all()
+    rows = packing.unpack(replay.layout, replay.storage[:, : batches * T])
     rows = jax.tree.map(np.asarray, rows)
     goes_on = ~(rows.terminated | rows.truncated)[:, :-1]
     assert goes_on.sum() > N
     np.testing.assert_array_equal(rows.next_obs[:, :-1][goes_on], rows.obs[:, 1:][goes_on])
     # Rewards tell the actions that simulators were given.
     np.testing.assert_array_equal(rows.reward, 10 * rows.action + 1)
+    return rows
+
+
+def cut_off(rows):
+    """Where an episode was cut off [N, L]: a walk that goes on is truncated after 4 steps alone."""
+    return rows.truncated & (rows.next_obs[..., 2] < 4)
+
+
+def test_each_row_of_the_replay_goes_on_where_it_ended(trained):
+    assert not cut_off(rows_that_go_on(trained[0])).any()
 
 
 def test_any_number_of_actors_gives_the_same_bits_with_a_lag(trained):
@@ -108,3 +119,44 @@ def test_actors_of_continuous_actions_keep_their_noise_and_any_number_gives_the_
         states.append(state)
     assert int(states[0].iteration) == 8
     assert not different_leaves(states[0].learner, states[1].learner)
+
+
+def random_actions(env=None, may_lag=True):
+    """An agent that always acts at random, so that few episodes end where a batch does."""
+    hparams = rljax.apex.Hparams(epsilon_base=1.0, epsilon_alpha=0.0)
+    return apex(env, hparams=hparams)._replace(may_lag=may_lag)
+
+
+@pytest.mark.parametrize("may_lag", [True, False])
+def test_a_resumed_run_joins_no_episodes_in_its_replay(may_lag):
+    agent = rljax.distribute(random_actions(may_lag=may_lag), 2)
+    half = rljax.train(agent._replace(num_iterations=3), jax.random.key(0))[0]
+    rows = rows_that_go_on(rljax.train(agent, half)[0])
+    env, row = np.nonzero(cut_off(rows))
+    assert len(env) and set(row) == {7 * T - 1}
+
+
+@pytest.mark.parametrize("may_lag", [True, False])
+def test_an_actor_in_the_place_of_another_joins_no_episodes_in_the_replay(may_lag):
+    made: list[int] = []
+    # In the second step of the eighth batch of an actor.
+    env = walks(fails_at=7 * T + 2, lives=made)
+    agent = rljax.distribute(random_actions(env, may_lag), 2)
+    with pytest.warns(UserWarning, match=r"actor \d failed and is replaced") as told:
+        state, history = rljax.train(agent, jax.random.key(0))
+    assert made == [2, 2, 2] and history["charts/actor_failures"].sum() == 1
+    env, row = np.nonzero(cut_off(rows_that_go_on(state)))
+    assert set(row) == {7 * T - 1}
+    replaced = next(int(str(w.message).split()[1]) for w in told if "replaced" in str(w.message))
+    assert {*env} <= {2 * replaced, 2 * replaced + 1}
+
+
+@pytest.mark.long
+def test_a_replay_that_is_spread_over_devices_joins_no_episodes():
+    def train(agent):
+        half = rljax.train(agent._replace(num_iterations=1), jax.random.key(0))[0]
+        return rows_that_go_on(rljax.train(agent._replace(num_iterations=2), half)[0], 6)
+
+    rows = train(rljax.pmap(random_actions(), 2))
+    assert cut_off(rows).any()
+    np.testing.assert_array_equal(cut_off(rows), cut_off(train(random_actions())))

@@ -300,3 +300,31 @@ def test_windows_begin_a_stride_apart(make, time, envs, window, stride):
 def test_a_stride_that_does_not_divide_a_rollout_is_refused(make):
     with pytest.raises(UsageError, match="rollout_length = 4 does not divide by stride = 3"):
         make(24, 4, 3, stride=3).init(stream(0, 4, 2))
+
+
+@both
+@pytest.mark.parametrize("rollouts", [1, 3, 4])  # the cursor in the ring, at its edge, and behind
+def test_an_end_is_marked_at_the_newest_row_of_the_environments_that_are_named(make, rollouts):
+    time, envs, window = 2, 3, 2
+    memory = make(18, 4, window, extras=("carry",))
+    example = stream(0, time, envs)
+    ended = jnp.array([True, False, True])
+    empty = memory.init(example)
+    assert not np.asarray(replay.end_episodes(empty, ended).storage).any()
+    state = empty
+    for rollout in range(rollouts):
+        state = memory.add(state, stream(rollout * time, time, envs))
+    newest = rollouts * time - 1
+    marked = memory.add(replay.end_episodes(state, ended), stream(newest + 1, time, envs))
+    plain = memory.add(state, stream(newest + 1, time, envs))
+    before, after = (samples_of(memory, s, 100) for s in (plain, marked))
+    env, step = (before.obs["where"][..., i].astype(int) for i in range(2))
+    here = (step == newest) & np.asarray(ended)[env]
+    assert here.any() and not before.truncated[here & (step % 7 != 6)].any()
+    # A step of which the task ended stays as it is.
+    np.testing.assert_array_equal(after.truncated, before.truncated | here & ~before.terminated)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        after.replace(truncated=()),
+        before.replace(truncated=()),
+    )

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from rljax.errors import UsageError
-from rljax.types import Update
-from rljax.updates import epochs
+from rljax.types import Parts, Update
+from rljax.updates import epochs, in_parts
 
 KEY = jax.random.key(0)
 
@@ -124,3 +124,37 @@ def test_counts_that_do_not_fit_are_refused(make_batch, counts, message):
     with pytest.raises(UsageError, match=message):
         update = epochs(recorder(1, 1, 1)[0], *counts)
         update.apply(None, None, make_batch(6, 4), KEY)
+
+
+def sums(name):
+    """An update in parts that adds the sum of what it is given of a field to its parameters."""
+
+    def contribute(params, batch, key):
+        x = batch.extras[name]
+        metrics = {"rows": jnp.float32(x.shape[0]), "spread": jnp.std(x)}
+        return jnp.sum(x * jnp.arange(len(x))[:, None]), batch, metrics
+
+    def absorb(params, state, contribution):
+        return params + contribution, state + 1, {"seen": contribution}
+
+    return in_parts(lambda params, key: jnp.int32(0), Parts(contribute, absorb))
+
+
+def test_one_epoch_of_one_minibatch_is_in_parts_as_its_update_is(make_batch):
+    def by_hand(x):
+        return (x - x.mean()) / x.std()
+
+    advantage = jax.random.uniform(KEY, (6, 4))
+    batch = make_batch(6, 4, {"advantage": advantage})
+    update = epochs(sums("advantage"), 1, 1, 3, standardize=("advantage",))
+    assert update.parts is not None
+    params, state, after, metrics = update.apply(jnp.float32(1), jnp.int32(0), batch, KEY)
+    rows = by_hand(advantage).reshape(2, 3, 4).sum(axis=(0, 2))
+    np.testing.assert_allclose(params, 1 + rows[1] + 2 * rows[2], rtol=1e-4)
+    np.testing.assert_array_equal(after.extras["advantage"], advantage)
+    assert state == 1 and metrics["rows"] == 3 and metrics["seen"] == params - 1
+    np.testing.assert_allclose(metrics["spread"], 1, rtol=1e-5)
+    for counts in ((2, 1), (1, 2)):
+        assert epochs(sums("advantage"), *counts).parts is None
+    assert epochs(sums("advantage"), 1, 1, stop=lambda metrics: True).parts is None
+    assert epochs(recorder(1, 1, 1)[0], 1, 1).parts is None
