@@ -16,8 +16,8 @@ from rljax.training.rows import EPISODE_MEANS, LATEST, NEVER
 from rljax.types import Agent, State
 
 CAUSES = {
-    "nonfinite/obs": "an observation from the environment",
-    "nonfinite/reward": "a reward from the environment",
+    "nonfinite/obs": "an observation from the environment {env}",
+    "nonfinite/reward": "a reward from the environment {env}",
     "losses/grad_norm": "a gradient",
 }
 
@@ -92,7 +92,8 @@ def find_faults(
         row = int(when.argmax()) if when.any() else rows - 1
         what = order[int(found[:, row, member].argmax())] if when.any() else leaves[0]
         at = done + row + 1
-        return Fault(at, agent.env_steps(at), CAUSES.get(what, what), leaves)
+        cause = CAUSES.get(what, what).format(env=agent.env.name)
+        return Fault(at, agent.env_steps(at), cause, leaves)
 
     return {member: fault(member) for member in np.flatnonzero(unsound).tolist()}
 

@@ -7,7 +7,7 @@ from rljax.updates.kl import adaptive_kl
 from rljax.updates.lag import remember_parameters
 from rljax.updates.losses import actor_critic_loss
 from rljax.updates.minibatches import epochs
-from rljax.updates.normalization import observation_statistics, reward_scaling
+from rljax.updates.normalization import observation_statistics, reward_scaling, scaled_rewards
 from rljax.updates.optimization import clipped_adam, gradient, learning_rate
 from rljax.updates.tables import (
     constant,
@@ -56,6 +56,7 @@ __all__ = [
     "remember_parameters",
     "reward_scaling",
     "rewards_to_go",
+    "scaled_rewards",
     "stateless",
     "table_step",
     "taken",
