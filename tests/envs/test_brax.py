@@ -65,3 +65,32 @@ def test_every_step_is_brax_s_own(task, params):
     np.testing.assert_array_equal(terminated | truncated, done)
     np.testing.assert_array_equal(truncated, truncation)
     assert truncated[:, -1].any() and obs.std() > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "sentence"),
+    [
+        ("brax/antt", {}, "env 'brax/antt' is not known; did you mean 'brax/ant'?"),
+        ("brax/ant", {"backend": "sprung"}, "brax/ant: backend 'sprung' is not .* mean 'spring'?"),
+        ("brax/fast", {"healthy": 1}, "brax/fast cannot be made with healthy: .*healthy"),
+        ("brax/fast", {"episode_length": 0}, "episode_length must be a whole number"),
+    ],
+)
+def test_what_brax_does_not_have_is_refused(name, params, sentence):
+    with pytest.raises(UsageError, match=sentence) as refusal:
+        rljax.make(name, **params)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_task_without_bodies_cannot_be_drawn():
+    with pytest.raises(UsageError, match="brax/fast has no bodies that could be drawn"):
+        rljax.make("brax/fast").poses(None)
+
+
+def test_the_poses_of_states_are_those_of_its_joints():
+    env = rljax.make("brax/inverted_pendulum")
+    states, _ = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 2))
+    model, fields = env.poses(states)
+    assert (model.nq, model.nv) == (2, 2)
+    np.testing.assert_array_equal(fields["qpos"], states.inner.obs[:, :2])
+    np.testing.assert_array_equal(fields["qvel"], states.inner.obs[:, 2:])

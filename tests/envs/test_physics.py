@@ -119,5 +119,7 @@ class Unsound(Flat):
 def test_a_nan_of_the_physics_stops_the_run_and_the_task_is_named():
     small = SimpleNamespace(num_envs=4, rollout_length=8, num_minibatches=1, hidden=(4,))
     agent = rljax.ppo(PhysicsEnvironment("suite/task", Unsound()), **vars(small))
-    with pytest.raises(NonFiniteError, match=r"environment suite/task is not .* iteration \d+ \(env"):
+    with pytest.raises(
+        NonFiniteError, match=r"environment suite/task is not .* iteration \d+ \(env"
+    ):
         rljax.train(agent, jax.random.key(0), chunk_iterations=1)
