@@ -76,8 +76,8 @@ def make(name: str | Callable[..., Any], **params: Any):
 
     A name such as `brax/ant` gives an environment of a suite (see `SUITES`). Those of Brax and of
     MuJoCo Playground are written in JAX. Those of the others, and a function, give a
-    `HostEnvironment`: a simulator outside JAX. The function takes no arguments and returns a gymnasium.Env, or takes
-    `num_envs` and returns a gymnasium.vector.VectorEnv.
+    `HostEnvironment`: a simulator outside JAX. The function takes no arguments and returns a
+    gymnasium.Env, or takes `num_envs` and returns a gymnasium.vector.VectorEnv.
 
     Raises UsageError for a name or parameter nobody knows. An environment of your own in JAX needs
     no registration: pass any object with the members of `rljax.types.Environment`.
