@@ -47,9 +47,8 @@ def make(task: str, part: str | None = None, **params: Any) -> PlaygroundEnviron
         raise UsageError(f"{name} downloads its robot, and that failed: {error}") from error
     except (TypeError, ValueError) as error:
         raise UsageError(f"{name} cannot be made with {', '.join(params)}: {error}") from error
-    return PlaygroundEnvironment(
-        name, env, env._config.episode_length, env._config.action_repeat, part
-    )
+    config = env._config  # Some tasks change what they are given.
+    return PlaygroundEnvironment(name, env, config.episode_length, config.action_repeat, part)
 
 
 def _flat(

@@ -1,9 +1,8 @@
 """MuJoCo's pictures of poses, without a display."""
 
+import mujoco
 import numpy as np
 import pytest
-
-mujoco = pytest.importorskip("mujoco")
 
 from rljax.analysis import mujoco_frames
 from rljax.errors import UsageError

@@ -5,8 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-pytest.importorskip("brax")
-
 import rljax
 from rljax.envs import autoreset
 from rljax.errors import UsageError
