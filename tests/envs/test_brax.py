@@ -70,7 +70,7 @@ def test_every_step_is_brax_s_own(task, params):
     [
         ("brax/antt", {}, "env 'brax/antt' is not known; did you mean 'brax/ant'?"),
         ("brax/ant", {"backend": "sprung"}, "brax/ant: backend 'sprung' is not .* mean 'spring'?"),
-        ("brax/fast", {"healthy": 1}, "brax/fast cannot be made with healthy: .*healthy"),
+        ("brax/reacher", {"limit": 1}, "brax/reacher cannot be made with limit: .*limit"),
         ("brax/fast", {"episode_length": 0}, "episode_length must be a whole number"),
     ],
 )
