@@ -205,15 +205,48 @@ ROWS = [
         )
         for devices in (1, 2, 4)
     ),
+    *(
+        Row(
+            f"rollout {env.split('-')[0]} 16384",
+            "accelerator",
+            rollouts(env, 16_384, 100, steps=32 * 16_384),
+            0.95 * RANDOM[env],
+            1.05 * RANDOM[env],
+            peers=("gymnax",),
+        )
+        for env in (CARTPOLE, BREAKOUT)
+    ),
+    Row(
+        "ppo 16384x32",
+        "accelerator",
+        ppo(16_384, 32, 20, num_minibatches=64, lr=1e-3),
+        LEARNT,
+        peers=("purejaxrl",),
+    ),
+    Row(
+        "ppo Breakout 4096x32",
+        "accelerator",
+        ppo(4096, 32, 40, num_minibatches=32, lr=5e-3, activation="relu", env=BREAKOUT),
+        5.0,
+        peers=("purejaxrl",),
+    ),
+    Row(
+        "seeds 256 of ppo 4x128",
+        "accelerator",
+        ppo(4, 128, 390, seeds=256),
+        LEARNT,
+        peers=("purejaxrl",),
+    ),
 ]
 SUITES = [*dict.fromkeys(row.suite for row in ROWS)]
+NOT_BY_DEFAULT = ("growth", "accelerator")  # They take long on a CPU.
 
 
 def chosen(suites: Sequence[str], names: Sequence[str]) -> list[Row]:
     """The rows of these suites that are called by a name, or have a part of it in theirs.
 
     A name that is exactly a row's stands for that row alone. Without names, these are all rows of
-    the suites; without suites too, all rows but those of `growth`. Raises UsageError for a suite
+    the suites; without suites too, all rows but those of `NOT_BY_DEFAULT`. Raises UsageError for a suite
     that is not known, and for a name that fits no row.
     """
     for suite in suites:
@@ -225,7 +258,7 @@ def chosen(suites: Sequence[str], names: Sequence[str]) -> list[Row]:
             known = [row.name for row in rows]
             raise UsageError(f"row {name!r}{where} is not known{nearest(name, known)}")
     if not names:
-        return rows if suites else [row for row in rows if row.suite != "growth"]
+        return rows if suites else [row for row in rows if row.suite not in NOT_BY_DEFAULT]
     exact = {row.name for row in rows} & {*names}
     parts = {*names} - exact
     return [row for row in rows if row.name in exact or any(part in row.name for part in parts)]

@@ -150,9 +150,9 @@ WIDE = {
 }
 
 
-def rollouts(env: str, num_envs: int, rollouts: int) -> Work:
-    """Random actions, in rollouts of 16,384 steps of all environments together."""
-    length = 16_384 // num_envs
+def rollouts(env: str, num_envs: int, rollouts: int, steps: int = 16_384) -> Work:
+    """Random actions, in rollouts of so many steps of all environments together."""
+    length = steps // num_envs
     sizes = {"num_envs": num_envs, "rollout_length": length, "rollouts": rollouts}
     return {"kind": "rollouts", "env": env, **sizes}
 

@@ -26,9 +26,10 @@ def ppo(work):
     import ppo as theirs
 
     structure, numbers = work["structure"], work["hparams"]
-    # A batched QR can deadlock on a CPU with few cores: one matrix after the other.
-    orthogonal = theirs.orthogonal
-    theirs.orthogonal = lambda scale: one_by_one(orthogonal(scale))
+    if jax.default_backend() == "cpu":
+        # A batched QR can deadlock on a CPU with few cores: one matrix after the other.
+        orthogonal = theirs.orthogonal
+        theirs.orthogonal = lambda scale: one_by_one(orthogonal(scale))
     train = theirs.make_train(
         {
             "LR": numbers["lr"],
