@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from rljax.errors import ceil_div
 from rljax.types import Action, Environment, EnvState, HasCostlyReset, Key, Obs
 
-PORTIONS = 8
+PORTIONS = 16
 """Of how many parts the costly resets of a batch are made, as many as there are ended episodes."""
 
 

@@ -108,7 +108,7 @@ class Costly:
         self.calls += 1
 
 
-@pytest.mark.parametrize("axes", [(), (1,), (20,), (2, 9)])
+@pytest.mark.parametrize("axes", [(), (1,), (33,), (2, 9)])
 def test_a_costly_reset_gives_what_any_other_does(walk, axes):
     keys = jax.random.split(jax.random.key(0), (50, *axes))
     actions = jax.random.randint(jax.random.key(1), (50, *axes), 0, 4)
@@ -127,10 +127,10 @@ def test_a_costly_reset_gives_what_any_other_does(walk, axes):
     jax.tree.map(np.testing.assert_array_equal, played(Costly(walk)), played(walk))
 
 
-@pytest.mark.parametrize(("ended", "resets"), [(0, 0), (1, 3), (3, 3), (4, 6), (20, 21)])
+@pytest.mark.parametrize(("ended", "resets"), [(0, 0), (1, 2), (3, 4), (4, 4), (20, 20)])
 def test_a_costly_reset_happens_for_a_portion_of_environments_at_a_time(walk, ended, resets):
     costly = Costly(walk)
-    state, _ = jax.vmap(partial(reset, walk))(KEYS[:20])  # In portions of 3.
+    state, _ = jax.vmap(partial(reset, walk))(KEYS[:20])  # In portions of 2.
     actions = jnp.where(jnp.arange(20) < ended, 3, 0)
     state, *_, next_obs = jax.jit(jax.vmap(partial(autoreset, costly)))(KEYS[:20], state, actions)
     jax.effects_barrier()
