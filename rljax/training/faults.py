@@ -16,10 +16,20 @@ from rljax.training.rows import EPISODE_MEANS, LATEST, NEVER
 from rljax.types import Agent, State
 
 CAUSES = {
-    "nonfinite/obs": "an observation from the environment {env}",
-    "nonfinite/reward": "a reward from the environment {env}",
-    "losses/grad_norm": "a gradient",
+    "nonfinite/obs": "an observation from the environment",
+    "nonfinite/reward": "a reward from the environment",
 }
+
+
+GRADIENT = "grad_norm"
+"""How the name of a gradient's norm ends."""
+
+
+def cause(metric: str, env: str) -> str:
+    """What is at fault where a metric is, in words; `env` is the environment's name."""
+    if metric in CAUSES:
+        return f"{CAUSES[metric]} {env}"
+    return "a gradient" if metric.endswith(GRADIENT) else metric
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,7 @@ def find_faults(
     """
     # What an environment gave comes first in an iteration, then the gradient, then what follows.
     names = [name for name in metrics if not name.startswith(LATEST)]
-    order = sorted(names, key=lambda n: (n not in NEVER, n != "losses/grad_norm"))
+    order = sorted(names, key=lambda n: (n not in NEVER, not n.endswith(GRADIENT)))
     rows = len(metrics["charts/episodes"])
 
     def bad(name: str) -> np.ndarray:
@@ -92,8 +102,7 @@ def find_faults(
         row = int(when.argmax()) if when.any() else rows - 1
         what = order[int(found[:, row, member].argmax())] if when.any() else leaves[0]
         at = done + row + 1
-        cause = CAUSES.get(what, what).format(env=agent.env.name)
-        return Fault(at, agent.env_steps(at), cause, leaves)
+        return Fault(at, agent.env_steps(at), cause(what, agent.env.name), leaves)
 
     return {member: fault(member) for member in np.flatnonzero(unsound).tolist()}
 

@@ -31,14 +31,15 @@ def epochs(
     Reads and writes what `update` reads; the batch goes on unchanged. Metrics are means over the
     updates that were made; `losses/updates_made` is the fraction of them, if `stop` is given.
 
-    The extras [T, N] named by `standardize` have mean 0 and deviation 1 within each minibatch.
+    The extras [T, N], or [T, N, M] of several agents, named by `standardize` have mean 0 and
+    deviation 1 within each minibatch, over all agents.
     """
     check_positive(
         num_epochs=num_epochs, num_minibatches=num_minibatches, sequence_length=sequence_length
     )
 
     def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
-        length, envs = batch.reward.shape
+        length, envs = batch.truncated.shape
         check_divides("rollout_length", length, "sequence_length", sequence_length)
         size = length // sequence_length * envs
         shares = collectives.count()
@@ -98,13 +99,15 @@ def epochs(
 
 
 def _moments(x: jax.Array, order: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mean and standard deviation of x [L, S] over each row of `order` [M, B]; [M] each.
+    """Mean and standard deviation of x [L, S, ...] over each row of `order` [K, B]; [K] each.
 
-    For all minibatches at once: between devices that is one exchange instead of M.
+    For all minibatches at once: between devices that is one exchange instead of K.
     """
     chosen = x[:, order]
-    mean = collectives.pmean(jnp.mean(chosen, axis=(0, 2)))
-    variance = jnp.mean(jnp.square(chosen - mean[:, None]), axis=(0, 2))
+    within = (0, *range(2, chosen.ndim))
+    mean = collectives.pmean(jnp.mean(chosen, axis=within))
+    centred = chosen - jnp.expand_dims(mean, range(1, chosen.ndim - 1))
+    variance = jnp.mean(jnp.square(centred), axis=within)
     return mean, jnp.sqrt(collectives.pmean(variance))
 
 

@@ -92,3 +92,19 @@ def test_a_run_that_goes_on_trains_the_rest():
     whole, history = rljax.train(agent, half)
     assert int(whole.iteration) == 8 and list(history["iteration"]) == [4, 5, 6, 7, 8]
     assert list(history["charts/policy_lag"]) == [0, 1, 1, 1, 1]
+
+
+@pytest.mark.long
+def test_actors_of_continuous_actions_keep_their_noise_and_any_number_gives_the_same_bits():
+    pytest.importorskip("gymnasium")
+    atoms = {"v_min": -100.0, "v_max": 0.0, "num_atoms": 5, "n_step": 2}
+    states = []
+    for actors in (1, 2):
+        env = rljax.make("gymnasium/Pendulum-v1")
+        noise = {"noise": "ornstein_uhlenbeck", "hparams": rljax.d4pg.Hparams(noise_ratio=0.1)}
+        agent = rljax.d4pg(env, **SIZES, **REPLAY, **atoms, **noise)
+        state, history = rljax.train(rljax.distribute(agent, actors), jax.random.key(0))
+        assert np.isfinite(history["losses/td_loss"]).all()
+        states.append(state)
+    assert int(states[0].iteration) == 8
+    assert not different_leaves(states[0].learner, states[1].learner)
