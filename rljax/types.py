@@ -203,6 +203,17 @@ class HasGoal(Protocol):
 
 
 @runtime_checkable
+class HasCostlyReset(Protocol):
+    """What an environment has besides, if a reset costs about as much as a step.
+
+    Then environments are reset only where an episode ended. For all others, a reset in every step
+    is cheaper than finding out where one is needed.
+    """
+
+    reset_is_costly: bool
+
+
+@runtime_checkable
 class HasAgents(Protocol):
     """What an environment has besides, if several agents act in it: then rewards are [M]."""
 

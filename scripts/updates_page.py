@@ -160,6 +160,7 @@ def examples() -> dict[str, Callable[[], Example]]:
         "trace_step": lambda: of_values(updates.trace_step(step), q_table.net, discrete),
         "observation_statistics": statistics,
         "reward_scaling": lambda: of_policy(updates.reward_scaling(0.99)),
+        "scaled_rewards": lambda: of_policy(updates.scaled_rewards(10.0)),
         "stateless": lambda: of_policy(some_update),
         "chain": lambda: of_policy(updates.chain(some_update)),
         "in_parts": lambda: of_policy(

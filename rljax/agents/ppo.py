@@ -26,6 +26,7 @@ from rljax.updates import (
     learning_rate,
     observation_statistics,
     remember_parameters,
+    scaled_rewards,
 )
 
 OBJECTIVES = ("clip", "kl_penalty")
@@ -81,6 +82,7 @@ def ppo(
     clip_value: bool = False,
     standardize_advantages: bool = True,
     normalize_observations: bool = False,
+    reward_scale: float = 1.0,
     scale_images: bool = True,
     anneal_lr: bool = True,
     stop_at_kl: bool = False,
@@ -113,6 +115,7 @@ def ppo(
         clip_value: whether to clip the value loss, too.
         standardize_advantages: to mean 0 and deviation 1 within each minibatch.
         normalize_observations: by running statistics, kept in the parameters.
+        reward_scale: what rewards are multiplied by before they are learnt from.
         scale_images: whether images (three axes of uint8) are divided by 255.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
         stop_at_kl: whether to end an iteration's epochs once `approx_kl` passes 1.5 `target_kl`.
@@ -186,6 +189,7 @@ def ppo(
             fit = adaptive_kl(fit, ac.outputs, ac.kl, hp.target_kl, hp.kl_coef)
         learn = chain(
             first,
+            scaled_rewards(reward_scale) if reward_scale != 1.0 else None,
             advantage(ac, hp),
             fit,
             observation_statistics(ac.net.encode) if normalize_observations else None,

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from rljax.analysis import render
+from rljax.analysis import mujoco_frames, render
+from rljax.envs.physics import PhysicsEnvironment
 from rljax.envs.simulators import on_host
 from rljax.experiments import experiment
 from rljax.experiments.directory import RunDirectory
@@ -15,7 +16,8 @@ from rljax.training import host_evaluation
 class Film(NamedTuple):
     """An episode, from its first step on."""
 
-    frames: list[np.ndarray]  # [steps] of uint8 [H, W, 3]
+    frames: list[np.ndarray]  # of uint8 [H, W, 3]
+    steps: int  # as many as there are frames, or more
     total: float  # the undiscounted return of these steps
     pace: float  # frames per second
 
@@ -25,7 +27,7 @@ def film(run: RunDirectory, member: int, seed: int, max_steps: int) -> Film:
 
     `seed` is that of the episode, which is cut after `max_steps`. Raises UsageError for an
     environment that cannot be drawn or a member that is not there, RunError without a checkpoint.
-    A simulator of the host draws itself.
+    A simulator of the host draws itself. A robot is drawn in the time that passes for it.
     """
     config = run.load_config()
     agent, state = experiment.load(run.path)
@@ -36,8 +38,14 @@ def film(run: RunDirectory, member: int, seed: int, max_steps: int) -> Film:
             seen = host_evaluation.film(agent, state, simulator, seed, max_steps)
         finally:
             simulator.close()
-        return Film(seen.frames, seen.total, render.pace(agent.env))
+        return Film(seen.frames, len(seen.frames), seen.total, render.pace(agent.env))
     played = experiment.play(agent, state, jax.random.key(seed), max_steps)
     returns = np.cumsum(played["reward"])
-    frames = render.frames(agent.env, played["env_state"], played["obs"], returns)
-    return Film(frames, float(returns[-1]), render.pace(agent.env))
+    env, steps, total = agent.env, len(returns), float(returns[-1])
+    if isinstance(env, PhysicsEnvironment):
+        every = max(1, round(1 / (render.PACE * env.seconds_per_step)))
+        states = jax.tree.map(lambda x: x[::every], played["env_state"])
+        frames = mujoco_frames.draw(env.name, *env.poses(states), render.WIDTH, render.HEIGHT)
+        return Film(frames, steps, total, 1 / (every * env.seconds_per_step))
+    frames = render.frames(env, played["env_state"], played["obs"], returns)
+    return Film(frames, steps, total, render.pace(env))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rljax.types import Environment
 
 WIDTH, HEIGHT, HEADER = 480, 320, 28  # pixels; the header is the line of text at the top
+PACE = 30  # frames per second
 FINE = 3  # supersampling factor: shapes are drawn this much larger, then averaged down
 
 # Okabe and Ito's colour-blind-safe set, with a brown, ice and neutral tones added.
@@ -263,7 +264,7 @@ def drawable() -> tuple[str, ...]:
 def pace(env: "Environment") -> int:
     """Frames per second to watch an episode at: few where each step crosses a whole cell."""
     walks = hasattr(env, "cells") or env.name in ("FourRooms-misc", "FrozenLake-misc")
-    return 4 if walks else 30
+    return 4 if walks else PACE
 
 
 def frames(
@@ -291,7 +292,7 @@ def frames(
     return pictures
 
 
-def save_gif(frames: Sequence[np.ndarray], path: str | Path, fps: float = 30) -> None:
+def save_gif(frames: Sequence[np.ndarray], path: str | Path, fps: float = PACE) -> None:
     """Write uint8 [H, W, 3] frames as a GIF that loops for ever, `fps` (at most 50) a second.
 
     Raises UsageError for another name or no frames, RunError where it cannot be written.

@@ -122,4 +122,4 @@ def _draw_episode(run: str, out: str, member: int, seed: int, max_steps: int) ->
 
     film = episode.film(find(run), member, seed, max_steps)
     render.save_gif(film.frames, out, film.pace)
-    click.echo(f"{out}: {len(film.frames)} steps, return {film.total:g}")
+    click.echo(f"{out}: {film.steps} steps, return {film.total:g}")

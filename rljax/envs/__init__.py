@@ -40,18 +40,20 @@ GRID_WORLDS = ("CliffWalking", "FrozenLake4x4", "FrozenLake8x8", "GridWorld10x10
 """The maps of `rljax.envs.grid_world`, written down here because it imports JAX."""
 
 NAMES = GRID_WORLDS + GYMNAX
-"""Those written in JAX, all that `make` knows."""
+"""Those that need no further package."""
 
 SUITES = {
     "gymnasium": "any id that Gymnasium has registered, such as gymnasium/CartPole-v1",
     "envpool": "any id of EnvPool, such as envpool/Pong-v5",
     "atari": "any Atari game by its name, such as atari/Pong",
+    "brax": "any task of Brax, such as brax/ant",
+    "playground": "any task of MuJoCo Playground, such as playground/CartpoleBalance",
 }
-"""What may stand before `/` in the name of a simulator of the host, and what stands behind it."""
+"""What may stand before `/` in the name of a suite's environment, and what stands behind it."""
 
 
 def suite(name: str) -> str | None:
-    """What stands before `/` in the name of a simulator of the host; None for other names."""
+    """The suite, a package that is an extra, which an environment's name begins with; else None."""
     before, _, after = name.partition("/")
     return before if before in SUITES and after else None
 
@@ -59,7 +61,7 @@ def suite(name: str) -> str | None:
 def check_name(name: str) -> None:
     """Refuse a name that `make` does not know, with the nearest one it does.
 
-    Whether a suite of simulators has what stands behind `/` is known when it is made.
+    Whether a suite has what stands behind `/` is known when it is made.
     """
     if suite(name) is None:
         check_known("env", name, [*NAMES, *(f"{known}/..." for known in SUITES)])
@@ -72,9 +74,10 @@ def make(name: str | Callable[..., Any], **params: Any):
     >>> rljax.make("CartPole-v1").action_space
     Discrete(n=2, shape=(), dtype=<class 'numpy.int32'>)
 
-    A name such as `gymnasium/CartPole-v1` (see `SUITES`), or a function, gives a `HostEnvironment`:
-    a simulator outside JAX. The function takes no arguments and returns a gymnasium.Env, or takes
-    `num_envs` and returns a gymnasium.vector.VectorEnv.
+    A name such as `brax/ant` gives an environment of a suite (see `SUITES`). Those of Brax and of
+    MuJoCo Playground are written in JAX. Those of the others, and a function, give a
+    `HostEnvironment`: a simulator outside JAX. The function takes no arguments and returns a
+    gymnasium.Env, or takes `num_envs` and returns a gymnasium.vector.VectorEnv.
 
     Raises UsageError for a name or parameter nobody knows. An environment of your own in JAX needs
     no registration: pass any object with the members of `rljax.types.Environment`.

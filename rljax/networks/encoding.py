@@ -25,6 +25,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 NETWORKS = ("auto", "mlp", "cnn", "nature_cnn", "gru")
 SMALLEST_SIDES = {"cnn": 3, "nature_cnn": 36}
 """Of an image, for its convolutions."""
+ONE_PART = "; let the environment give one part, as those of MuJoCo Playground do with part='state'"
 TORSOS: dict[object, type[nn.Module]] = {"cnn": CNN, "nature_cnn": NatureCNN}
 
 
@@ -50,6 +51,7 @@ def encoder(
         raise UsageError(
             f"{agent} cannot use observations of {spaces.describe(space)}: "
             "it reads a Discrete space or a Box of at most three axes"
+            f"{ONE_PART if isinstance(space, spaces.Dict) else ''}"
         )
     rank = len(space.shape)
     is_image = rank == 3 and space.dtype == jnp.uint8

@@ -25,9 +25,11 @@ GRADIENT = "grad_norm"
 """How the name of a gradient's norm ends."""
 
 
-def cause(metric: str) -> str:
-    """What is at fault where a metric is, in words."""
-    return "a gradient" if metric.endswith(GRADIENT) else CAUSES.get(metric, metric)
+def cause(metric: str, env: str) -> str:
+    """What is at fault where a metric is, in words; `env` is the environment's name."""
+    if metric in CAUSES:
+        return f"{CAUSES[metric]} {env}"
+    return "a gradient" if metric.endswith(GRADIENT) else metric
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def find_faults(
         row = int(when.argmax()) if when.any() else rows - 1
         what = order[int(found[:, row, member].argmax())] if when.any() else leaves[0]
         at = done + row + 1
-        return Fault(at, agent.env_steps(at), cause(what), leaves)
+        return Fault(at, agent.env_steps(at), cause(what, agent.env.name), leaves)
 
     return {member: fault(member) for member in np.flatnonzero(unsound).tolist()}
 

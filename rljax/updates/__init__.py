@@ -9,7 +9,7 @@ from rljax.updates.kl import adaptive_kl
 from rljax.updates.lag import remember_parameters
 from rljax.updates.losses import actor_critic_loss
 from rljax.updates.minibatches import epochs
-from rljax.updates.normalization import observation_statistics, reward_scaling
+from rljax.updates.normalization import observation_statistics, reward_scaling, scaled_rewards
 from rljax.updates.optimization import clipped_adam, gradient, learning_rate
 from rljax.updates.policies import actor_loss, average, least, temperature_loss
 from rljax.updates.tables import (
@@ -65,6 +65,7 @@ __all__ = [
     "remember_parameters",
     "reward_scaling",
     "rewards_to_go",
+    "scaled_rewards",
     "smallest",
     "smoothed",
     "stateless",

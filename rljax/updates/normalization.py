@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from rljax import collectives
 from rljax.networks import RunningStatistics
 from rljax.types import Batch, Key, Obs, Params, PerEnvironment, Update, UpdateState
+from rljax.updates.composition import stateless
 
 
 def merge(statistics: RunningStatistics, features: jax.Array) -> RunningStatistics:
@@ -47,6 +48,19 @@ def observation_statistics(encode: Callable[[Obs], jax.Array], part: str | None 
         return inner if part is None else {**params, part: inner}, state, batch, {}
 
     return Update(lambda params, key: (), apply)
+
+
+def scaled_rewards(factor) -> Update:
+    """Multiply rewards by a constant.
+
+    Reads and replaces reward [T, N]. Returns that are reported, and those of evaluations, stay as
+    the environment gives them.
+    """
+
+    def apply(params: Params, batch: Batch, key: Key):
+        return replace(batch, reward=factor * batch.reward), {}
+
+    return stateless(apply)
 
 
 def reward_scaling(gamma) -> Update:

@@ -87,3 +87,53 @@ def test_a_state_may_hold_a_key():
         expected = jax.random.split(KEYS[0])[1] if action else jax.random.fold_in(KEYS[1], 1)
         assert jnp.issubdtype(state.dtype, jax.dtypes.prng_key)
         assert (state == expected) or action
+
+
+class Costly:
+    """The same environment, that says so of its reset, and counts the calls of it."""
+
+    reset_is_costly = True
+
+    def __init__(self, env):
+        self.env, self.calls = env, 0
+
+    def reset(self, key):
+        jax.debug.callback(self.count, jax.random.key_data(key))  # Once for each of a batch.
+        return self.env.reset(key)
+
+    def step(self, key, state, action):
+        return self.env.step(key, state, action)
+
+    def count(self, key):
+        self.calls += 1
+
+
+@pytest.mark.parametrize("axes", [(), (1,), (33,), (2, 9)])
+def test_a_costly_reset_gives_what_any_other_does(walk, axes):
+    keys = jax.random.split(jax.random.key(0), (50, *axes))
+    actions = jax.random.randint(jax.random.key(1), (50, *axes), 0, 4)
+
+    def played(env):
+        begin, advance = partial(reset, env), partial(autoreset, env)
+        for _ in axes:
+            begin, advance = jax.vmap(begin), jax.vmap(advance)
+
+        def step(state, given):
+            state, *rest = advance(given[0], state, given[1])
+            return state, (state, rest)
+
+        return jax.jit(lambda: jax.lax.scan(step, begin(keys[0])[0], (keys, actions))[1])()
+
+    jax.tree.map(np.testing.assert_array_equal, played(Costly(walk)), played(walk))
+
+
+@pytest.mark.parametrize(("ended", "resets"), [(0, 0), (1, 2), (3, 4), (4, 4), (20, 20)])
+def test_a_costly_reset_happens_for_a_portion_of_environments_at_a_time(walk, ended, resets):
+    costly = Costly(walk)
+    state, _ = jax.vmap(partial(reset, walk))(KEYS[:20])  # In portions of 2.
+    actions = jnp.where(jnp.arange(20) < ended, 3, 0)
+    state, *_, next_obs = jax.jit(jax.vmap(partial(autoreset, costly)))(KEYS[:20], state, actions)
+    jax.effects_barrier()
+    assert costly.calls == resets
+    np.testing.assert_array_equal(state["time"], np.arange(20) >= ended)
+    assert next_obs[:, 2].tolist() == [1] * 20

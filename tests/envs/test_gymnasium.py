@@ -18,6 +18,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from scripted import Copying, Scripted
 
 import rljax
+from rljax import envs
 from rljax.envs import conversion, spaces
 from rljax.envs.atari import Options
 from rljax.envs.simulators import HostEnvironment
@@ -287,12 +288,12 @@ import sys
 from rljax import envs
 for suite in envs.SUITES:
     envs.check_name(f"{suite}/Any-v0")
-assert not {"jax", "gymnasium", "envpool", "ale_py"} & set(sys.modules)
+assert not {"jax", "gymnasium", "envpool", "ale_py", "brax", "mujoco"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-@pytest.mark.parametrize("suite", ["gymnasium", "envpool", "atari"])
+@pytest.mark.parametrize("suite", envs.SUITES)
 def test_a_package_that_is_missing_is_named_with_its_extra(suite, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=re.escape(f"pip install 'rljax-core[{suite}]'")):

@@ -56,6 +56,10 @@ def test_there_is_a_config_for_every_environment_of_the_results_and_every_agent(
     assert {p.stem for p in CONFIGS if p.parent.name == "ppo"} == {
         "acrobot",
         "asterix",
+        "brax_ant",
+        "brax_halfcheetah",
+        "brax_hopper",
+        "brax_inverted_pendulum",
         "breakout",
         "cartpole",
         "freeway",

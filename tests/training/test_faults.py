@@ -37,7 +37,9 @@ class Poisoned:
 def test_what_an_environment_poisons_stops_the_run_and_is_named(where, named):
     agent = rljax.ppo(Poisoned(where), total_env_steps=32 * 10, **SMALL)
     rows = []
-    with pytest.raises(NonFiniteError, match=rf"{named} .*iteration 3 \(env steps 96\)") as caught:
+    with pytest.raises(
+        NonFiniteError, match=rf"{named} .* Poisoned .*iteration 3 \(env steps 96\)"
+    ) as caught:
         rljax.train(
             agent, jax.random.key(0), chunk_iterations=2, hooks=[lambda s, r: rows.append(r)]
         )
