@@ -13,6 +13,7 @@
 import argparse
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -136,7 +137,7 @@ def handover(name: str, envs: int, length: int) -> None:
     size = sum(x.nbytes for x in jax.tree.leaves(batch))
     parameters = sum(x.nbytes for x in jax.tree.leaves(behaviour))
     for kind in ("threads", "ray"):
-        driver = open_driver(HostActors(1, kind))
+        driver = open_driver(HostActors(1, kind), warnings.warn)
         handle = driver.launch(partial(Sender, batch))
         taken, sent = [], []
         for _ in range(30):
