@@ -19,12 +19,12 @@ TASKS = [
 ]
 
 
-def theirs(task, params, keys, actions):
+def theirs(task, keys, actions, action_repeat=1, **params):
     """Brax's own episode, of which nothing is reset: obs, reward, done, truncation [T, N]."""
     from brax import envs
     from brax.envs.wrappers import training
 
-    env = training.EpisodeWrapper(envs.get_environment(task, **params), LIMIT, 1)
+    env = training.EpisodeWrapper(envs.get_environment(task, **params), LIMIT, action_repeat)
 
     def one(key, actions):
         def step(state, action):
@@ -43,7 +43,8 @@ def theirs(task, params, keys, actions):
 def test_every_step_is_brax_s_own(task, params):
     env = rljax.make(f"brax/{task}", episode_length=LIMIT, **params)
     keys = jax.random.split(jax.random.key(0), N)
-    shape = (N, LIMIT, *env.action_space.shape)
+    length = LIMIT // params.get("action_repeat", 1)
+    shape = (N, length, *env.action_space.shape)
     actions = jax.random.uniform(jax.random.key(1), shape, minval=-1, maxval=1)
 
     def one(key, actions):
@@ -55,7 +56,7 @@ def test_every_step_is_brax_s_own(task, params):
         return obs, jax.lax.scan(step, state, actions)[1]
 
     first, (obs, reward, terminated, truncated) = jax.jit(jax.vmap(one))(keys, actions)
-    expected, (their_obs, their_reward, done, truncation) = theirs(task, params, keys, actions)
+    expected, (their_obs, their_reward, done, truncation) = theirs(task, keys, actions, **params)
     close = {"rtol": 1e-4, "atol": 1e-4}
     np.testing.assert_allclose(first, expected, **close)
     np.testing.assert_allclose(obs, their_obs, **close)

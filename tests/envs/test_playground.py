@@ -16,6 +16,7 @@ from rljax.errors import UsageError
 STEPS = 6
 
 
+@pytest.mark.long
 def test_every_step_is_playground_s_own():
     from mujoco_playground import registry
 
