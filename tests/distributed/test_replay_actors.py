@@ -123,14 +123,14 @@ def test_a_resumed_run_joins_no_episodes_in_its_replay(may_lag):
 @pytest.mark.parametrize("may_lag", [True, False])
 def test_an_actor_in_the_place_of_another_joins_no_episodes_in_the_replay(may_lag):
     made: list[int] = []
-    # In the second step of the eighth batch of an actor.
-    env = walks(fails_at=7 * T + 2, lives=made)
+    # In the second step of the ninth batch. Before it, episodes of both actors are not over.
+    env = walks(fails_at=8 * T + 2, lives=made)
     agent = rljax.distribute(random_actions(env, may_lag), 2)
     with pytest.warns(UserWarning, match=r"actor \d failed and is replaced") as told:
         state, history = rljax.train(agent, jax.random.key(0))
     assert made == [2, 2, 2] and history["charts/actor_failures"].sum() == 1
     env, row = np.nonzero(cut_off(rows_that_go_on(state)))
-    assert set(row) == {7 * T - 1}
+    assert set(row) == {8 * T - 1}
     replaced = next(int(str(w.message).split()[1]) for w in told if "replaced" in str(w.message))
     assert {*env} <= {2 * replaced, 2 * replaced + 1}
 
