@@ -95,10 +95,10 @@ ROWS = [
         peers=("sb3", "rllib"),
     ),
     Row(
-        "simulator impala 16x32",
+        "simulator impala 16x16",
         "simulators",
-        impala(2, 16, 32, 200),
-        BEGUN,
+        impala(2, 16, 16, 800),
+        LEARNT,
         peers=("rllib",),
     ),
     Row("dqn 10", "dqn", dqn(10, 200_000), 60.0, peers=("purejaxrl",)),
@@ -246,8 +246,8 @@ def chosen(suites: Sequence[str], names: Sequence[str]) -> list[Row]:
     """The rows of these suites that are called by a name, or have a part of it in theirs.
 
     A name that is exactly a row's stands for that row alone. Without names, these are all rows of
-    the suites; without suites too, all rows but those of `NOT_BY_DEFAULT`. Raises UsageError for a suite
-    that is not known, and for a name that fits no row.
+    the suites; without suites too, all rows but those of `NOT_BY_DEFAULT`. Raises UsageError for a
+    suite that is not known, and for a name that fits no row.
     """
     for suite in suites:
         check_known("suite", suite, SUITES)

@@ -89,7 +89,7 @@ def impala(actors: int, num_envs: int, rollout_length: int, iterations: int) -> 
             "anneal_lr": False,
         },
         {
-            "lr": 1e-3,
+            "lr": 2e-3,
             "gamma": 0.99,
             "rho_clip": 1.0,
             "entropy_coef": 0.01,

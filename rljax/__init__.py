@@ -53,17 +53,22 @@ if TYPE_CHECKING:
     from rljax.agents.a3c import a3c as a3c
     from rljax.agents.apex import apex as apex
     from rljax.agents.appo import appo as appo
+    from rljax.agents.d4pg import d4pg as d4pg
+    from rljax.agents.ddpg import ddpg as ddpg
     from rljax.agents.dqn import dqn as dqn
     from rljax.agents.impala import impala as impala
     from rljax.agents.ppo import ppo as ppo
     from rljax.agents.pqn import pqn as pqn
     from rljax.agents.rainbow import rainbow as rainbow
     from rljax.agents.reinforce import reinforce as reinforce
+    from rljax.agents.sac import sac as sac
     from rljax.agents.tabular import double_q_learning as double_q_learning
     from rljax.agents.tabular import expected_sarsa as expected_sarsa
     from rljax.agents.tabular import q_lambda as q_lambda
     from rljax.agents.tabular import q_learning as q_learning
     from rljax.agents.tabular import sarsa as sarsa
+    from rljax.agents.td3 import td3 as td3
+    from rljax.agents.tqc import tqc as tqc
     from rljax.distributed import distribute as distribute
     from rljax.envs import make as make
     from rljax.envs.check import check_env as check_env

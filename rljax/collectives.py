@@ -77,6 +77,17 @@ def places(envs: int) -> tuple[jax.Array, int]:
     return here + envs * jax.lax.axis_index(ENVIRONMENTS), envs * count()
 
 
+def row_keys(key: Key, time: int, envs: int) -> Key:
+    """A key for each row [T, N] of a batch; consumes the key.
+
+    A row has the key of its place among those of all devices. So what is drawn with it is the same
+    for any number of devices.
+    """
+    place, total = places(envs)
+    numbers = total * jnp.arange(time, dtype=jnp.int32)[:, None] + place
+    return jax.vmap(jax.vmap(lambda number: jax.random.fold_in(key, number)))(numbers)
+
+
 def shares_of_members() -> int:
     """How many devices share the members of the population being traced; 1 outside of `pmap`."""
     try:

@@ -42,6 +42,11 @@ def fraction(default: float) -> Any:
     return _bounded(default, Bounds(0, 1))
 
 
+def at_most(default: float, most: float) -> Any:
+    """A hyperparameter that can be any number up to `most`."""
+    return _bounded(default, Bounds(high=most))
+
+
 def check_number(hparams: Any, name: str, numbers: Iterable[float], where: str) -> None:
     """Refuse numbers outside the bounds of a field; one without bounds can be any number.
 
@@ -53,6 +58,8 @@ def check_number(hparams: Any, name: str, numbers: Iterable[float], where: str) 
     for number in numbers:
         if low <= number <= high and not (excludes_low and number == low):
             continue
+        if high < float("inf") and low == -float("inf"):
+            raise UsageError(f"{where} must be at most {high:g}, not {number:g}")
         if high < float("inf"):
             raise UsageError(f"{where} must lie from {low:g} to {high:g}, not be {number:g}")
         if low > -float("inf"):

@@ -80,6 +80,10 @@ def examples() -> dict[str, Callable[[], Example]]:
     q = networks.with_target(networks.q_network(cartpole, hidden=(8,), head=head))
     scalar = networks.q_network(cartpole, hidden=(8,), head=networks.value_head("scalar"))
     q_table = networks.q_table(lake)
+    pendulum = rljax.make("Pendulum-v1")
+    control = networks.actor_and_critics(pendulum, hidden=(8,), value=head, scalars=["temperature"])
+    moves = batch(jnp.zeros((T, N, 3)), jnp.zeros((T, N, 1)), entropy=jnp.zeros((T, N)))
+    moves = moves.replace(action=jnp.zeros((T, N, 1))).annotate(target=jnp.zeros((T, N, 5)))
     recorded = {"raw_action": jnp.zeros((T, N), jnp.int32), "log_prob": jnp.zeros((T, N))}
     numbers = batch(jnp.zeros((T, N, 4)), jnp.zeros((T, N, 8)), **recorded)
     valued = numbers.annotate(action_values=jnp.zeros((T, N, 2)))
@@ -111,6 +115,15 @@ def examples() -> dict[str, Callable[[], Example]]:
     def of_loss(loss: Callable) -> updates.Update:
         return updates.gradient(loss, optax.sgd(1.0))
 
+    def of_control(update: updates.Update) -> Example:
+        return Example(update, control.init(jax.random.key(0)), moves)
+
+    def of_part(loss: Callable, part: str) -> Example:
+        return of_control(updates.gradient(loss, optax.sgd(1.0), part=part))
+
+    def temperature(params):
+        return jnp.exp(params["temperature"])
+
     def policy_loss(pi, outputs, batch):
         return outputs.mean(axis=-1) * batch.extras[INNER], {}
 
@@ -135,6 +148,9 @@ def examples() -> dict[str, Callable[[], Example]]:
         "lambda_target": lambda: of_values(
             updates.lambda_target(scalar, 0.99, 0.9), scalar.net, numbers
         ),
+        "critic_target": lambda: of_control(
+            updates.critic_target(control, control.choices, temperature=temperature)
+        ),
         "target_network": lambda: of_values(updates.target_network(0.1), q.net, numbers),
         "remember_parameters": lambda: lagging(updates.remember_parameters(some_update, 2)),
         "double_table_target": lambda: Example(
@@ -150,11 +166,17 @@ def examples() -> dict[str, Callable[[], Example]]:
             updates.in_parts(of_loss(inner_loss).init, of_loss(inner_loss).parts)
         ),
         "epochs": lambda: of_policy(updates.epochs(some_update, 1, 1)),
+        "every": lambda: of_policy(updates.every(2, of_loss(inner_loss), [f"losses/{INNER}"])),
         "gradient": lambda: of_policy(of_loss(inner_loss)),
         "adaptive_kl": lambda: of_policy(
             updates.adaptive_kl(some_update, actor_critic.outputs, actor_critic.kl, 0.01, 1.0)
         ),
         "q_loss": lambda: of_values(of_loss(updates.q_loss(q)), q.net, distributions),
+        "critic_loss": lambda: of_part(updates.critic_loss(control), "critic"),
+        "actor_loss": lambda: of_part(
+            updates.actor_loss(control, temperature=temperature), "actor"
+        ),
+        "temperature_loss": lambda: of_part(updates.temperature_loss(-1.0), "temperature"),
         "actor_critic_loss": lambda: of_policy(
             of_loss(updates.actor_critic_loss(actor_critic, policy_loss, value_loss, 1.0, 0.0))
         ),

@@ -3,6 +3,8 @@
 import os
 import warnings
 
+from compiling import QUICKLY
+
 # Before JAX is imported, and in the environment so that subprocesses share the cache, too.
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR",
@@ -13,9 +15,7 @@ os.environ.setdefault(
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 # Compiling is nearly all that tests do: so programs are compiled quickly, not well. For the slow
 # tests, which learn for minutes, say XLA_FLAGS= to have them compiled as users have them.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
-)
+os.environ.setdefault("XLA_FLAGS", QUICKLY)
 # Of the one CPU, for what is spread over devices.
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 

@@ -4,6 +4,7 @@ Programs for other devices are what they would be without it. See `switch` for h
 """
 
 from rljax._cpu.compiler import compiler_options, options_of, options_to_run_once
+from rljax._cpu.fetching import fetch
 from rljax._cpu.loops import scan
 from rljax._cpu.product import product
 from rljax._cpu.switch import is_on, tuning
@@ -11,6 +12,7 @@ from rljax._cpu.threefry import unrolled
 
 __all__ = [
     "compiler_options",
+    "fetch",
     "is_on",
     "options_of",
     "options_to_run_once",

@@ -11,6 +11,13 @@ from rljax.actors.explorations import (
     value_actor,
 )
 from rljax.actors.lag import lagged
+from rljax.actors.noise import (
+    NOISES,
+    NoiseHparams,
+    gaussian_noise,
+    noisy_actor,
+    ornstein_uhlenbeck_noise,
+)
 from rljax.actors.options import ez_greedy
 from rljax.actors.policies import policy_actor, random_policy
 from rljax.actors.rollouts import episode_metrics, rollout, start
@@ -20,12 +27,17 @@ __all__ = [
     "EXPLORATIONS",
     "Exploration",
     "ExplorationHparams",
+    "NOISES",
+    "NoiseHparams",
     "by_probabilities",
     "episode_metrics",
     "exploration",
     "exploring_actor",
     "ez_greedy",
+    "gaussian_noise",
     "lagged",
+    "noisy_actor",
+    "ornstein_uhlenbeck_noise",
     "policy_actor",
     "random_policy",
     "recording_values",

@@ -16,6 +16,8 @@ AGENTS = {
     "a3c": "rljax.agents.a3c:a3c",
     "apex": "rljax.agents.apex:apex",
     "appo": "rljax.agents.appo:appo",
+    "d4pg": "rljax.agents.d4pg:d4pg",
+    "ddpg": "rljax.agents.ddpg:ddpg",
     "double_q_learning": "rljax.agents.tabular:double_q_learning",
     "dqn": "rljax.agents.dqn:dqn",
     "expected_sarsa": "rljax.agents.tabular:expected_sarsa",
@@ -26,7 +28,10 @@ AGENTS = {
     "q_learning": "rljax.agents.tabular:q_learning",
     "rainbow": "rljax.agents.rainbow:rainbow",
     "reinforce": "rljax.agents.reinforce:reinforce",
+    "sac": "rljax.agents.sac:sac",
     "sarsa": "rljax.agents.tabular:sarsa",
+    "td3": "rljax.agents.td3:td3",
+    "tqc": "rljax.agents.tqc:tqc",
 }
 """Name to factory. A factory takes `(env, *, total_env_steps, hparams, **structure)` and has its
 hyperparameters' dataclass as `factory.Hparams`."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax
 from flax import linen as nn
 
-from rljax import networks, replay
+from rljax import networks
 from rljax.actors import (
     Exploration,
     ExplorationHparams,
@@ -15,10 +15,10 @@ from rljax.actors import (
     recording_values,
 )
 from rljax.agents.assembly import check_hparams, off_policy
+from rljax.agents.replays import replay_of
 from rljax.agents.schedule import Schedule
-from rljax.errors import UsageError, check_at_most, check_positive
+from rljax.errors import UsageError
 from rljax.hparams import fraction, non_negative
-from rljax.ops import linear_schedule
 from rljax.types import Agent, Environment, Update
 from rljax.updates import (
     chain,
@@ -145,10 +145,7 @@ def dqn(
         warmup_env_steps=warmup_env_steps,
         updates_per_iteration=updates_per_iteration,
     )
-    check_positive(buffer_size=buffer_size, n_step=n_step)
-    check_at_most("warmup_env_steps", warmup_env_steps, "buffer_size", buffer_size)
-    rows = rollout_length * schedule.warmup_rollouts
-    check_at_most("n_step", n_step, "the warm-up of each environment", rows)
+    replay = replay_of(schedule, buffer_size, batch_size, n_step, prioritized)
     q = networks.q_network(
         env,
         network,
@@ -175,14 +172,6 @@ def dqn(
             policy=lambda hp, progress: recording_values(exploring.policy(hp, progress), q)
         )
 
-    def buffer(hp: Hparams, progress: jax.Array) -> replay.Replay:
-        if not prioritized:
-            return replay.uniform(buffer_size, batch_size, n_step)
-        beta = linear_schedule(hp.importance_start, 1.0, progress, 1.0)
-        return replay.prioritized(
-            buffer_size, batch_size, n_step, alpha=hp.priority_exponent, beta=beta
-        )
-
     def fresh(hp: Hparams, progress: jax.Array) -> Update:
         statistics = observation_statistics(q.net.encode, part="online")
         return chain(
@@ -206,7 +195,7 @@ def dqn(
         env,
         actor=actor,
         update=update,
-        replay=buffer,
+        replay=replay,
         hparams=hparams,
         schedule=schedule,
         fresh=fresh,

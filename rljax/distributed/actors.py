@@ -1,20 +1,17 @@
 """An actor: steps its share of the simulators with the parameters that it is given."""
 
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from rljax import _cpu
-from rljax.envs.simulators import HostEnvironment, zeros
+from rljax.distributed.programs import ActingProgram
+from rljax.envs.simulators import HostEnvironment, Steps, zeros
 from rljax.errors import UsageError
-from rljax.networks import reset_carry
-from rljax.types import Agent, Carry, Extras, Obs, State, Transition
-
-Choose = Callable[[State, Obs, Carry, jax.Array], tuple[jax.Array, dict[str, Any], Carry]]
+from rljax.types import Agent, Extras, Obs, State, Transition
 
 
 class Share(NamedTuple):
@@ -74,7 +71,8 @@ class Actor:
         self._carry = agent.initial_carry((share.total,))
         self._score = np.zeros(share.envs, np.float32)
         self._steps = np.zeros(share.envs, np.int32)
-        self._agent, self._programs = agent, dict[str, Callable]()
+        self._agent, self._programs = agent, dict[bool, ActingProgram]()
+        self._contribute: Callable | None = None
 
     def collect(self, behaviour: State, key_data: Any, explore: bool) -> Trajectory:
         """T steps of each environment, by the policy or by the one of the warm-up.
@@ -84,47 +82,47 @@ class Actor:
             key_data: the key, as its bits uint32 [2]; the same for all actors of a batch.
             explore: whether the warm-up's policy acts.
         """
-        version, behaviour = int(behaviour.iteration), jax.device_put(behaviour)
-        keys = jax.random.split(jax.random.wrap_key_data(key_data), self.length)
-        inputs = (behaviour, self._all(self._obs), self._carry, self._done, keys, np.int32(0))
-        choose = self._agent.explore if explore else self._agent.policy
-        assert choose is not None
-        name = "explore" if explore else "act"
-        program = self._program(name, partial(_act, self._agent, choose), inputs)
+        program = self._acting(behaviour, explore)
+        program.begin(behaviour, key_data)
         rows, seconds = self.share.rows, 0.0
         taken: list[tuple] = []
-        for t in range(self.length):
+        for _ in range(self.length):
             obs = self._obs
-            acted = program(behaviour, self._all(obs), self._carry, self._done, keys, np.int32(t))
+            acted = program.act(self._all(obs), self._carry, self._done)
             action, recorded, self._carry = acted
-            action = np.asarray(action)[rows]
             began = time.perf_counter()
-            steps = self.simulator.step(action)
+            steps = self.simulator.step(action[rows])
             seconds += time.perf_counter() - began
-            truncated = steps.truncated & ~steps.terminated
-            self._done[rows] = steps.terminated | truncated
-            self._score = self._score + steps.score
-            self._steps = self._steps + 1
-            extras = {
-                "episode_return": self._score,
-                "episode_length": self._steps,
-                **jax.tree.map(lambda x: np.asarray(x)[rows], recorded),
-            }
-            fields: dict[str, Any] = {
-                "obs": obs,
-                "action": action,
-                "reward": steps.reward,
-                "terminated": steps.terminated,
-                "truncated": truncated,
-                "next_obs": steps.next_obs,
-                "extras": Extras(extras),
-            }
-            taken.append((Transition(**fields), Episodes(steps.over, self._score, self._steps)))
+            taken.append((obs, action[rows], recorded[rows], steps))
             self._obs = steps.obs
-            self._score = np.where(steps.over, np.float32(0), self._score)
-            self._steps = np.where(steps.over, np.int32(0), self._steps)
-        batch, episodes = jax.tree.map(lambda *x: np.stack(x), *taken)
-        return Trajectory(batch, episodes, version, seconds)
+            self._done[rows] = steps.terminated | steps.truncated
+        # Each column at once: what is done step by step, the simulator waits for.
+        obs, action, recorded, steps = (_stacked(column) for column in zip(*taken, strict=True))
+        episodes = self._episodes(steps)
+        extras = {
+            "episode_return": episodes.score,
+            "episode_length": episodes.length,
+            **program.recorded(recorded),
+        }
+        batch = Transition(
+            obs=obs,
+            action=action,
+            reward=steps.reward,
+            terminated=steps.terminated,
+            truncated=steps.truncated & ~steps.terminated,
+            next_obs=steps.next_obs,
+            extras=Extras(extras),
+        )
+        return Trajectory(batch, episodes, int(behaviour.iteration), seconds)
+
+    def _episodes(self, steps: Steps) -> Episodes:
+        """What the episodes came to at each of T steps [T, N], and goes on with the next batch."""
+        scores, lengths = np.empty_like(steps.score), np.empty(steps.over.shape, np.int32)
+        for t, over in enumerate(steps.over):
+            scores[t] = self._score = self._score + steps.score[t]
+            lengths[t] = self._steps = self._steps + 1
+            self._score, self._steps = self._score * ~over, self._steps * ~over
+        return Episodes(steps.over, scores, lengths)
 
     def contribute(self, behaviour: State, key_data: Any, learning_key_data: Any) -> Contribution:
         """The contribution of T steps of each environment, by the parameters that took them.
@@ -136,16 +134,19 @@ class Actor:
         taken = self.collect(behaviour, key_data, explore=False)
         assert self._agent.contribute is not None
         inputs = (behaviour, taken.batch, jax.random.wrap_key_data(learning_key_data))
-        program = self._program("contribute", self._agent.contribute, inputs)
-        value, metrics = jax.device_get(program(*inputs))
+        if self._contribute is None:
+            options = _cpu.compiler_options(self._agent.contribute, *inputs)
+            self._contribute = jax.jit(self._agent.contribute, compiler_options=options)
+        value, metrics = jax.device_get(self._contribute(*inputs))
         return Contribution(value, metrics, taken.episodes, taken.seconds)
 
-    def _program(self, name: str, function: Callable, inputs: tuple) -> Callable:
-        """A function, compiled when it is first asked for by this name."""
-        if name not in self._programs:
-            options = _cpu.compiler_options(function, *inputs)
-            self._programs[name] = jax.jit(function, compiler_options=options)
-        return self._programs[name]
+    def _acting(self, behaviour: State, explore: bool) -> ActingProgram:
+        """The policy, or the one of the warm-up, compiled when it first acts."""
+        if explore not in self._programs:
+            choose = self._agent.explore if explore else self._agent.policy
+            assert choose is not None
+            self._programs[explore] = ActingProgram(self._agent, choose, behaviour, self.length)
+        return self._programs[explore]
 
     def _all(self, obs: Obs) -> Obs:
         """Observations [N, ...] with those of this actor in their places, zeros elsewhere."""
@@ -164,6 +165,11 @@ class Actor:
         self.simulator.close()
 
 
+def _stacked(column: Sequence[Any]) -> Any:
+    """T trees of arrays [N, ...] as one of arrays [T, N, ...]."""
+    return jax.tree.map(lambda *x: np.stack(x), *column)
+
+
 def check_like(env: HostEnvironment, obs: Obs, envs: int) -> None:
     """Refuse observations [N, ...] that are not what the description of a simulator says."""
     wanted = jax.tree.map(lambda x: ((envs, *x.shape), x.dtype.name), zeros(env.observation_space))
@@ -173,10 +179,3 @@ def check_like(env: HostEnvironment, obs: Obs, envs: int) -> None:
             f"the simulator of {env.name} observes {found}, where its observation_space says "
             f"{wanted}: make both the same, for every actor"
         )
-
-
-def _act(agent: Agent, choose: Choose, behaviour, obs, carry, done, keys, t):
-    carry = reset_carry(agent, carry, done)
-    chosen = _cpu.unrolled(choose)
-    action, extras, after = chosen(behaviour, obs, carry, keys[t])
-    return action, {**extras, "carry": carry}, after

@@ -4,6 +4,7 @@ Gymnasium describes what simulators of the host give and take, those of EnvPool 
 computes with 32 bits, so float64 becomes float32, and int64 becomes int32.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -77,11 +78,15 @@ def _named(space: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def empty(space: spaces.Space, num: int) -> Obs:
-    """A batch [num, ...] in our space, to be written."""
-    if isinstance(space, spaces.Dict):
-        return {key: empty(part, num) for key, part in space.spaces.items()}
-    return np.empty((num, *space.shape), space.dtype)
+def rows(space: Any, ours: spaces.Space, observations: Sequence[Any]) -> Obs:
+    """Observations of Gymnasium's space as a batch [N, ...] of ours."""
+    if isinstance(ours, spaces.Dict):
+        return {
+            key: rows(space.spaces[key], part, [obs[key] for obs in observations])
+            for key, part in ours.spaces.items()
+        }
+    batch = np.array(observations, ours.dtype)
+    return batch - space.start if getattr(space, "start", 0) else batch
 
 
 def write(space: Any, batch: Obs, index: int, obs: Any) -> None:

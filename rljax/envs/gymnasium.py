@@ -99,32 +99,23 @@ class Loop:
 
     def reset(self, seeds: Sequence[int]) -> Obs:
         """Begin N episodes, environment i with seeds[i]: observations [N, ...]."""
-        obs = conversion.empty(self.observation_space, self.num_envs)
-        for i, (env, seed) in enumerate(zip(self._envs, seeds, strict=True)):
-            conversion.write(self._observations, obs, i, env.reset(seed=int(seed))[0])
-        return obs
+        begun = zip(self._envs, seeds, strict=True)
+        return self._batch([env.reset(seed=int(seed))[0] for env, seed in begun])
 
     def step(self, actions: np.ndarray) -> Steps:
         """Step all environments by actions [N, ...]."""
         given: Any = conversion.actions(self._actions, actions)
         if given.ndim == 1:
             given = given.tolist()  # Python's numbers are what environments are fastest with.
-        write, space = conversion.write, self._observations
-        last = conversion.empty(self.observation_space, self.num_envs)
-        rewards, ends, cuts = [], [], []
-        for i, (env, action) in enumerate(zip(self._envs, given, strict=True)):
-            seen, reward, terminated, truncated, _ = env.step(action)
-            write(space, last, i, seen)
-            rewards.append(reward)
-            ends.append(terminated)
-            cuts.append(truncated)
+        stepped = [env.step(action) for env, action in zip(self._envs, given, strict=True)]
+        seen, rewards, ends, cuts, _ = zip(*stepped, strict=True)
+        obs = last = self._batch(seen)
         terminated, truncated = np.array(ends, bool), np.array(cuts, bool)
         over = terminated | truncated
-        obs = last
         if over.any():
             obs = conversion.copied(last)
             for i in np.flatnonzero(over).tolist():
-                write(space, obs, i, self._envs[i].reset()[0])
+                conversion.write(self._observations, obs, i, self._envs[i].reset()[0])
         reward = np.array(rewards, np.float32).reshape(self.num_envs)
         return Steps(obs, reward, terminated, truncated & ~terminated, last, reward.copy(), over)
 
@@ -139,6 +130,9 @@ class Loop:
         """Close all environments."""
         for env in self._envs:
             env.close()
+
+    def _batch(self, observations: Sequence[Any]) -> Obs:
+        return conversion.rows(self._observations, self.observation_space, observations)
 
 
 class Vector:

@@ -36,6 +36,17 @@ class Box:
         """Whether every bound is finite."""
         return bool(np.isfinite(self.low).all() and np.isfinite(self.high).all())
 
+    @property
+    def middle(self) -> np.ndarray:
+        """The mean of the bounds, where there are any."""
+        return self.high / 2 + self.low / 2
+
+    @property
+    def half_range(self) -> np.ndarray:
+        """Half the distance of the bounds, where there are any."""
+        # Halved first, because the difference of the largest floats is infinite.
+        return self.high / 2 - self.low / 2
+
 
 @dataclass(frozen=True)
 class Dict:

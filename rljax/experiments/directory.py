@@ -16,36 +16,31 @@ from rljax.errors import RunError, UsageError
 from rljax.experiments.config import Config, load
 
 
+class Place:
+    """A file or folder of a directory, by its name: of a directory at `path`, `path / name`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, directory: Any, kind: type | None = None) -> Path:
+        return Path(self.name) if directory is None else directory.path / self.name
+
+
 @dataclass(frozen=True)
 class RunDirectory:
     """The places in a run directory; `config.toml` makes it one."""
 
     path: Path
-
-    @property
-    def config(self) -> Path:
-        """The resolved config, with where each value came from."""
-        return self.path / "config.toml"
-
-    @property
-    def metrics(self) -> Path:
-        """One JSON object a row."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def checkpoints(self) -> Path:
-        """One directory for each iteration kept."""
-        return self.path / "checkpoints"
-
-    @property
-    def curve(self) -> Path:
-        """The learning curve."""
-        return self.path / "curve.png"
-
-    @property
-    def evaluation(self) -> Path:
-        """The evaluation at the end, as `rljax eval --json` prints it."""
-        return self.path / "evaluation.json"
+    config = Place("config.toml")
+    """The resolved config, with where each value came from."""
+    metrics = Place("metrics.jsonl")
+    """One JSON object a row."""
+    checkpoints = Place("checkpoints")
+    """One directory for each iteration kept."""
+    curve = Place("curve.png")
+    """The learning curve."""
+    evaluation = Place("evaluation.json")
+    """The evaluation at the end, as `rljax eval --json` prints it."""
 
     def load_config(self) -> Config:
         """The config it was started with."""
@@ -89,20 +84,28 @@ def create(
 
     Raises RunError if it is in the way.
     """
+    begin(path, command, may_exist and not is_run(path))
+    run = RunDirectory(path)
+    run.metrics.touch()
+    run.write_config(config)  # Last: without it this is no run.
+    return run
+
+
+def begin(path: Path, command: Sequence[str], may_exist: bool = False) -> None:
+    """Make a directory, and write what was typed and what `system` finds into it.
+
+    Raises RunError if it exists, unless it may, or cannot be made.
+    """
     try:
-        path.mkdir(parents=True, exist_ok=may_exist and not is_run(path))
+        path.mkdir(parents=True, exist_ok=may_exist)
     except FileExistsError:
         raise RunError(
             f"{path} exists already: go on with `rljax resume {path}`, or choose another --run-dir"
         ) from None
     except OSError as error:
         raise RunError(f"{path} cannot be created: {error.strerror}") from None
-    run = RunDirectory(path)
     (path / "command.txt").write_text(shlex.join(command) + "\n")
     (path / "system.json").write_text(json.dumps(system(), indent=2) + "\n")
-    run.metrics.touch()
-    run.write_config(config)  # Last: without it this is no run.
-    return run
 
 
 def is_run(path: str | Path) -> bool:

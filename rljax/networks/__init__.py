@@ -1,6 +1,7 @@
 """Networks as `(init, apply)` pairs, the linen modules behind them, and what their outputs mean."""
 
 from rljax.networks.actor_critics import ActorCritic, actor_critic, actor_critic_network
+from rljax.networks.actors_and_critics import ActorAndCritics, Choices, actor_and_critics
 from rljax.networks.distributions import Categorical, Head, Normal, TanhNormal, head
 from rljax.networks.initializers import orthogonal
 from rljax.networks.modules import (
@@ -31,9 +32,11 @@ __all__ = [
     "CNN",
     "NatureCNN",
     "MLP",
+    "ActorAndCritics",
     "ActorCritic",
     "ActorCriticModule",
     "Categorical",
+    "Choices",
     "Head",
     "Network",
     "NoisyDense",
@@ -46,6 +49,7 @@ __all__ = [
     "RunningStatistics",
     "TanhNormal",
     "ValueHead",
+    "actor_and_critics",
     "actor_critic",
     "actor_critic_network",
     "categorical",

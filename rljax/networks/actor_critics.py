@@ -63,7 +63,7 @@ class ActorCritic(NamedTuple):
     def kl(self, old_outputs: jax.Array, new_outputs: jax.Array) -> jax.Array:
         """KL[old, new] in nats [...] of policies given by their outputs [..., K]."""
         old, new = self.head.distribution(old_outputs), self.head.distribution(new_outputs)
-        return old.kl(new)  # type: ignore[arg-type]
+        return old.kl(new)  # type: ignore[arg-type, union-attr]
 
 
 def actor_critic(

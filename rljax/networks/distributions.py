@@ -121,7 +121,30 @@ class TanhNormal:
         return slope + jnp.log(self.half_range)
 
 
-Distribution = Categorical | Normal | TanhNormal
+@struct.dataclass
+class Certain:
+    """One value and no other: what a deterministic policy chooses."""
+
+    value: jax.Array  # [..., A]
+
+    def sample(self, key: jax.Array | None = None) -> jax.Array:
+        """The value [..., A]; needs no key."""
+        return self.value
+
+    def mode(self) -> jax.Array:
+        """The value [..., A]."""
+        return self.value
+
+    def log_prob(self, raw: jax.Array) -> jax.Array:
+        """The logarithm of its probability [...], which is 0."""
+        return jnp.zeros(self.value.shape[:-1])
+
+    def entropy(self, key: jax.Array | None = None) -> jax.Array:
+        """0 [...]: there is no choice."""
+        return jnp.zeros(self.value.shape[:-1])
+
+
+Distribution = Categorical | Normal | TanhNormal | Certain
 
 
 class Head(NamedTuple):
@@ -165,15 +188,28 @@ def head(space: spaces.Space, kind: str | Head = "normal", agent: str = "this ag
             f"distribution 'tanh_normal' needs finite bounds, not {spaces.describe(space)}; "
             "use distribution 'normal'"
         )
-    # Halved first, because the difference of the largest floats is infinite.
-    half_range, middle = space.high / 2 - space.low / 2, space.high / 2 + space.low / 2
-
-    def squash(raw: jax.Array) -> jax.Array:
-        # Rounding alone would leave the bounds by a hair.
-        return jnp.clip(middle + half_range * jnp.tanh(raw), space.low, space.high)
 
     def tanh_normal(outputs: jax.Array) -> TanhNormal:
         log_std = jnp.clip(outputs[..., size:], -5.0, 2.0)
-        return TanhNormal(outputs[..., :size], log_std, jnp.asarray(half_range))
+        return TanhNormal(outputs[..., :size], log_std, jnp.asarray(space.half_range))
 
-    return Head(2 * size, False, tanh_normal, squash)
+    return Head(2 * size, False, tanh_normal, squashed(space))
+
+
+def squashed(space: spaces.Box) -> Callable[[jax.Array], jax.Array]:
+    """Raw actions [..., A] of any size to actions within the bounds of a Box, by tanh."""
+
+    def squash(raw: jax.Array) -> jax.Array:
+        # Rounding alone would leave the bounds by a hair.
+        action = space.middle + space.half_range * jnp.tanh(raw)
+        return jnp.clip(action, space.low, space.high)
+
+    return squash
+
+
+def deterministic(space: spaces.Box) -> Head:
+    """The head of a policy without noise, for a bounded Box of one axis: tanh, within the bounds.
+
+    Source: Lillicrap et al. 2016, section 7, https://arxiv.org/abs/1509.02971.
+    """
+    return Head(space.shape[0], False, Certain, squashed(space))

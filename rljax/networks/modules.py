@@ -62,8 +62,13 @@ class NoisyDense(nn.Module):
         return product(x, kernel) + bias
 
 
+def joined(x: jax.Array, beside: jax.Array | None) -> jax.Array:
+    """Features [..., F] with others [..., G] behind them; themselves where there are none."""
+    return x if beside is None else jnp.concatenate([x, beside], axis=-1)
+
+
 class MLP(nn.Module):
-    """Fully connected layers over the flattened observation."""
+    """Fully connected layers over the flattened observation, and over what stands beside it."""
 
     hidden: Sequence[int]
     activation: Activation
@@ -71,8 +76,9 @@ class MLP(nn.Module):
     layer_norm: bool = False  # between each layer and its activation
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """[..., F] to [..., hidden[-1]]."""
+    def __call__(self, x: jax.Array, beside: jax.Array | None = None) -> jax.Array:
+        """[..., F], and [..., G] if given, to [..., hidden[-1]]."""
+        x = joined(x, beside)
         for size in self.hidden:
             x = self.layer(size, SQRT2)(x)
             x = self.activation(nn.LayerNorm()(x) if self.layer_norm else x)
@@ -112,12 +118,9 @@ class CNN(nn.Module):
     layer_norm: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """[..., H, W, C] to [..., hidden[-1]]."""
-        x = Convolution(16, 3, name="Conv3x3_0")(x)
-        x = self.activation(nn.LayerNorm()(x) if self.layer_norm else x)
-        x = x.reshape(*x.shape[:-3], -1)
-        return MLP(self.hidden, self.activation, self.layer, self.layer_norm)(x)
+    def __call__(self, x: jax.Array, beside: jax.Array | None = None) -> jax.Array:
+        """[..., H, W, C], and [..., G] for the MLP if given, to [..., hidden[-1]]."""
+        return _convolved(self, [Convolution(16, 3, name="Conv3x3_0")], x, beside)
 
 
 class NatureCNN(nn.Module):
@@ -133,13 +136,27 @@ class NatureCNN(nn.Module):
     layer_norm: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """[..., H, W, C] to [..., hidden[-1]]; H and W are 36 or more."""
-        for features, size, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
-            x = Convolution(features, size, stride)(x)
-            x = self.activation(nn.LayerNorm()(x) if self.layer_norm else x)
-        x = x.reshape(*x.shape[:-3], -1)
-        return MLP(self.hidden, self.activation, self.layer, self.layer_norm)(x)
+    def __call__(self, x: jax.Array, beside: jax.Array | None = None) -> jax.Array:
+        """[..., H, W, C], H and W 36 or more, and [..., G] for the MLP if given.
+
+        Returns [..., hidden[-1]].
+        """
+        sizes = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
+        return _convolved(self, [Convolution(*each) for each in sizes], x, beside)
+
+
+def _convolved(
+    module: CNN | NatureCNN,
+    convolutions: Sequence[Convolution],
+    x: jax.Array,
+    beside: jax.Array | None,
+) -> jax.Array:
+    """What a module makes of pixels [..., H, W, C]: convolutions, then an MLP, all its own."""
+    for convolution in convolutions:
+        x = convolution(x)
+        x = module.activation(nn.LayerNorm()(x) if module.layer_norm else x)
+    x = x.reshape(*x.shape[:-3], -1)
+    return MLP(module.hidden, module.activation, module.layer, module.layer_norm)(x, beside)
 
 
 class Outputs(nn.Module):
@@ -156,6 +173,18 @@ class Outputs(nn.Module):
         mean = dense(self.num_outputs // 2, 0.01)(x)
         log_std = self.param("log_std", nn.initializers.zeros, mean.shape[-1:])
         return jnp.concatenate([mean, jnp.broadcast_to(log_std, mean.shape)], axis=-1)
+
+
+class PolicyModule(nn.Module):
+    """A policy alone."""
+
+    torso: Callable[[], nn.Module]
+    outputs: Callable[[], Outputs]
+
+    @nn.compact
+    def __call__(self, x: jax.Array, carry: Carry) -> tuple[jax.Array, Carry]:
+        """Features [..., F] to outputs [..., K]; the carry passes through."""
+        return self.outputs()(self.torso()(x)), carry
 
 
 class ActorCriticModule(nn.Module):
@@ -232,6 +261,23 @@ class QModule(nn.Module):
         """Features [..., F] to [..., A, *shape]; the carry passes through."""
         x = self.outputs()(self.torso()(x), math.prod(self.shape))
         return x.reshape(*x.shape[:-1], *self.shape), carry
+
+
+class CriticModule(nn.Module):
+    """A torso over features and an action, and the action's values; or without one, those of all.
+
+    Features of pixels meet the action behind the convolutions.
+    """
+
+    torso: Callable[[], nn.Module]
+    outputs: Callable[[], ActionValues]
+    shape: tuple[int, ...]  # of one action's numbers: () or [M]
+
+    @nn.compact
+    def __call__(self, x: jax.Array, action: jax.Array | None = None) -> jax.Array:
+        """Features [..., F] and an action [..., A], or None, to [..., K, *shape]."""
+        x = self.outputs()(self.torso()(x, action), math.prod(self.shape))
+        return x.reshape(*x.shape[:-1], *self.shape)
 
 
 @struct.dataclass

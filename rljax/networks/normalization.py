@@ -17,6 +17,21 @@ class RunningStatistics:
     count: jax.Array  # [] float32
 
 
+def fresh_statistics(shape: tuple[int, ...]) -> RunningStatistics:
+    """Those of no experience: features of this shape stay as they are."""
+    return RunningStatistics(jnp.zeros(shape), jnp.ones(shape), jnp.float32(0))
+
+
+def standardized(statistics: RunningStatistics, features: jax.Array) -> jax.Array:
+    """Features [..., F...] of running mean 0 and variance 1, clipped to [-10, 10].
+
+    No gradient reaches the statistics.
+    """
+    statistics = jax.lax.stop_gradient(statistics)
+    scale = jax.lax.rsqrt(statistics.variance + 1e-8)
+    return jnp.clip((features - statistics.mean) * scale, -10.0, 10.0)
+
+
 def normalized(inner: Network, shape: tuple[int, ...]) -> Network:
     """`inner` on features of running mean 0 and variance 1, clipped to [-10, 10].
 
@@ -25,13 +40,10 @@ def normalized(inner: Network, shape: tuple[int, ...]) -> Network:
     """
 
     def init(key: Key) -> Params:
-        statistics = RunningStatistics(jnp.zeros(shape), jnp.ones(shape), jnp.float32(0))
-        return {"network": inner.init(key), "statistics": statistics}
+        return {"network": inner.init(key), "statistics": fresh_statistics(shape)}
 
     def apply(params: Params, features: jax.Array, carry: Carry, key: Key | None):
-        statistics = jax.lax.stop_gradient(params["statistics"])
-        scale = jax.lax.rsqrt(statistics.variance + 1e-8)
-        features = jnp.clip((features - statistics.mean) * scale, -10.0, 10.0)
+        features = standardized(params["statistics"], features)
         return inner.apply(params["network"], features, carry, key)
 
     return inner._replace(init=init, apply=apply)

@@ -4,6 +4,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from rljax.ops.returns import of_each_reward
+
 
 def huber(error: jax.Array, delta=1.0) -> jax.Array:
     """Half the squared error, continued in a straight line beyond `delta`; elementwise.
@@ -74,18 +76,21 @@ def lambda_returns(
     gamma,
     lambda_,
 ) -> jax.Array:
-    """Lambda-returns over [T] or [T, N]: n-step targets of all n, weighted by lambda^(n - 1).
+    """Lambda-returns: n-step targets of all n, weighted by lambda^(n - 1).
+
+    They are of steps [T], [T, N] or, of several agents, [T, N, M].
 
         G_t = r_t + gamma ((1 - lambda) V(s'_t) + lambda G_{t+1})
 
     `next_value` is the value of the observation the step led to, *before* any automatic reset. A
-    truncated step and the last row take all of V(s'_t), a terminated step nothing.
+    truncated step and the last row take all of V(s'_t), a terminated step nothing. Agents of one
+    environment end together: `terminated` and `truncated` are [T, N] for them, too.
 
     Source: Sutton and Barto 2018, eq. 12.18, http://incompleteideas.net/book/the-book-2nd.html;
     with V = max Q: Gallici et al. 2024 (PQN), https://arxiv.org/abs/2407.04811.
     """
-    chex.assert_rank(reward, {1, 2})
-    chex.assert_equal_shape([reward, next_value, terminated, truncated])
+    chex.assert_equal_shape([reward, next_value])
+    terminated, truncated = of_each_reward(reward, terminated, truncated)
     discount = gamma * (1.0 - terminated)
     mix = lambda_ * (1.0 - truncated)
 

@@ -18,8 +18,16 @@ from rljax.types import Agent, State
 CAUSES = {
     "nonfinite/obs": "an observation from the environment",
     "nonfinite/reward": "a reward from the environment",
-    "losses/grad_norm": "a gradient",
 }
+
+
+GRADIENT = "grad_norm"
+"""How the name of a gradient's norm ends."""
+
+
+def cause(metric: str) -> str:
+    """What is at fault where a metric is, in words."""
+    return "a gradient" if metric.endswith(GRADIENT) else CAUSES.get(metric, metric)
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ def find_faults(
     """
     # What an environment gave comes first in an iteration, then the gradient, then what follows.
     names = [name for name in metrics if not name.startswith(LATEST)]
-    order = sorted(names, key=lambda n: (n not in NEVER, n != "losses/grad_norm"))
+    order = sorted(names, key=lambda n: (n not in NEVER, not n.endswith(GRADIENT)))
     rows = len(metrics["charts/episodes"])
 
     def bad(name: str) -> np.ndarray:
@@ -92,7 +100,7 @@ def find_faults(
         row = int(when.argmax()) if when.any() else rows - 1
         what = order[int(found[:, row, member].argmax())] if when.any() else leaves[0]
         at = done + row + 1
-        return Fault(at, agent.env_steps(at), CAUSES.get(what, what), leaves)
+        return Fault(at, agent.env_steps(at), cause(what), leaves)
 
     return {member: fault(member) for member in np.flatnonzero(unsound).tolist()}
 

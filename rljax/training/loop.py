@@ -46,12 +46,13 @@ def train(
     """
     rows: list[Row] = []
     warned: set[str] = set()
+    total = agent.env_steps(agent.num_iterations)
     beginning, compiled = prepare(agent, start, chunk_iterations, warn)
     state = beginning
     with interrupts or Interrupts() as listening, closing(compiled):
         for state, row in advance(agent, compiled, beginning):
             listening.agree()
-            for name in too_much(agent, row) - warned:
+            for name in too_much(row, total) - warned:
                 warned.add(name)
                 warn(TOO_MUCH[name][1])
             for hook in hooks:

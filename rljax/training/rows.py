@@ -75,12 +75,12 @@ def columns(rows: Sequence[Row]) -> dict[str, np.ndarray]:
     }
 
 
-def too_much(agent: Agent, row: Row) -> set[str]:
+def too_much(row: Row, total_env_steps: int) -> set[str]:
     """The metrics of `TOO_MUCH` that are above their bound, for at least one member.
 
     None in the first tenth of the run, in which values are still what they were by chance.
     """
-    if row["iteration"] <= agent.num_iterations / 10:
+    if row["env_steps"] <= total_env_steps / 10:
         return set()
     found = ((name, row.get(name), most) for name, (most, _) in TOO_MUCH.items())
     return {name for name, value, most in found if np.any(np.asarray(value, float) > most)}

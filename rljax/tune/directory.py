@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import shlex
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 from rljax.errors import RunError, UsageError
 from rljax.experiments import config as configs
 from rljax.experiments import directory as runs
-from rljax.experiments.directory import RunDirectory, write_atomically
+from rljax.experiments.directory import Place, RunDirectory, write_atomically
 from rljax.tune import settings
 from rljax.tune.settings import Sweep
 from rljax.tune.trials import Outcome, Trial, ranked
@@ -27,41 +26,20 @@ class SweepDirectory:
     """The places in a sweep directory; `sweep.toml` makes it one."""
 
     path: Path
-
-    @property
-    def sweep(self) -> Path:
-        """Settings and search space, resolved."""
-        return self.path / "sweep.toml"
-
-    @property
-    def base(self) -> Path:
-        """The config that trials are variations of, resolved."""
-        return self.path / "base.toml"
-
-    @property
-    def table(self) -> Path:
-        """Finished trials, one JSON object a line; a batch is there whole, or not at all."""
-        return self.path / "trials.jsonl"
-
-    @property
-    def best(self) -> Path:
-        """The config of the best trial, for `rljax train`."""
-        return self.path / "best.toml"
-
-    @property
-    def importances(self) -> Path:
-        """How much of the objective's variation each key explains."""
-        return self.path / "importances.json"
-
-    @property
-    def parallel(self) -> Path:
-        """Parallel coordinates of all trials."""
-        return self.path / "parallel.png"
-
-    @property
-    def responses(self) -> Path:
-        """The objective over each key."""
-        return self.path / "responses.png"
+    sweep = Place("sweep.toml")
+    """Settings and search space, resolved."""
+    base = Place("base.toml")
+    """The config that trials are variations of, resolved."""
+    table = Place("trials.jsonl")
+    """Finished trials, one JSON object a line; a batch is there whole, or not at all."""
+    best = Place("best.toml")
+    """The config of the best trial, for `rljax train`."""
+    importances = Place("importances.json")
+    """How much of the objective's variation each key explains."""
+    parallel = Place("parallel.png")
+    """Parallel coordinates of all trials."""
+    responses = Place("responses.png")
+    """The objective over each key."""
 
     def trial(self, number: int) -> RunDirectory:
         """A trial, as the directory of a run without checkpoints."""
@@ -112,17 +90,8 @@ class SweepDirectory:
 
 def create(path: Path, sweep: Sweep, command: Sequence[str]) -> SweepDirectory:
     """Begin a sweep in a directory that must not exist yet. Raises RunError if it is in the way."""
-    try:
-        path.mkdir(parents=True)
-    except FileExistsError:
-        raise RunError(
-            f"{path} exists already: go on with `rljax resume {path}`, or choose another --run-dir"
-        ) from None
-    except OSError as error:
-        raise RunError(f"{path} cannot be created: {error.strerror}") from None
+    runs.begin(path, command)
     found = SweepDirectory(path)
-    (path / "command.txt").write_text(shlex.join(command) + "\n")
-    (path / "system.json").write_text(json.dumps(runs.system(), indent=2) + "\n")
     found.table.touch()
     write_atomically(found.base, sweep.config.toml())
     write_atomically(found.sweep, sweep.toml())  # Last: without it this is no sweep.

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from rljax.analysis.plots import estimate
 from rljax.errors import UsageError
 from rljax.experiments.directory import write_atomically
 from rljax.statistics import FEWEST_FOR_INTERVAL
+from rljax.training.rows import TOO_MUCH, too_much
 from rljax.tune import figures
 from rljax.tune.directory import SweepDirectory
 from rljax.tune.settings import Sweep
@@ -30,14 +31,16 @@ def plan(sweep: Sweep, path: Path) -> str:
 
 
 class Progress:
-    """Says after every batch how far the sweep is."""
+    """Says after every batch how far the sweep is, and once what keeps trials from learning."""
 
     def __init__(self, sweep: Sweep, known: int, report: Callable[[str], None]) -> None:
         self._sweep, self._report = sweep, report
         self._known, self._began = known, time.perf_counter()
+        self._warned: set[str] = set()
 
-    def __call__(self, outcomes: Mapping[int, Outcome]) -> None:
-        """Report on the trials finished so far."""
+    def __call__(self, outcomes: Mapping[int, Outcome], finished: Iterable[Outcome]) -> None:
+        """Report on all trials so far, of which `finished` are those of the last batch."""
+        self._warn(finished)
         settings = self._sweep.settings
         assert settings.trials is not None
         best = ranked(outcomes.values())
@@ -49,6 +52,14 @@ class Progress:
         self._report(
             f"{len(outcomes)}/{settings.trials} trials{diverged}: {leader}, {seconds:.0f} s left"
         )
+
+    def _warn(self, finished: Iterable[Outcome]) -> None:
+        total = self._sweep.config.top.total_env_steps
+        for outcome in finished:
+            for row in outcome.rows:
+                for name in too_much(row, total) - self._warned:
+                    self._warned.add(name)
+                    self._report(f"trial {outcome.trial.number}: {TOO_MUCH[name][1]}")
 
 
 def write(

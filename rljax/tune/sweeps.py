@@ -155,7 +155,7 @@ def _run(found: SweepDirectory, sweep: Sweep, drive: Drive, report: Report) -> R
     def done(finished: list[Outcome]) -> None:
         found.commit(sweep, finished)
         outcomes.update(found.outcomes())
-        progress(outcomes)
+        progress(outcomes, finished)
 
     while trials := search.ask():
         _check_same(found, trials, outcomes)

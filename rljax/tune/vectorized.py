@@ -137,6 +137,7 @@ class Evolution:
                     saving(config, agent, checkpoints, interrupts, agent.env_steps(done)),
                 ],
                 interrupts=interrupts,
+                warn=lambda sentence: None,  # The sweep warns, of its trials by number.
             )
         finally:
             checkpoints.close()

@@ -3,12 +3,15 @@
 from rljax.types import Update
 from rljax.updates.advantages import gae, n_step_advantage, rewards_to_go, vtrace
 from rljax.updates.composition import chain, in_parts, stateless
+from rljax.updates.critics import critic_loss, critic_target, smallest, smoothed, without_largest
+from rljax.updates.delays import every
 from rljax.updates.kl import adaptive_kl
 from rljax.updates.lag import remember_parameters
 from rljax.updates.losses import actor_critic_loss
 from rljax.updates.minibatches import epochs
 from rljax.updates.normalization import observation_statistics, reward_scaling
 from rljax.updates.optimization import clipped_adam, gradient, learning_rate
+from rljax.updates.policies import actor_loss, average, least, temperature_loss
 from rljax.updates.tables import (
     constant,
     double_table_target,
@@ -33,13 +36,18 @@ from rljax.updates.td import (
 __all__ = [
     "Update",
     "actor_critic_loss",
+    "actor_loss",
     "adaptive_kl",
+    "average",
     "chain",
     "clipped_adam",
     "constant",
+    "critic_loss",
+    "critic_target",
     "double",
     "double_table_target",
     "epochs",
+    "every",
     "expected",
     "gae",
     "gradient",
@@ -49,6 +57,7 @@ __all__ = [
     "in_parts",
     "lambda_target",
     "learning_rate",
+    "least",
     "n_step",
     "n_step_advantage",
     "observation_statistics",
@@ -56,12 +65,16 @@ __all__ = [
     "remember_parameters",
     "reward_scaling",
     "rewards_to_go",
+    "smallest",
+    "smoothed",
     "stateless",
     "table_step",
     "taken",
     "target_network",
     "td_target",
+    "temperature_loss",
     "trace_step",
     "visit_count",
     "vtrace",
+    "without_largest",
 ]

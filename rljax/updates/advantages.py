@@ -20,7 +20,9 @@ Value = Callable[[Params, Obs, Carry], tuple[jax.Array, Carry]]
 
 
 def values_around(value: Value, params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
-    """Values [T, N] of what each step saw, and of what it led to before any automatic reset.
+    """Values of what each step saw, and of what it led to before any automatic reset.
+
+    Each [T, N], or [T, N, M] where `value` gives one for each of M agents.
 
     Where an episode goes on, the latter is what the next step saw, and is not worked out twice.
     Only the end of the batch and truncated steps are valued a second time. Where an episode
@@ -29,8 +31,8 @@ def values_around(value: Value, params: Params, batch: Batch) -> tuple[jax.Array
     values, carry = value(params, batch.obs, batch.extras["carry"])
     led_to = (batch.next_obs, carry)
     end, _ = value(params, *jax.tree.map(lambda x: x[-1:], led_to))
-    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), led_to)
-    size = values.size
+    flat = jax.tree.map(_steps, led_to)
+    size = batch.truncated.size
     few = ceil_div(size, PARTS)
 
     def value_some(loop):
@@ -44,17 +46,22 @@ def values_around(value: Value, params: Params, batch: Batch) -> tuple[jax.Array
     _, next_values = jax.lax.while_loop(
         lambda loop: loop[0].any(),
         value_some,
-        (batch.truncated.at[-1].set(False).ravel(), jnp.concatenate([values[1:], end]).ravel()),
+        (_steps(batch.truncated.at[-1].set(False)), _steps(jnp.concatenate([values[1:], end]))),
     )
     return values, next_values.reshape(values.shape)
+
+
+def _steps(x: jax.Array) -> jax.Array:
+    """[T, N, ...] to [T x N, ...]."""
+    return x.reshape(-1, *x.shape[2:])
 
 
 def gae(value: Value, gamma, gae_lambda) -> Update:
     """Annotate the batch with generalised advantages (`ops.generalized_advantage`).
 
     Reads obs, next_obs, reward, terminated, truncated and extras carry of fresh experience. Writes
-    value, advantage and target (advantage + value), each [T, N]; metric
-    `losses/explained_variance`.
+    value, advantage and target (advantage + value), each [T, N], or [T, N, M] where rewards and
+    values are those of M agents; metric `losses/explained_variance`.
     `value(params, obs, carry) -> (values, carry)` takes any leading axes: the carry stored with
     each step makes one parallel call out of what would be a loop. The steps of the batch are
     consecutive, as those of a rollout are.

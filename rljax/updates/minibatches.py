@@ -34,7 +34,8 @@ def epochs(
     Reads and writes what `update` reads; the batch goes on unchanged. Metrics are means over the
     updates that were made; `losses/updates_made` is the fraction of them, if `stop` is given.
 
-    The extras [T, N] named by `standardize` have mean 0 and deviation 1 within each minibatch.
+    The extras [T, N], or [T, N, M] of several agents, named by `standardize` have mean 0 and
+    deviation 1 within each minibatch, over all agents.
 
     One epoch of one minibatch is `update` on the whole batch, in no random order. It is in parts if
     `update` is, and if nothing stops it.
@@ -45,7 +46,7 @@ def epochs(
 
     def cut(batch: Batch) -> tuple[Batch, int]:
         """The batch as sequences [L, S, ...], and S."""
-        length, envs = batch.reward.shape
+        length, envs = batch.truncated.shape
         check_divides("rollout_length", length, "sequence_length", sequence_length)
         sequences = jax.tree.map(lambda x: _sequences(x, sequence_length), batch)
         return sequences, length // sequence_length * envs
@@ -124,13 +125,15 @@ def epochs(
 
 
 def _moments(x: jax.Array, order: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mean and standard deviation of x [L, S] over each row of `order` [M, B]; [M] each.
+    """Mean and standard deviation of x [L, S, ...] over each row of `order` [K, B]; [K] each.
 
-    For all minibatches at once: between devices that is one exchange instead of M.
+    For all minibatches at once: between devices that is one exchange instead of K.
     """
     chosen = x[:, order]
-    mean = collectives.pmean(jnp.mean(chosen, axis=(0, 2)))
-    variance = jnp.mean(jnp.square(chosen - mean[:, None]), axis=(0, 2))
+    within = (0, *range(2, chosen.ndim))
+    mean = collectives.pmean(jnp.mean(chosen, axis=within))
+    centred = chosen - jnp.expand_dims(mean, range(1, chosen.ndim - 1))
+    variance = jnp.mean(jnp.square(centred), axis=within)
     return mean, jnp.sqrt(collectives.pmean(variance))
 
 

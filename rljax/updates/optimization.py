@@ -22,8 +22,9 @@ def gradient(
 
     Reads what `loss(params, batch, key) -> (scalar, metrics)` reads. Those of the metrics that are
     arrays [T, N] are written into the batch, the scalars reported. Adds the metric
-    `losses/grad_norm`, the global norm before any clipping. Running statistics inside the
-    parameters are left to the updates that keep them.
+    `losses/grad_norm`, the global norm before any clipping; of a part other than "online" its name
+    is `losses/PART_grad_norm`. Running statistics inside the parameters are left to the updates
+    that keep them.
 
     With `part`, only the part of that name of the parameters learns; the loss is given all of them.
 
@@ -31,6 +32,7 @@ def gradient(
     are absorbed by the optimizer's step.
     """
     optimizer = optax.masked(optimizer, _trainable)
+    grad_norm = "grad_norm" if part in (None, "online") else f"{part}_grad_norm"
 
     def learning(params: Params) -> Params:
         return params if part is None else params[part]
@@ -56,7 +58,7 @@ def gradient(
             _trainable(params),
             grads,
         )
-        metrics["losses/grad_norm"] = optax.global_norm(grads)
+        metrics[f"losses/{grad_norm}"] = optax.global_norm(grads)
         return grads, batch, metrics
 
     def absorb(whole: Params, state: UpdateState, grads: Params):

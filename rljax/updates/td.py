@@ -11,7 +11,8 @@ import jax.numpy as jnp
 
 from rljax import collectives, ops
 from rljax.errors import check_at_most, check_positive
-from rljax.networks import QNetwork
+from rljax.networks import QNetwork, ValueHead
+from rljax.networks.value_heads import Chosen
 from rljax.types import Batch, Key, Metrics, Params, Update
 from rljax.updates.composition import stateless
 from rljax.updates.optimization import Loss
@@ -128,14 +129,22 @@ def td_target(q: QNetwork, next_policy: NextPolicy = greedy) -> Update:
         q_now, _ = q.values(params, batch.next_obs, (), key_now)
         policy = next_policy(q_now, q.head.q(estimate), batch, key_policy)
         chosen = q.head.pick(estimate, policy)
-        reward, discount = batch.reward, batch.extras["discount"]
-        target = q.head.backup(chosen, reward, discount)
-        batch = batch.annotate(target=jax.lax.stop_gradient(target))
-        if q.head.clipped is not None:
-            batch = batch.annotate(clipped=q.head.clipped(chosen, reward, discount))
-        return batch, {}
+        return annotate_target(batch, q.head, chosen, batch.reward), {}
 
     return stateless(apply)
+
+
+def annotate_target(batch: Batch, head: ValueHead, after: Chosen, reward: jax.Array) -> Batch:
+    """The batch with target: reward [T, N] + discount x the estimate `after` of what follows.
+
+    Reads discount. For a head with bounds it also writes clipped [T, N].
+    """
+    discount = batch.extras["discount"]
+    target = head.backup(after, reward, discount)
+    batch = batch.annotate(target=jax.lax.stop_gradient(target))
+    if head.clipped is not None:
+        batch = batch.annotate(clipped=head.clipped(after, reward, discount))
+    return batch
 
 
 def initial_priorities(q: QNetwork, gamma, n: int = 1) -> Update:
@@ -201,14 +210,20 @@ def q_loss(q: QNetwork) -> Loss:
         values = q.head.q(estimate)
         taken = _certain(batch.action, values)
         losses, priority = q.head.loss(q.head.pick(estimate, taken), batch.extras["target"])
-        mean = jnp.mean(losses * batch.extras.get("weight", 1.0))
-        metrics = {
-            "losses/td_loss": mean,
-            "losses/q_values": jnp.mean(jnp.sum(values * taken, axis=-1)),
-            "priority": priority,
-        }
-        if "clipped" in batch.extras:
-            metrics["losses/clipped_targets"] = jnp.mean(batch.extras["clipped"])
-        return mean, metrics
+        return td_loss(batch, losses, priority, jnp.mean(jnp.sum(values * taken, axis=-1)))
 
     return loss
+
+
+def td_loss(
+    batch: Batch, losses: jax.Array, priority: jax.Array, mean_value: jax.Array
+) -> tuple[jax.Array, Metrics]:
+    """The weighted mean of losses [T, N], and the metrics and the priority that go with it.
+
+    Reads weight and clipped, where something wrote them.
+    """
+    mean = jnp.mean(losses * batch.extras.get("weight", 1.0))
+    metrics = {"losses/td_loss": mean, "losses/q_values": mean_value, "priority": priority}
+    if "clipped" in batch.extras:
+        metrics["losses/clipped_targets"] = jnp.mean(batch.extras["clipped"])
+    return mean, metrics

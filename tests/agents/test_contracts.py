@@ -15,6 +15,7 @@ import rljax
 from rljax._cpu import tuning
 from rljax.envs import probes, spaces
 from rljax.envs.grid_world import GridWorld
+from rljax.replay import ReplayState, packing
 from rljax.types import Agent
 
 N, T = 4, 8
@@ -30,6 +31,16 @@ class Pictured(probes.Recall):
 
     def _observe(self, time, cue):
         return jnp.broadcast_to(super()._observe(time, cue), (3, 4, 2))
+
+
+@dataclass(frozen=True)
+class Graded(probes.Recall):
+    """Recall, whose last reward is the cue times the action."""
+
+    action_space = spaces.Box(-2.0, 2.0, (1,))
+
+    def step(self, key, state, action):
+        return super().step(key, state, (action[0] + 1.0) / 2.0)
 
 
 class Row(NamedTuple):
@@ -48,23 +59,29 @@ def partially(factory, env, lr: float = LR, **options) -> Callable[..., Agent]:
 
 
 minibatches = {"num_epochs": 2, "num_minibatches": 2, "hidden": (8,)}
+replayed = {
+    "hidden": (8,),
+    "buffer_size": 64,
+    "batch_size": 8,
+    "updates_per_iteration": 3,
+    "warmup_env_steps": 32,
+}
+atoms = {"num_atoms": 5, "v_min": -2.0, "v_max": 2.0}
 recall = partially(rljax.ppo, probes.Recall(), **minibatches)
 target = partially(rljax.ppo, probes.ContinuousTarget(), **minibatches)
 dqn, rainbow, apex = (
     partially(
         factory,
         probes.Recall(),
-        hidden=(8,),
-        buffer_size=64,
-        batch_size=8,
-        updates_per_iteration=3,
-        warmup_env_steps=32,
         target_period=2,
-        num_atoms=5,
-        v_min=-2.0,
-        v_max=2.0,
+        **replayed,
+        **atoms,
     )
     for factory in (rljax.dqn, rljax.rainbow, rljax.apex)
+)
+ddpg, td3, d4pg, sac, tqc = (
+    partially(getattr(rljax, name), Graded(), **replayed)
+    for name in ("ddpg", "td3", "d4pg", "sac", "tqc")
 )
 pqn = partially(rljax.pqn, probes.Recall(), **minibatches)
 a2c = partially(rljax.a2c, probes.Recall(), hidden=(8,))
@@ -78,6 +95,8 @@ annealing = {"epsilon_start", "epsilon_end", "exploration_fraction"}
 by_environment = {"epsilon_base", "epsilon_alpha"}
 # By other explorations than epsilon-greedy.
 elsewhere = {"duration_exponent", "temperature"} | by_environment
+no_drift, of_discrete = {"noise_theta"}, {"target_entropy_fraction"}
+no_noise = {"noise_std", "noise_ratio", "noise_theta"}
 unused = {"half_life", "visit_exponent", "trace_lambda"} | elsewhere  # by most tables
 
 
@@ -121,6 +140,32 @@ AGENTS = {
     "dqn iqn dueling": Row(partial(dqn, head="iqn", dueling=True), not_prioritized | elsewhere),
     "rainbow": Row(rainbow, annealing | elsewhere),
     "apex": Row(apex, annealing | elsewhere - by_environment),
+    "ddpg": Row(ddpg, not_prioritized | no_drift),
+    "ddpg ornstein_uhlenbeck normalize_observations": Row(
+        partial(ddpg, noise="ornstein_uhlenbeck", normalize_observations=True), not_prioritized
+    ),
+    "td3": Row(td3, not_prioritized | no_drift),
+    "d4pg": Row(partial(d4pg, **atoms), no_drift),
+    "sac": Row(sac, not_prioritized | no_noise | of_discrete),
+    "sac discrete": Row(
+        partially(rljax.sac, probes.Recall(), **replayed),
+        not_prioritized | no_noise | {"target_entropy"},
+    ),
+    "sac subset of critics, fixed temperature": Row(
+        partial(
+            sac,
+            num_critics=4,
+            target_critics=2,
+            policy_values="average",
+            learn_temperature=False,
+            layer_norm=True,
+        ),
+        not_prioritized | no_noise | of_discrete | {"target_entropy"},
+    ),
+    "tqc": Row(
+        partial(tqc, num_critics=2, num_quantiles=5, dropped_quantiles=1),
+        not_prioritized | no_noise | of_discrete,
+    ),
     "pqn": Row(pqn, elsewhere),
     "pqn ez_greedy": Row(partial(pqn, exploration="ez_greedy"), elsewhere - {"duration_exponent"}),
     "q_learning": Row(table(rljax.q_learning), unused),
@@ -171,6 +216,9 @@ LONG = {
     "dqn soft double n_step normalize_observations",
     "dqn iqn dueling",
     "apex",
+    "ddpg",
+    "sac subset of critics, fixed temperature",
+    "tqc",
     "pqn ez_greedy",
     "q_learning n_step boltzmann harmonic",
     "sarsa",
@@ -206,6 +254,15 @@ def through_bytes(state):
     return jax.tree.map(leaf, jax.device_get(state))
 
 
+def unpacked(state):
+    """A state whose replay buffer has its rows as the fields they are made of."""
+    replay = state.worker.replay
+    if not isinstance(replay, ReplayState):
+        return state
+    rows = packing.unpack(replay.layout, replay.storage)
+    return replace(state, worker=replace(state.worker, replay=replace(replay, storage=rows)))
+
+
 def test_one_program_serves_fresh_stepped_restored_and_changed_states(case):
     fresh = case.init(jax.random.key(0))
     stepped, _ = case.run(fresh, 3)
@@ -225,7 +282,9 @@ def test_a_population_equals_a_loop_over_its_members_and_its_members_differ(case
     members = [jax.tree.map(lambda x, i=i: x[i], (states, metrics)) for i in range(3)]
     for seed, lr, member in zip(seeds, lrs, members, strict=True):
         state = case.init(jax.random.key(seed), replace(case.agent.hparams, lr=lr))
-        alone, together = arrays(case.run(state, 2)), arrays(member)
+        alone, together = (
+            arrays((unpacked(after), reported)) for after, reported in (case.run(state, 2), member)
+        )
         assert alone.keys() == together.keys()
         for path, x in alone.items():
             if np.issubdtype(x.dtype, np.floating):

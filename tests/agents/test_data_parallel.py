@@ -14,16 +14,16 @@ from test_contracts import AGENTS
 
 import rljax
 from rljax import collectives
-from rljax.agents import a2c, dqn, policy_gradient, ppo, pqn, tabular
+from rljax.agents import a2c, dqn, off_policy_actor_critic, policy_gradient, ppo, pqn, tabular
 from rljax.types import Update
 
 N = 8
 DRAWS_FOR_EACH_STEP = {"ppo tanh_normal", "dqn iqn dueling", "sarsa", "double_q_learning"}
 """Rows whose updates draw a number for each step: other numbers where a device has fewer steps."""
 
-QUICK = ("ppo gru", "reinforce without baseline", "dqn", "pqn")
+QUICK = ("ppo gru", "reinforce without baseline", "dqn", "sac", "pqn")
 """Rows that always run; with them, those of tables and of normalised observations."""
-LONG = ("ppo", "a2c n_step gru", "impala gru lag", "rainbow", "apex")
+LONG = ("ppo", "a2c n_step gru", "impala gru lag", "rainbow", "apex", "td3", "d4pg")
 
 
 def rows(names) -> list:
@@ -77,7 +77,7 @@ def by_gradient_descent(name: str, monkeypatch):
     def descent(lr, **options):
         return optax.sgd(0.1)
 
-    for module in (a2c, dqn, policy_gradient, ppo, pqn, tabular):
+    for module in (a2c, dqn, off_policy_actor_critic, policy_gradient, ppo, pqn, tabular):
         for assemble in ("on_policy", "off_policy"):
             if hasattr(module, assemble):
                 monkeypatch.setattr(module, assemble, capturing(getattr(module, assemble)))

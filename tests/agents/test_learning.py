@@ -45,6 +45,11 @@ GATES = {
     "dqn/cartpole": Gate(16, 490, 400),  # 499.1, 2.4, 491.5
     "rainbow/cartpole": Gate(8, 490, 400),  # 500.0, 0.0, 500.0, of 8
     "apex/cartpole": Gate(16, 490, 400),  # 500.0, 0.0, 500.0
+    "sac/pendulum": Gate(8, -175, -210),
+    "td3/pendulum": Gate(8, -175, -210),
+    "tqc/pendulum": Gate(8, -175, -210),
+    "ddpg/pendulum": Gate(8, -175, -210),
+    "d4pg/pendulum": Gate(8, -175, -210),
     "q_learning/frozen_lake": Gate(16, 0.7, 0.56),  # 0.737, 0.050, 0.609, of 64
     "sarsa/cliff_walking": Gate(16, -16, -17),  # -15.0, 0.0, -15.0, of 64
     "expected_sarsa/cliff_walking": Gate(16, -16, -17),  # -15.0, 0.0, -15.0, of 64

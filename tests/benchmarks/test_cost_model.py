@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import pages
 import pytest
+from compiling import WITHOUT_FUSION_EMITTERS
 
 from rljax.experiments import config
 
@@ -64,8 +65,7 @@ def found(paths):
     """What the script prints, in a process of its own: this one has a single device."""
     counts = [word for devices in (*DEVICES, 512) for word in ("-d", str(devices))]
     words = [sys.executable, SCRIPT, *paths.values(), *counts, "--compiled", "--json"]
-    # Half of the time to compile goes into fusions, which are none of the matter here.
-    flags = {"XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false"}
+    flags = {"XLA_FLAGS": WITHOUT_FUSION_EMITTERS}  # Fusions are none of the matter here.
     done = subprocess.run(
         words, capture_output=True, text=True, timeout=500, env={**os.environ, **flags}
     )

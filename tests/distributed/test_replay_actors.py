@@ -144,3 +144,19 @@ def test_a_replay_that_is_spread_over_devices_joins_no_episodes():
     rows = train(rljax.pmap(random_actions(), 2))
     assert cut_off(rows).any()
     np.testing.assert_array_equal(cut_off(rows), cut_off(train(random_actions())))
+
+
+@pytest.mark.long
+def test_actors_of_continuous_actions_keep_their_noise_and_any_number_gives_the_same_bits():
+    pytest.importorskip("gymnasium")
+    atoms = {"v_min": -100.0, "v_max": 0.0, "num_atoms": 5, "n_step": 2}
+    states = []
+    for actors in (1, 2):
+        env = rljax.make("gymnasium/Pendulum-v1")
+        noise = {"noise": "ornstein_uhlenbeck", "hparams": rljax.d4pg.Hparams(noise_ratio=0.1)}
+        agent = rljax.d4pg(env, **SIZES, **REPLAY, **atoms, **noise)
+        state, history = rljax.train(rljax.distribute(agent, actors), jax.random.key(0))
+        assert np.isfinite(history["losses/td_loss"]).all()
+        states.append(state)
+    assert int(states[0].iteration) == 8
+    assert not different_leaves(states[0].learner, states[1].learner)

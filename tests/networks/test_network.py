@@ -10,7 +10,7 @@ from rljax.envs.spaces import Box, Dict, Discrete
 from rljax.errors import UsageError
 from rljax.networks import Network, head, reset_carry, unroll
 from rljax.networks import actor_critic_network as network
-from rljax.networks.modules import Convolution
+from rljax.networks.modules import CNN, Convolution, NatureCNN
 
 HEAD = head(Discrete(3))
 FLAT, PIXELS = Box(-1, 1, (4,)), Box(0, 1, (5, 4, 2))
@@ -76,6 +76,21 @@ def test_leading_axes_do_not_mix(space, kind):
 def test_the_network_is_chosen_by_the_observations(space, chosen):
     params = jax.eval_shape(network(space, HEAD, "auto", hidden=(6,)).init, KEY)["params"]
     assert chosen in params
+
+
+@pytest.mark.parametrize(
+    "module, side, convolutions",
+    [(CNN, 5, ["Conv3x3_0"]), (NatureCNN, 36, [f"Convolution_{i}" for i in range(3)])],
+)
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_layers_keep_the_names_by_which_checkpoints_know_them(
+    module, side, convolutions, layer_norm
+):
+    torso = module((6,), nn.relu, layer_norm=layer_norm)
+    params = jax.eval_shape(torso.init, KEY, jnp.zeros((side, side, 2)))["params"]
+    norms = [f"LayerNorm_{i}" for i in range(len(convolutions))] if layer_norm else []
+    assert {*params} == {*convolutions, *norms, "MLP_0"}
+    assert {*params["MLP_0"]} == {"Dense_0", *(["LayerNorm_0"] if layer_norm else [])}
 
 
 @pytest.mark.parametrize("kind, torsos", [("mlp", 2), ("cnn", 1), ("gru", 1)])

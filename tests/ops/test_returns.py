@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rljax import ops
 from rljax.ops import explained_variance, generalized_advantage
 
 GAMMA, LAMBDA = 0.97, 0.9
@@ -50,6 +51,18 @@ def test_gae_equals_a_float64_loop(shape, p_terminated, p_truncated):
         got = gae(*steps, np.float32(gamma), np.float32(gae_lambda))
         tolerance = 1e-5 * np.abs(expected).max()
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", ["generalized_advantage", "lambda_returns"])
+def test_agents_of_one_environment_have_what_each_would_have_alone(name):
+    reward, value, next_value, *_ = draw(5, (6, 2, 3), 0.3, 0.3)
+    ends = draw(6, (6, 2), 0.3, 0.3)[3:]
+    values = [value, next_value] if name == "generalized_advantage" else [next_value]
+    together = getattr(ops, name)(reward, *values, *ends, GAMMA, LAMBDA)
+    for agent in range(3):
+        own = [x[..., agent] for x in (reward, *values)]
+        alone = getattr(ops, name)(*own, *ends, GAMMA, LAMBDA)
+        np.testing.assert_allclose(together[..., agent], alone, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("p_terminated", [0, 0.3])

@@ -43,3 +43,12 @@ def test_unlike_shapes_are_refused_and_like_ones_taken(name):
 def test_a_batch_has_time_and_environments():
     with pytest.raises(AssertionError, match="rank"):
         ops.generalized_advantage(*[jnp.zeros((T, N, 1))] * 3, *[ended[..., None]] * 2, 0.9, 0.9)
+
+
+@pytest.mark.parametrize("ends", [(T, 1), (T,), (T, N, M), (N, M)])
+def test_ends_of_several_agents_are_those_of_their_environment(ends):
+    rewards, of_each = jnp.zeros((T, N, M)), [jnp.zeros(ends, bool)] * 2
+    with pytest.raises(AssertionError, match="shape|rank"):
+        ops.generalized_advantage(*[rewards] * 3, *of_each, 0.9, 0.9)
+    with pytest.raises(AssertionError, match="shape|rank"):
+        ops.lambda_returns(*[rewards] * 2, *of_each, 0.9, 0.9)

@@ -236,6 +236,25 @@ def test_a_sweep_in_which_all_diverge_says_so(finished, tmp_path):
     assert remarks[0] == "trial 0: x" and remarks[-1] == "and 2 more diverged, see trials.csv"
 
 
+def test_what_keeps_trials_from_learning_is_warned_of_once(tiny, tmp_path, monkeypatch):
+    def clipped(batch):
+        """From the first row of every trial on, and from trial 1 on in the last row, too."""
+        for trial in batch.trials:
+            late = [0.0, 0.3 * (trial.number >= 1)]
+            rows = [
+                {"iteration": done, "env_steps": done * 32, "losses/clipped_targets": fractions}
+                for done, fractions in ((2, [1.0, 1.0]), (20, late))
+            ]
+            yield Outcome(trial, (1.0, 1.0), float(trial.number), env_steps=640, rows=rows)
+
+    fake = methods.get("random")._replace(train=lambda *_: lambda batch: [*clipped(batch)])
+    monkeypatch.setattr("rljax.tune.search.random", fake)
+    said: list[str] = []
+    tune.run(tiny, run_dir=tmp_path / "sweep", report=said.append)
+    warned = [sentence for sentence in said if "v_min and v_max" in sentence]
+    assert len(warned) == 1 and warned[0].startswith("trial 1: more than a tenth of the targets")
+
+
 @pytest.mark.parametrize(
     ("seeds", "said", "spread"),
     [

@@ -1,0 +1,293 @@
+"""A policy and an ensemble of critics that value its actions, in parameters of named parts."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from rljax import collectives
+from rljax.envs import spaces
+from rljax.errors import UsageError, check_positive
+from rljax.networks.distributions import Categorical, Distribution, Head, deterministic, head
+from rljax.networks.encoding import Reader, read
+from rljax.networks.modules import ActionValues, CriticModule, Outputs, PolicyModule
+from rljax.networks.network import Network, Pair, from_linen, is_given, with_one_axis
+from rljax.networks.normalization import fresh_statistics, standardized
+from rljax.networks.value_heads import Estimate, ValueHead
+from rljax.types import Action, Batch, Carry, Environment, Key, Obs, Params
+
+Critic = Callable[[Params, jax.Array, jax.Array | None], Estimate]
+"""(params, features [..., F], actions [..., A] scaled to [-1, 1], or None for all of a Discrete
+space) to what a `ValueHead` reads [..., K, *shape], of one critic."""
+
+
+class Choices(NamedTuple):
+    """The K actions that a policy may take in each of [...] states, and how likely they are.
+
+    In a Discrete space that is every action. Of a Box it is one, a sample, which stands for all.
+    """
+
+    action: Action | None  # [..., A] of a Box; None for all of a Discrete space
+    probability: jax.Array  # [..., K]
+    log_prob: jax.Array  # [..., K], of a Box the log-density of the action scaled to [-1, 1]
+
+    @property
+    def entropy(self) -> jax.Array:
+        """The entropy of the policy in nats [...], or from a sample an estimate of it."""
+        return -jnp.sum(self.probability * self.log_prob, axis=-1)
+
+
+class ActorAndCritics(NamedTuple):
+    """A policy and E critics. Parameters are a dict of parts.
+
+    "actor" and "critic" learn. "target_actor" and "target_critic" follow them, where asked for.
+    The leaves of critics lead with E. With normalised observations there is a part "statistics",
+    one for all networks.
+    """
+
+    init: Callable[[Key], Params]
+    actor: Network  # features to policy outputs, on its own part of the parameters
+    critic: Critic
+    head: Head
+    value: ValueHead
+    encode: Callable[[Obs], jax.Array]
+    space: spaces.Discrete | spaces.Box  # of actions
+
+    def features(self, params: Params, obs: Obs) -> jax.Array:
+        """What the networks read: features [..., F], standardised where there are statistics."""
+        features = self.encode(obs)
+        if "statistics" in params:
+            return standardized(params["statistics"], features)
+        return features
+
+    def distribution(self, params: Params, obs: Obs, part: str = "actor") -> Distribution:
+        """The policy's distributions over raw actions [...] by a part of the parameters."""
+        return self.head.distribution(self._outputs(params, obs, part))
+
+    def estimate(
+        self,
+        params: Params,
+        obs: Obs,
+        action: Action | None,
+        part: str = "critic",
+        which: Any = None,
+    ) -> Estimate:
+        """What critics make of actions [..., A] of a Box: [E, ..., 1, *shape].
+
+        In a Discrete space it is of all actions, [E, ..., A, *shape], whatever `action` is.
+
+        Args:
+            part: "critic" or "target_critic".
+            which: a slice or indices of some critics; None for all.
+        """
+        critics = params[part]
+        if which is not None:
+            critics = jax.tree.map(lambda x: x[which], critics)
+        features = self.features(params, obs)
+        if isinstance(self.space, spaces.Box):
+            half_range = np.where(self.space.half_range > 0, self.space.half_range, 1.0)
+            action = (action - self.space.middle) / half_range  # type: ignore[operator]
+        else:
+            action = None
+        # All critics are one network: products of matrices become one product of E of them.
+        return jax.vmap(lambda critic: self.critic(critic, features, action))(critics)
+
+    def choices(self, params: Params, obs: Obs, key: Key, part: str = "actor") -> Choices:
+        """What the policy may do in states [T, N]; differentiable, and consumes the key.
+
+        The sample of a Box does not depend on how N is divided among devices.
+        """
+        outputs = self._outputs(params, obs, part)
+        distribution = self.head.distribution(outputs)
+        if isinstance(distribution, Categorical):
+            log_prob = jax.nn.log_softmax(distribution.logits)
+            return Choices(None, jnp.exp(log_prob), log_prob)
+        keys = collectives.row_keys(key, *outputs.shape[:2])
+        sample = jax.vmap(jax.vmap(lambda out, k: self.head.distribution(out).sample(k)))
+        raw = sample(outputs, keys)
+        log_prob = distribution.log_prob(raw)[..., None]
+        return Choices(self.head.action(raw), jnp.ones_like(log_prob), log_prob)
+
+    def taken(self, batch: Batch) -> jax.Array:
+        """Which of the K actions that critics value was taken: 0 or 1, [T, N, K]."""
+        if isinstance(self.space, spaces.Discrete):
+            return jax.nn.one_hot(batch.action, self.space.n)
+        return jnp.ones((*batch.reward.shape, 1))
+
+    def policy(
+        self, params: Params, obs: Obs, carry: Carry, key: Key
+    ) -> tuple[Action, dict[str, Any], Carry]:
+        """Sample actions [N, ...] of observations [N, ...]; records nothing; consumes the key."""
+        return self.head.action(self.distribution(params, obs).sample(key)), {}, carry
+
+    def mode(self, params: Params, obs: Obs, carry: Carry) -> tuple[Action, Carry]:
+        """The modes of the policy, actions [N, ...]."""
+        return self.head.action(self.distribution(params, obs).mode()), carry
+
+    def _outputs(self, params: Params, obs: Obs, part: str) -> jax.Array:
+        return self.actor.apply(params[part], self.features(params, obs), (), None)[0]
+
+
+def actor_and_critics(
+    env: Environment,
+    kind: str | nn.Module | Pair = "auto",
+    hidden: Sequence[int] = (256, 256),
+    activation: str = "relu",
+    *,
+    value: ValueHead,
+    num_critics: int = 1,
+    critic_kind: str | nn.Module | Pair = "auto",
+    stochastic: bool = True,
+    targets: Sequence[str] = ("critic",),
+    scalars: Sequence[str] = (),
+    layer_norm: bool = False,
+    normalize_observations: bool = False,
+    scale_images: bool = True,
+    agent: str = "this agent",
+) -> ActorAndCritics:
+    """The policy and the critics for an environment's spaces.
+
+    Args:
+        env: with a Box of one axis and finite bounds as its space of actions; of a stochastic
+            policy it may be Discrete.
+        kind: of the policy: "mlp", "cnn", "nature_cnn", "auto" (by the observations), a linen
+            module `(features, carry) -> (outputs [..., O], carry)` or a pair `(init, apply)`, as
+            the first two of a `Network`. The carry is ().
+        hidden: sizes of the dense layers, of each network.
+        activation: one of tanh, relu, elu, gelu, silu.
+        value: what the outputs of critics stand for.
+        num_critics: E. They are alike, and begin with weights of their own.
+        critic_kind: of a critic: a name as for `kind`, a linen module
+            `(features, action) -> estimate [..., K, *value.shape]`, or a pair: `init(key)` and
+            `apply(params, features, action)`. Actions [..., A] are scaled to [-1, 1], and K is 1;
+            in a Discrete space the action is None, and K is the number of actions.
+        stochastic: whether the policy is a distribution, over a Box that of `networks.head` of kind
+            "tanh_normal", with densities of actions scaled to [-1, 1]; or one action.
+        targets: parts of the parameters that are followed by a part "target_...".
+        scalars: names of further parts, each a number that begins at 0.
+        layer_norm: whether each layer of a critic but the last is normalised before its activation.
+        normalize_observations: whether to put running statistics in front of all networks.
+        scale_images: whether images (three axes of uint8) are divided by 255.
+        agent: who asks, for error messages.
+
+    Raises:
+        UsageError: for a space, kind or activation that does not fit, in one sentence.
+    """
+    check_positive(num_critics=num_critics)
+    if value.implicit:
+        raise UsageError(f'{agent} has no fractions to sample: use head "scalar", "c51" or "qr"')
+    for given in (kind, critic_kind):
+        if given == "gru":
+            raise UsageError(f"{agent} keeps no carry yet: use network 'mlp' or 'cnn'")
+    if isinstance(critic_kind, Network) or (layer_norm and is_given(critic_kind)):
+        raise UsageError(
+            f"a critic_network of one's own for {agent} is a linen module or a pair, and "
+            "layer_norm is for the critics that it builds itself"
+        )
+    space = env.action_space
+    action_head = _head(space, stochastic, agent)
+    assert not isinstance(space, spaces.Dict), "no head is for these"
+
+    def reader_of(given: str | nn.Module | Pair) -> Reader:
+        return read(env.observation_space, given, hidden, activation, agent, scale_images)
+
+    of_actor, of_critic = reader_of(kind), reader_of(critic_kind)
+    outputs = partial(Outputs, action_head.num_outputs, False)
+    match of_actor.kind:
+        case tuple():
+            actor = Network(*of_actor.kind)
+        case nn.Module():
+            actor = from_linen(of_actor.kind, of_actor.shape)
+        case _:
+            actor = from_linen(PolicyModule(of_actor.torso, outputs), of_actor.shape)
+    init_critic, critic = _critic(of_critic, space, value, layer_norm)
+
+    def init(key: Key) -> Params:
+        key_actor, key_critics = jax.random.split(key)
+        critics = jax.vmap(init_critic)(jax.random.split(key_critics, num_critics))
+        params: dict[str, Any] = {"actor": actor.init(key_actor), "critic": critics}
+        # Apart from the others: one buffer cannot be donated twice.
+        params |= {f"target_{part}": jax.tree.map(jnp.copy, params[part]) for part in targets}
+        params |= {name: jnp.zeros(()) for name in scalars}
+        if normalize_observations:
+            params["statistics"] = fresh_statistics(of_actor.shape)
+        return params
+
+    made = ActorAndCritics(init, actor, critic, action_head, value, of_actor.encode, space)
+    _check_outputs(made, env.observation_space, num_critics, agent)
+    return made
+
+
+def _head(space: spaces.Space, stochastic: bool, agent: str) -> Head:
+    """The head of a policy over a space that critics can value."""
+    described = spaces.describe(space)
+    if isinstance(space, spaces.Discrete) and not stochastic:
+        raise UsageError(
+            f"{agent} needs a Box of one axis as its action space, not {described}: use sac, which "
+            "takes discrete actions too"
+        )
+    if isinstance(space, spaces.Box) and len(space.shape) == 1 and not space.bounded:
+        raise UsageError(
+            f"{agent} needs actions with finite bounds, not {described}: give the Box bounds, or "
+            "use ppo"
+        )
+    found = head(space, "tanh_normal", agent)
+    if not isinstance(space, spaces.Box):
+        return found
+    if not stochastic:
+        return deterministic(space)
+
+    def in_unit_box(outputs: jax.Array) -> Distribution:
+        # Entropies of actions in [-1, 1] are what target entropies are told for.
+        return found.distribution(outputs).replace(half_range=jnp.ones(()))  # type: ignore[union-attr]
+
+    return found._replace(distribution=in_unit_box)
+
+
+def _critic(
+    reader: Reader, space: spaces.Discrete | spaces.Box, value: ValueHead, layer_norm: bool
+) -> tuple[Callable[[Key], Params], Critic]:
+    """One critic: its fresh parameters, and what it makes of features and actions."""
+    if isinstance(reader.kind, tuple):
+        return reader.kind  # type: ignore[return-value]
+    module = reader.kind
+    if not isinstance(module, nn.Module):
+        outputs = partial(ActionValues, space.n if isinstance(space, spaces.Discrete) else 1)
+        torso = partial(reader.torso, layer_norm=layer_norm)
+        module = CriticModule(torso, outputs, value.shape)
+
+    def init(key: Key) -> Params:
+        action = jnp.zeros((1, *space.shape)) if isinstance(space, spaces.Box) else None
+        return module.init(key, jnp.zeros((1, *reader.shape)), action)
+
+    def apply(params: Params, features: jax.Array, action: jax.Array | None) -> Estimate:
+        return with_one_axis(partial(module.apply, params), len(reader.shape), features, action)
+
+    return init, apply
+
+
+def _check_outputs(
+    made: ActorAndCritics, space: spaces.Space, num_critics: int, agent: str
+) -> None:
+    """Refuse networks whose outputs for one observation are not what the heads read."""
+    actions = made.space
+
+    def shapes(key: Key):
+        params = made.init(key)
+        obs = jnp.zeros((1, *space.shape), space.dtype)  # type: ignore[union-attr]
+        action = jnp.zeros((1, *actions.shape), actions.dtype)
+        return made._outputs(params, obs, "actor"), made.estimate(params, obs, action)
+
+    found = [x.shape[1:] for x in jax.eval_shape(shapes, jax.random.key(0))]
+    count = actions.n if isinstance(actions, spaces.Discrete) else 1
+    wanted = [(made.head.num_outputs,), (1, count, *made.value.shape)]
+    if found != wanted:
+        policy, critic = ((found[0], wanted[0]), (found[1][1:], wanted[1][1:]))
+        raise UsageError(
+            f"the networks of {agent} give policy outputs {policy[0]} and an estimate {critic[0]} "
+            f"for one observation, where {policy[1]} and {critic[1]} are due"
+        )
