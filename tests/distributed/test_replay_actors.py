@@ -105,22 +105,6 @@ def test_a_run_that_goes_on_trains_the_rest():
     assert list(history["charts/policy_lag"]) == [0, 1, 1, 1, 1]
 
 
-@pytest.mark.long
-def test_actors_of_continuous_actions_keep_their_noise_and_any_number_gives_the_same_bits():
-    pytest.importorskip("gymnasium")
-    atoms = {"v_min": -100.0, "v_max": 0.0, "num_atoms": 5, "n_step": 2}
-    states = []
-    for actors in (1, 2):
-        env = rljax.make("gymnasium/Pendulum-v1")
-        noise = {"noise": "ornstein_uhlenbeck", "hparams": rljax.d4pg.Hparams(noise_ratio=0.1)}
-        agent = rljax.d4pg(env, **SIZES, **REPLAY, **atoms, **noise)
-        state, history = rljax.train(rljax.distribute(agent, actors), jax.random.key(0))
-        assert np.isfinite(history["losses/td_loss"]).all()
-        states.append(state)
-    assert int(states[0].iteration) == 8
-    assert not different_leaves(states[0].learner, states[1].learner)
-
-
 def random_actions(env=None, may_lag=True):
     """An agent that always acts at random, so that few episodes end where a batch does."""
     hparams = rljax.apex.Hparams(epsilon_base=1.0, epsilon_alpha=0.0)
@@ -139,14 +123,14 @@ def test_a_resumed_run_joins_no_episodes_in_its_replay(may_lag):
 @pytest.mark.parametrize("may_lag", [True, False])
 def test_an_actor_in_the_place_of_another_joins_no_episodes_in_the_replay(may_lag):
     made: list[int] = []
-    # In the second step of the eighth batch of an actor.
-    env = walks(fails_at=7 * T + 2, lives=made)
+    # In the second step of the ninth batch. Before it, episodes of both actors are not over.
+    env = walks(fails_at=8 * T + 2, lives=made)
     agent = rljax.distribute(random_actions(env, may_lag), 2)
     with pytest.warns(UserWarning, match=r"actor \d failed and is replaced") as told:
         state, history = rljax.train(agent, jax.random.key(0))
     assert made == [2, 2, 2] and history["charts/actor_failures"].sum() == 1
     env, row = np.nonzero(cut_off(rows_that_go_on(state)))
-    assert set(row) == {7 * T - 1}
+    assert set(row) == {8 * T - 1}
     replaced = next(int(str(w.message).split()[1]) for w in told if "replaced" in str(w.message))
     assert {*env} <= {2 * replaced, 2 * replaced + 1}
 
@@ -160,3 +144,19 @@ def test_a_replay_that_is_spread_over_devices_joins_no_episodes():
     rows = train(rljax.pmap(random_actions(), 2))
     assert cut_off(rows).any()
     np.testing.assert_array_equal(cut_off(rows), cut_off(train(random_actions())))
+
+
+@pytest.mark.long
+def test_actors_of_continuous_actions_keep_their_noise_and_any_number_gives_the_same_bits():
+    pytest.importorskip("gymnasium")
+    atoms = {"v_min": -100.0, "v_max": 0.0, "num_atoms": 5, "n_step": 2}
+    states = []
+    for actors in (1, 2):
+        env = rljax.make("gymnasium/Pendulum-v1")
+        noise = {"noise": "ornstein_uhlenbeck", "hparams": rljax.d4pg.Hparams(noise_ratio=0.1)}
+        agent = rljax.d4pg(env, **SIZES, **REPLAY, **atoms, **noise)
+        state, history = rljax.train(rljax.distribute(agent, actors), jax.random.key(0))
+        assert np.isfinite(history["losses/td_loss"]).all()
+        states.append(state)
+    assert int(states[0].iteration) == 8
+    assert not different_leaves(states[0].learner, states[1].learner)
