@@ -100,9 +100,10 @@ def by_gradient_descent(name: str, monkeypatch):
 def on_devices(learn, count: int):
     mesh = jax.make_mesh((count,), (collectives.ENVIRONMENTS,), axis_types=(AxisType.Auto,))
     split, same = PartitionSpec(None, collectives.ENVIRONMENTS), PartitionSpec()
-    return jit(
-        jax.shard_map(learn, mesh=mesh, in_specs=split, out_specs=same, check_vma=False),
-    )
+    spread = jax.shard_map(learn, mesh=mesh, in_specs=split, out_specs=same, check_vma=False)
+    # Without its emitters of fusions, XLA gets a gradient of SAC wrong on eight devices.
+    fast = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": True}
+    return jax.jit(spread, compiler_options=fast)
 
 
 def assert_close(found, expected):

@@ -38,7 +38,13 @@ def assert_close(got, wanted):
 
 
 @pytest.mark.parametrize(
-    "name", ["ppo gru", pytest.param("dqn prioritized squared", marks=pytest.mark.long), "q_lambda"]
+    "name",
+    [
+        "ppo gru",
+        pytest.param("dqn prioritized squared", marks=pytest.mark.long),
+        pytest.param("d4pg", marks=pytest.mark.long),
+        "q_lambda",
+    ],
 )
 def test_a_step_is_what_both_halves_are(name):
     agent = AGENTS[name].make()
