@@ -47,7 +47,6 @@ BEST_KNOWN = (
     "rainbow/cartpole",
     "ppo/pendulum",
     "sac/pendulum",
-    "dqn/mountain_car",
     "ppo/breakout",
     "q_learning/frozen_lake",
 )
