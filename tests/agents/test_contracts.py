@@ -203,6 +203,7 @@ class Compiled:
 
 
 LONG = {
+    "ppo normal",
     "ppo cnn",
     "ppo tanh_normal",
     "ppo kl_penalty",
@@ -210,13 +211,18 @@ LONG = {
     "a3c",
     "appo lag",
     "impala",
+    "impala gru lag",
     "reinforce",
     "dqn ez_greedy",
     "dqn qr",
     "dqn soft double n_step normalize_observations",
     "dqn iqn dueling",
     "apex",
+    "rainbow",
     "ddpg",
+    "ddpg ornstein_uhlenbeck normalize_observations",
+    "d4pg",
+    "sac discrete",
     "sac subset of critics, fixed temperature",
     "tqc",
     "pqn ez_greedy",

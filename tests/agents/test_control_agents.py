@@ -193,6 +193,7 @@ def test_the_best_action_is_found_and_without_a_step_size_it_is_not(name):
     assert score(1e-2) < 0.1 and score(0.0) > 0.5
 
 
+@pytest.mark.long
 def test_the_temperature_keeps_the_entropy_that_is_asked_for():
     agent, states = trained("sac", probes.ContinuousTarget())
     step = jit(jax.vmap(agent.step))

@@ -21,19 +21,30 @@ N = 8
 DRAWS_FOR_EACH_STEP = {"ppo tanh_normal", "dqn iqn dueling", "sarsa", "double_q_learning"}
 """Rows whose updates draw a number for each step: other numbers where a device has fewer steps."""
 
-QUICK = ("ppo gru", "reinforce without baseline", "dqn", "sac", "pqn")
-"""Rows that always run; with them, those of tables and of normalised observations."""
-LONG = ("ppo", "a2c n_step gru", "impala gru lag", "rainbow", "apex", "td3", "d4pg")
+QUICK = ("ppo gru", "dqn", "sac", "q_learning")
+"""Rows that always run."""
+LONG = (
+    "ppo",
+    "ppo stop_at_kl clip_value normalize_observations",
+    "a2c n_step gru",
+    "impala gru lag",
+    "reinforce without baseline",
+    "rainbow",
+    "apex",
+    "ddpg ornstein_uhlenbeck normalize_observations",
+    "td3",
+    "d4pg",
+    "pqn",
+    "sarsa",
+    "q_lambda",
+)
 
 
 def rows(names) -> list:
-    def is_quick(name: str) -> bool:
-        return name in QUICK or "normalize" in name or name in ("q_learning", "sarsa", "q_lambda")
-
     def marked(name: str):
         return pytest.param(name, marks=pytest.mark.long if name in LONG else pytest.mark.slow)
 
-    return [name if is_quick(name) else marked(name) for name in names]
+    return [name if name in QUICK else marked(name) for name in names]
 
 
 def test_no_agent_s_file_knows_of_devices():
@@ -121,7 +132,9 @@ def test_several_devices_learn_from_a_batch_what_one_does(name, monkeypatch):
     assert_close(on_devices(learn, N)(batch), alone)
 
 
-@pytest.mark.parametrize("name", ["ppo", "dqn", "q_learning"])
+@pytest.mark.parametrize(
+    "name", ["q_learning", *(pytest.param(n, marks=pytest.mark.long) for n in ("ppo", "dqn"))]
+)
 def test_any_number_of_devices_gives_the_same_and_without_combining_it_does_not(name, monkeypatch):
     batch, learn = by_gradient_descent(name, monkeypatch)
     alone = jit(learn)(batch)

@@ -78,6 +78,7 @@ def test_what_environments_keep_is_spread_with_them(kind):
     np.testing.assert_array_equal(length, state.worker.episode_length)
 
 
+@pytest.mark.long
 def test_what_an_update_makes_of_fresh_experience_is_what_the_replay_gives():
     """A reward of 5 that is taken off when it is fresh is not there in any sample."""
 

@@ -218,6 +218,7 @@ def test_the_first_gradient_step_sees_what_acting_recorded(nudged):
 
 
 @pytest.mark.parametrize("lengths", [(1, T), pytest.param((2, 3, L, 6), marks=pytest.mark.slow)])
+@pytest.mark.long
 def test_losses_do_not_depend_on_the_length_of_sequences(experience, lengths):
     kind, state, batch = experience
     found = [learning(penalised(kind, length))(state, batch) for length in lengths]

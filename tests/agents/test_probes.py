@@ -149,7 +149,13 @@ SOLVED = {
 }
 
 
-@pytest.mark.parametrize("name", SOLVED)
+QUICK = ("match", "recall gru", "target")
+"""Rows that always run."""
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in SOLVED]
+)
 def test_policies_earn_the_reward(name):
     env, env_steps, threshold, options = SOLVED[name]
     assert worst_return(env, env_steps, **options) > threshold
@@ -164,6 +170,7 @@ def test_policies_earn_the_reward(name):
         ("faint", {}, {"normalize_observations": False}),
     ],
 )
+@pytest.mark.long
 def test_agents_without_what_it_takes_do_not(name, hparams, options):
     env, env_steps, threshold, usual = SOLVED[name]
     chance = {"match": 1 / 3, "delayed": 0.5, "recall gru": 0.0, "faint": -0.75}[name]

@@ -256,6 +256,7 @@ def test_fifty_seeds_of_one_method_are_one_curve(visit, tmp_path):
     assert page.locator("#comparison").count() == 0
 
 
+@pytest.mark.long
 def test_a_real_run_is_reported_with_its_agent_at_play(visit, finished, tmp_path, capsys):
     out = tmp_path / "report.html"
     assert main(["report", str(finished.path), "--out", str(out)]) == 0

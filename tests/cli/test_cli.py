@@ -261,6 +261,7 @@ def killed_and_resumed(config, path, kill_at_rows):
     assert main(["resume", str(path)]) == 0
 
 
+@pytest.mark.long
 def test_killed_at_any_moment_and_resumed_ends_bit_for_bit_the_same(
     config, uninterrupted, tmp_path
 ):

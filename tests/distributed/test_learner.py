@@ -32,6 +32,7 @@ def with_one_actor():
     return rljax.train(ppo(), jax.random.key(0))
 
 
+@pytest.mark.long
 def test_any_number_of_actors_gives_the_same_bits(with_one_actor):
     state, history = with_one_actor
     again, metrics = rljax.train(rljax.distribute(ppo(), 2), jax.random.key(0))
@@ -116,6 +117,7 @@ def test_actors_that_run_ahead_do_not_mix_what_is_kept_of_environments():
     assert rljax.distribute(agent, 1).actors.number == 1
 
 
+@pytest.mark.long
 def test_more_actors_than_cores_are_told_of(monkeypatch):
     for there, told in ((2, []), (1, ["2 actors on threads share 1 processor core(s)"])):
         monkeypatch.setattr(drivers, "cores", lambda there=there: there)

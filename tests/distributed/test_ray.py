@@ -45,6 +45,7 @@ def test_ray_and_threads_give_the_same_bits(on_threads):
     assert history["charts/actor_failures"].sum() == 0
 
 
+@pytest.mark.long
 def test_contributions_of_ray_and_of_threads_are_the_same_bits():
     agent = rljax.a3c(walks(), **SIZES)
     state = rljax.train(rljax.distribute(agent, 1, "ray"), jax.random.key(0))[0]

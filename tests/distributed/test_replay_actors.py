@@ -73,6 +73,7 @@ def test_any_number_of_actors_gives_the_same_bits_with_a_lag(trained):
     assert not different_leaves(state, trained[0])
 
 
+@pytest.mark.long
 def test_waiting_for_the_actors_is_another_run(trained):
     agent = rljax.distribute(apex()._replace(may_lag=False), 2)
     state, history = rljax.train(agent, jax.random.key(0))

@@ -174,6 +174,7 @@ def test_a_longer_run_is_a_change_that_resume_takes_and_shows(copy):
     assert copy.load_config().top.total_env_steps == 448
 
 
+@pytest.mark.long
 def test_a_longer_run_keeps_its_schedules_unless_told_otherwise(copy):
     """The learning rate ends at 0 after 384 steps, so that nothing is learnt from there on."""
     said = []
@@ -238,6 +239,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(copy, finished
     assert rows(copy) == rows(finished)
 
 
+@pytest.mark.long
 def test_no_flipped_bit_in_any_file_goes_unnoticed(copy, finished, tiny):
     like = experiment.template(tiny, experiment.build(tiny))
     store = checkpoints.Checkpoints(copy.checkpoints, read_only=True)
@@ -258,6 +260,7 @@ def test_no_flipped_bit_in_any_file_goes_unnoticed(copy, finished, tiny):
 
 
 @pytest.mark.parametrize("left", [b"", b'{"sco', b'{"\xff": 1.0}'])
+@pytest.mark.long
 def test_a_damaged_score_is_named_and_the_state_beside_it_used(copy, finished, tiny, left):
     like = experiment.template(tiny, experiment.build(tiny))
     store = checkpoints.Checkpoints(copy.checkpoints)

@@ -107,6 +107,7 @@ def read(name, folder):
 
 
 @pytest.mark.parametrize("name", EXTERNAL)
+@pytest.mark.long
 def test_every_row_is_there_once_after_a_crash_and_a_resume(name, tmp_path):
     crashed = Logger(name, tmp_path, CONFIG)
     for row in ROWS[:5]:

@@ -157,6 +157,7 @@ def test_one_snapshot_of_the_statistics_serves_policy_critics_and_targets(make_b
 
 
 @pytest.mark.parametrize("actions", [ARM, Discrete(3)])
+@pytest.mark.long
 def test_pixels_meet_the_action_behind_the_convolutions(actions):
     ac = build(actions, IMAGE, layer_norm=True)
     params = ac.init(KEY)

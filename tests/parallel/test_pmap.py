@@ -75,6 +75,7 @@ def test_replicas_are_identical_after_a_hundred_updates():
         assert len(shards) == 4 and len(set(shards)) == 1
 
 
+@pytest.mark.long
 def test_a_population_spread_over_devices_equals_one_on_one_and_exchanges_nothing():
     agent = rljax.vmap(ppo())
     spread, keys = rljax.pmap(agent, 2), jax.random.split(KEY, 4)
@@ -117,6 +118,7 @@ def test_parameters_split_over_a_second_axis_learn_the_same(grid, monkeypatch):
     assert_close((state, metrics), after(rljax.pmap(agent, grid[0]), KEY), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.long
 def test_training_evaluates_and_goes_on_wherever_a_state_comes_from():
     agent = ppo()
     whole, _ = rljax.train(rljax.pmap(agent, 4), KEY)
@@ -172,6 +174,7 @@ def counting(combine) -> Update:
     return Update(lambda params, key: jnp.float32(0), apply)
 
 
+@pytest.mark.long
 def test_what_an_update_forgets_to_combine_is_found_and_what_it_combines_is_not():
     rljax.train(rljax.pmap(ppo(first=counting(collectives.psum)), 2), KEY)
     with pytest.raises(ReplicasDiffer, match="in iteration 1 .*rljax.collectives.pmean"):

@@ -282,6 +282,7 @@ def test_rollouts_unlike_the_first_are_refused(make, time, envs, fields, message
 
 @both
 @pytest.mark.parametrize("time, envs, window, stride", [(4, 2, 5, 2), (6, 1, 6, 3), (4, 2, 3, 4)])
+@pytest.mark.long
 def test_windows_begin_a_stride_apart(make, time, envs, window, stride):
     memory = make(24, 4, window, stride=stride, extras=("carry",))
     state = memory.init(stream(0, time, envs))

@@ -282,6 +282,7 @@ assert "replicas/differ" in metrics
 """
 
 
+@pytest.mark.long
 def test_the_code_of_the_page_runs():
     code = "".join(pages.code(PAGE))
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "4"}

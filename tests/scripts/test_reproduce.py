@@ -126,6 +126,7 @@ def test_every_config_gets_its_command(reproduce, tmp_path):
         ]
 
 
+@pytest.mark.long
 def test_from_a_subprocess_to_the_page_and_back(reproduce, clone):
     assert "not published" in run(reproduce, clone, "--write")
     [row] = reproduce.read().values()

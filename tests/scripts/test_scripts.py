@@ -45,6 +45,7 @@ def test_help_says_what_it_does_and_takes(script, name):
     assert module.__doc__.splitlines()[0][:40] in text and "--total-env-steps" in text
 
 
+@pytest.mark.long
 def test_ppo_cartpole_trains_its_own_network_with_its_own_update(script, trained, tmp_path):
     out = tmp_path / "curve.png"
     words = ["--num-seeds", "2", "--total-env-steps", str(512 * 10), "--out", str(out)]
@@ -106,6 +107,7 @@ def test_a_landing_ends_where_the_ground_is(script):
 @pytest.mark.parametrize(
     "name", ["a2c", "apex", "appo", "impala", "reinforce", "dqn", "rainbow", "pqn"]
 )
+@pytest.mark.long
 def test_custom_env_serves_every_agent_with_a_network(script, name):
     bounds = {"v_min": -500.0, "v_max": 0.0} if name == "rainbow" else {}
     rljax.agents.factory(name)(script("custom_env").SoftLanding(), **bounds)  # traces an iteration

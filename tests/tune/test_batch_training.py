@@ -27,6 +27,7 @@ def clockless(rows):
     return [{name: value for name, value in row.items() if name != "charts/SPS"} for row in rows]
 
 
+@pytest.mark.long
 def test_a_trial_is_the_runs_of_its_seeds(trainer, config_, tmp_path):
     [outcome, _] = trainer(Batch((Trial(0, GOOD), Trial(1, {**GOOD, "hparams.lr": 1e-3})), 2))
     assert outcome.episodes == 4 and outcome.env_steps == 640 and outcome.failure is None

@@ -158,6 +158,7 @@ def test_exploring_perturbs_or_draws_afresh_within_bounds():
     assert 0.65 < perturbed.mean() < 0.8
 
 
+@pytest.mark.long
 def test_copies_are_bit_for_bit_all_but_keys_and_hyperparameters():
     before, _ = after(1)
     parents = jnp.array([0, 4, 2, 3, 4, 2])
@@ -169,6 +170,7 @@ def test_copies_are_bit_for_bit_all_but_keys_and_hyperparameters():
     assert not different_leaves((found.key, found.hparams), (before.key, before.hparams))
 
 
+@pytest.mark.long
 def test_a_selection_is_what_it_would_be_by_hand():
     before, _ = after(1)
     trained, _ = plain_step(before)
@@ -225,6 +227,7 @@ def test_hyperparameters_begin_spread_over_their_bounds():
     np.testing.assert_array_equal(hparams.clip_eps, np.full(1000, np.float32(0.2)))
 
 
+@pytest.mark.long
 def test_a_member_that_is_not_finite_is_replaced_and_training_goes_on():
     states, metrics = after(1, poisoned(after(1)[0], 2))
     assert np.isnan(metrics["population/fitness"][2])

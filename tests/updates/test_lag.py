@@ -170,6 +170,7 @@ def test_without_a_correction_who_lags_learns_what_a2c_or_ppo_would_from_the_sam
     assert count == lag
 
 
+@pytest.mark.long
 def test_the_agent_of_the_page_lags():
     *_, code = pages.code(pages.ROOT / "docs/agents/impala.md")
     names: dict = {}
