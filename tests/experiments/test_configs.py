@@ -53,7 +53,7 @@ def test_every_config_parses_and_runs_two_iterations(path):
     assert full.agent().num_iterations > 2
 
 
-@pytest.mark.parametrize("path", SPACES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+@pytest.mark.parametrize("path", SPACES, ids=name)
 def test_every_search_space_fits_the_config_beside_it(path):
     sweep = tune.resolve(path.with_name(path.name.replace(".sweep", "")))
     assert sweep.space and sweep.settings.trials > 1
