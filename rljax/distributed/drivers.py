@@ -1,6 +1,7 @@
 """What runs actors: the interface, and which driver has which name."""
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -46,7 +47,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if is_told else os.cpu_count() or 1
 
 
-def open_driver(actors: HostActors, warn: Callable[[str], None]) -> Driver:
+def open_driver(actors: HostActors, warn: Callable[[str], None] = warnings.warn) -> Driver:
     """The driver that the actors ask for; importing Ray takes seconds.
 
     `warn` is told in a sentence if there are more threads than processors.
