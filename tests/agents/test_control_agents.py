@@ -156,6 +156,7 @@ def trained(name: str, env, seeds: int = 2, lr: float = 1e-2, **options):
 
 @pytest.mark.parametrize("truncates", [True, False])
 @pytest.mark.parametrize("name", ["td3", pytest.param("sac", marks=pytest.mark.long)])
+@pytest.mark.long
 def test_truncation_bootstraps_and_termination_does_not(name, truncates):
     options = {"learn_temperature": False} if name == "sac" else {}
     env = Flow(truncates=truncates)
@@ -178,6 +179,7 @@ def test_truncation_bootstraps_and_termination_does_not(name, truncates):
     "name",
     ["ddpg", "sac", *(pytest.param(n, marks=pytest.mark.long) for n in ("td3", "d4pg", "tqc"))],
 )
+@pytest.mark.long
 def test_the_best_action_is_found_and_without_a_step_size_it_is_not(name):
     env = probes.ContinuousTarget()
     options = {"v_min": -13.0, "v_max": 0.0} if name == "d4pg" else {}

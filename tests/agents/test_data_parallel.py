@@ -21,10 +21,12 @@ N = 8
 DRAWS_FOR_EACH_STEP = {"ppo tanh_normal", "dqn iqn dueling", "sarsa", "double_q_learning"}
 """Rows whose updates draw a number for each step: other numbers where a device has fewer steps."""
 
-QUICK = ("ppo gru", "dqn", "sac", "q_learning")
+QUICK = ("dqn", "q_learning")
 """Rows that always run."""
 LONG = (
     "ppo",
+    "ppo gru",
+    "sac",
     "ppo stop_at_kl clip_value normalize_observations",
     "a2c n_step gru",
     "impala gru lag",

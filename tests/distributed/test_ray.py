@@ -88,6 +88,7 @@ def test_the_error_of_a_simulator_is_named():
         rljax.train(agent, jax.random.key(0))
 
 
+@pytest.mark.long
 def test_a_simulator_that_cannot_be_sent_is_named():
     lock = threading.Lock()
     agent = rljax.a2c(walks(lives=[lock]), **SIZES)
@@ -95,6 +96,7 @@ def test_a_simulator_that_cannot_be_sent_is_named():
         rljax.train(rljax.distribute(agent, 1, "ray"), jax.random.key(0))
 
 
+@pytest.mark.long
 def test_more_actors_than_processors_are_refused():
     agent = rljax.distribute(rljax.a2c(walks(), **{**SIZES, "num_envs": 8}), 8, "ray")
     with pytest.raises(UsageError, match="make actors at most 4"):

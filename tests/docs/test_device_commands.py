@@ -30,6 +30,7 @@ SLURM = {
     "command",
     [c if c.endswith("--devices 4") else pytest.param(c, marks=pytest.mark.long) for c in COMMANDS],
 )
+@pytest.mark.long
 def test_it_trains(command, tmp_path):
     for name in ("configs", "scripts"):
         (tmp_path / name).symlink_to(pages.ROOT / name)

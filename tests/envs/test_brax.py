@@ -11,7 +11,7 @@ from rljax.errors import UsageError
 
 LIMIT, N = 6, 3
 TASKS = [
-    pytest.param("inverted_pendulum", {}, id="generalized"),
+    pytest.param("inverted_pendulum", {}, id="generalized", marks=pytest.mark.long),
     pytest.param("fast", {}, id="fast"),
     pytest.param("hopper", {"backend": "spring"}, id="hopper", marks=pytest.mark.long),
     pytest.param("reacher", {"action_repeat": 2}, id="repeated", marks=pytest.mark.long),

@@ -163,6 +163,7 @@ def test_a_population_is_its_interquartile_mean_and_evaluations_their_range():
     assert loggers.scalars({"charts/episodic_return": None}) == {}
 
 
+@pytest.mark.long
 def test_the_config_is_shown_where_a_tool_has_a_place_for_it(tmp_path):
     for name in EXTERNAL:
         with Logger(name, tmp_path, CONFIG) as log:

@@ -41,6 +41,7 @@ def run(tmp_path_factory):
 @pytest.mark.parametrize(
     "count", [pytest.param(8, marks=pytest.mark.long), 4, pytest.param(1, marks=pytest.mark.long)]
 )
+@pytest.mark.long
 def test_saved_on_eight_devices_it_goes_on_with_fewer(run, count, tmp_path):
     saved = digest(rljax.load(run.path)[1])
     copy = type(run)(tmp_path / "copy")
@@ -62,6 +63,7 @@ def test_saved_on_eight_devices_it_goes_on_with_fewer(run, count, tmp_path):
     assert rljax.load(copy.path)[0].env_steps_per_iteration == 64
 
 
+@pytest.mark.long
 def test_resumed_on_the_same_devices_it_is_bit_for_bit_what_it_would_have_been(run, tmp_path):
     copy = type(run)(tmp_path / "copy")
     shutil.copytree(run.path, copy.path)
