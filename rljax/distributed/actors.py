@@ -116,12 +116,13 @@ class Actor:
         return Trajectory(batch, episodes, int(behaviour.iteration), seconds)
 
     def _episodes(self, steps: Steps) -> Episodes:
-        """What the episodes came to at each of T steps [T, N], and goes on with the next batch."""
+        """What the episodes came to at each of T steps [T, N]; the next batch goes on from it."""
         scores, lengths = np.empty_like(steps.score), np.empty(steps.over.shape, np.int32)
         for t, over in enumerate(steps.over):
             scores[t] = self._score = self._score + steps.score[t]
             lengths[t] = self._steps = self._steps + 1
-            self._score, self._steps = self._score * ~over, self._steps * ~over
+            self._score = np.where(over, np.float32(0), self._score)
+            self._steps = np.where(over, np.int32(0), self._steps)
         return Episodes(steps.over, scores, lengths)
 
     def contribute(self, behaviour: State, key_data: Any, learning_key_data: Any) -> Contribution:

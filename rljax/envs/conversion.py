@@ -86,7 +86,8 @@ def rows(space: Any, ours: spaces.Space, observations: Sequence[Any]) -> Obs:
             for key, part in ours.spaces.items()
         }
     batch = np.array(observations, ours.dtype)
-    return batch - space.start if getattr(space, "start", 0) else batch
+    start = getattr(space, "start", 0)
+    return batch - batch.dtype.type(start) if start else batch
 
 
 def write(space: Any, batch: Obs, index: int, obs: Any) -> None:
