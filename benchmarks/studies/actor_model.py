@@ -30,6 +30,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import click
@@ -221,7 +222,8 @@ def measure(config_path: str, repeats: int) -> Costs:
 
     driver = RayDriver(1)
     try:
-        handle = driver.launch(lambda: Bringer(trajectory))
+        # Only a lambda goes to the process: this module is not importable there.
+        handle = driver.launch(lambda: SimpleNamespace(bring=lambda: trajectory))
         busy = []
 
         def trip() -> Any:
@@ -252,17 +254,6 @@ def measure(config_path: str, repeats: int) -> Costs:
         envs=envs,
         length=length,
     )
-
-
-class Bringer:
-    """What a process of Ray holds while its hand-over is measured."""
-
-    def __init__(self, brought: Any):
-        self._brought = brought
-
-    def bring(self) -> Any:
-        """The trajectory, as `Actor.collect` would."""
-        return self._brought
 
 
 def _bytes(tree: Any) -> int:
