@@ -3,7 +3,15 @@
 from rljax.types import Update
 from rljax.updates.advantages import gae, n_step_advantage, rewards_to_go, vtrace
 from rljax.updates.composition import chain, in_parts, stateless
-from rljax.updates.critics import critic_loss, critic_target, smallest, smoothed, without_largest
+from rljax.updates.critics import (
+    batch_statistics,
+    critic_loss,
+    critic_target,
+    joint_critic_loss,
+    smallest,
+    smoothed,
+    without_largest,
+)
 from rljax.updates.delays import every
 from rljax.updates.kl import adaptive_kl
 from rljax.updates.lag import remember_parameters
@@ -39,6 +47,7 @@ __all__ = [
     "actor_loss",
     "adaptive_kl",
     "average",
+    "batch_statistics",
     "chain",
     "clipped_adam",
     "constant",
@@ -55,6 +64,7 @@ __all__ = [
     "harmonic",
     "initial_priorities",
     "in_parts",
+    "joint_critic_loss",
     "lambda_target",
     "learning_rate",
     "least",
