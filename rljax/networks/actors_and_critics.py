@@ -61,13 +61,13 @@ class ActorAndCritics(NamedTuple):
     init: Callable[[Key], Params]
     actor: Network  # features to policy outputs, on a part of the parameters
     critic: Critic
-    trained_critic: Callable[[Params, Features, jax.Array | None], tuple[Estimate, Any]]
-    """The same in a loss: batches are normalised by their own statistics; besides, the running ones
-    as they are then, {} for critics without."""
     head: Head
     value: ValueHead
     encode: Callable[[Obs], Features]
     space: spaces.Discrete | spaces.Box  # of actions
+    trained_critic: Callable[[Params, Features, Any], tuple[Estimate, Any]] | None = None
+    """The critic in a loss: batches are normalised by their own statistics; besides, the running
+    ones as they are then, {} for critics without."""
 
     def features(self, params: Params, obs: Obs) -> Features:
         """What the networks read a view of, standardised where there are statistics."""
@@ -108,8 +108,9 @@ class ActorAndCritics(NamedTuple):
     ) -> tuple[Estimate, Any]:
         """As `estimate`, in a loss: also the running statistics of normalised batches, then."""
         features, action = self.features(params, obs), self._scaled(action)
-        trained = jax.vmap(lambda critic: self.trained_critic(critic, features, action))
-        return trained(params["critic"])
+        critic = self.trained_critic
+        assert critic is not None, "actor_and_critics makes one"
+        return jax.vmap(lambda weights: critic(weights, features, action))(params["critic"])
 
     def _scaled(self, action: Action | None) -> jax.Array | None:
         """Actions of a Box scaled to [-1, 1]; None in a Discrete space."""
@@ -264,7 +265,7 @@ def actor_and_critics(
 
     actor = viewed(actor, of_actor.view)
     made = ActorAndCritics(
-        init, actor, critic, trained_critic, action_head, value, of_actor.encode, space
+        init, actor, critic, action_head, value, of_actor.encode, space, trained_critic
     )
     _check_outputs(made, env.observation_space, num_critics, agent)
     return made
