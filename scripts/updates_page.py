@@ -124,7 +124,9 @@ def examples() -> dict[str, Callable[[], Example]]:
 
     def of_crossed(update: updates.Update) -> Example:
         params = crossed.init(jax.random.key(0))
-        return Example(update, params, moves.annotate(batch_stats=params["critic"]["batch_stats"]))
+        return Example(
+            update, params, moves.annotate(batch_statistics=params["critic"]["batch_statistics"])
+        )
 
     def temperature(params):
         return jnp.exp(params["temperature"])

@@ -331,7 +331,7 @@ def _critic(
         moved = {}
 
         def function(*inputs):
-            estimate, changed = module.apply(params, *inputs, mutable=["batch_stats"])
+            estimate, changed = module.apply(params, *inputs, mutable=["batch_statistics"])
             moved.update(changed)
             return estimate
 

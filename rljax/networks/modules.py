@@ -70,9 +70,9 @@ def joined(x: jax.Array, beside: jax.Array | None) -> jax.Array:
 class BatchRenorm(nn.Module):
     """Features of mean 0 and variance 1 over a batch, times a scale plus a bias that are learnt.
 
-    Where the collection "batch_stats" is mutable, as in a loss, a batch is normalised by its own
-    statistics, those of all devices, and the running ones move. After `warmup` batches, what the
-    two differ by is corrected, within bounds. Elsewhere the running ones normalise.
+    Where the collection "batch_statistics" is mutable, as in a loss, a batch is normalised by its
+    own statistics, those of all devices, and the running ones move. After `warmup` batches, what
+    the two differ by is corrected, within bounds. Elsewhere the running ones normalise.
 
     Source: Ioffe 2017, algorithm 1, https://arxiv.org/abs/1702.03275; the warm-up and the bounds (3
     and 5) are those of Bhatt et al. 2024, https://arxiv.org/abs/1902.05605.
@@ -86,13 +86,13 @@ class BatchRenorm(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """[..., F] to [..., F]; the statistics are over all leading axes."""
         shape = x.shape[-1:]
-        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
-        running_variance = self.variable("batch_stats", "variance", jnp.ones, shape)
-        count = self.variable("batch_stats", "count", jnp.zeros, ())
+        running_mean = self.variable("batch_statistics", "mean", jnp.zeros, shape)
+        running_variance = self.variable("batch_statistics", "variance", jnp.ones, shape)
+        count = self.variable("batch_statistics", "count", jnp.zeros, ())
         scale = self.param("scale", nn.initializers.ones, shape)
         bias = self.param("bias", nn.initializers.zeros, shape)
         mean, variance = running_mean.value, running_variance.value
-        if self.is_mutable_collection("batch_stats") and not self.is_initializing():
+        if self.is_mutable_collection("batch_statistics") and not self.is_initializing():
             axes = tuple(range(x.ndim - 1))
             of_batch = collectives.pmean(jnp.mean(x, axes))
             spread = collectives.pmean(jnp.mean(jnp.square(x - of_batch), axes))

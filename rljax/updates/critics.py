@@ -176,8 +176,8 @@ def joint_critic_loss(
     target.
 
     Reads obs, action, reward, next_obs, discount (from `n_step`) and, where a replay wrote it,
-    weight, each [T, N]. Gives what `critic_loss` gives, and batch_stats, the running statistics
-    then, for `batch_statistics`.
+    weight, each [T, N]. Gives what `critic_loss` gives, and batch_statistics, the running ones
+    then, for the update of that name.
 
     Args:
         ac: the critics; there need be no part "target_critic".
@@ -208,11 +208,11 @@ def joint_critic_loss(
 def batch_statistics(part: str = "critic") -> Update:
     """Put the running statistics of normalised batches where a loss found them to be.
 
-    Reads batch_stats (from `joint_critic_loss`), and changes that part of the parameters.
+    Reads batch_statistics (from `joint_critic_loss`), and changes that part of the parameters.
     """
 
     def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
-        moved = {**params[part], "batch_stats": batch.extras["batch_stats"]}
+        moved = {**params[part], "batch_statistics": batch.extras["batch_statistics"]}
         return {**params, part: moved}, state, batch, {}
 
     return Update(lambda params, key: (), apply)

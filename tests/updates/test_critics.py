@@ -8,17 +8,27 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from still import Still
 
 from rljax.envs.spaces import Box, Discrete
 from rljax.errors import UsageError
-from rljax.networks import ActorAndCritics, Network, categorical, quantile, scalar
+from rljax.networks import (
+    ActorAndCritics,
+    Network,
+    actor_and_critics,
+    categorical,
+    quantile,
+    scalar,
+)
 from rljax.networks.distributions import Categorical, Head, TanhNormal, deterministic, squashed
 from rljax.types import MissingField
 from rljax.updates import (
+    batch_statistics,
     chain,
     critic_loss,
     critic_target,
     gradient,
+    joint_critic_loss,
     n_step,
     smallest,
     smoothed,
@@ -28,6 +38,13 @@ from rljax.updates import (
 KEY = jax.random.key(0)
 T, N, F, A, E, M = 1, 40, 3, 2, 4, 5
 GAMMA, ALPHA = 0.9, 0.3
+CROSSED = {
+    "hidden": (6,),
+    "value": scalar("squared"),
+    "num_critics": 2,
+    "stochastic": False,
+    "targets": (),
+}
 BOX = Box(np.array([-1.0, 0.0]), np.array([3.0, 0.5]), (A,))
 ATOMS = np.linspace(-2.0, 2.0, M)
 HEADS = {"scalar": scalar("squared"), "c51": categorical(-2.0, 2.0, M), "qr": quantile(M)}
@@ -325,3 +342,44 @@ def test_a_target_that_nobody_wrote_is_named(make_batch):
         update = chain(update)
         with pytest.raises(MissingField, match=f"reads extras\\['{field}'\\]"):
             update.apply(params, update.init(params, KEY), batch, KEY)
+
+
+# CrossQ.
+
+
+@pytest.mark.long
+def test_without_normalised_layers_the_joint_loss_is_a_target_by_the_critics_themselves(make_batch):
+    ac = actor_and_critics(Still(Box(-9, 9, (F,)), BOX), **CROSSED)
+    batch, _ = experience(make_batch, discount=jnp.full((T, N), GAMMA), weight=jnp.ones((T, N)))
+    params = ac.init(KEY)
+    followed = {**params, "target_critic": params["critic"]}
+    fit = partial(gradient, optimizer=optax.sgd(0.1), part="critic")
+    joint = fit(joint_critic_loss(ac, ac.choices))
+    apart = chain(critic_target(ac, ac.choices), fit(critic_loss(ac)))
+    found, _, written, metrics = joint.apply(params, joint.init(params, KEY), batch, KEY)
+    expected, _, same, others = apart.apply(followed, apart.init(followed, KEY), batch, KEY)
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6),
+        (found["critic"], written.extras["priority"], metrics),
+        (expected["critic"], same.extras["priority"], others),
+    )
+
+
+@pytest.mark.long
+def test_what_was_done_and_what_comes_next_are_normalised_together(make_batch):
+    ac = actor_and_critics(Still(Box(-9, 9, (F,)), BOX), **CROSSED, batch_norm=True)
+    batch, f = experience(make_batch, discount=jnp.full((T, N), GAMMA))
+    params = ac.init(KEY)
+    loss = joint_critic_loss(ac, ac.choices)
+    update = chain(gradient(loss, optax.sgd(0.1), part="critic"), batch_statistics())
+    after, *_ = update.apply(params, update.init(params, KEY), batch, KEY)
+    moved = after["critic"]["batch_statistics"]["MLP_0"]["BatchRenorm_0"]
+    following = np.asarray(ac.choices(params, batch.next_obs, KEY).action, np.float64)
+    now = np.concatenate([f["obs"], unit(f["action"])], -1)
+    then = np.concatenate([f["next_obs"], unit(following)], -1)
+    mean = np.concatenate([now, then]).mean((0, 1))
+    assert moved["mean"].shape == (2, F + A)
+    np.testing.assert_allclose(moved["mean"], np.broadcast_to(0.01 * mean, (2, F + A)), atol=1e-6)
+    # The policy learns from critics that are normalised by what was found so far.
+    before = ac.estimate(params, batch.obs, batch.action)
+    assert not np.allclose(ac.estimate({**params, **after}, batch.obs, batch.action), before)
