@@ -111,18 +111,13 @@ def by_gradient_descent(name: str, monkeypatch):
     return jax.tree.map(np.asarray, batches[0]), learn
 
 
-def quick(function):
-    """`function` compiled in little time."""
-    # Without its emitters of fusions, XLA gets gradients of SAC wrong.
-    fast = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": True}
-    return jax.jit(function, compiler_options=fast)
-
-
 def on_devices(learn, count: int):
     mesh = jax.make_mesh((count,), (collectives.ENVIRONMENTS,), axis_types=(AxisType.Auto,))
     split, same = PartitionSpec(None, collectives.ENVIRONMENTS), PartitionSpec()
     spread = jax.shard_map(learn, mesh=mesh, in_specs=split, out_specs=same, check_vma=False)
-    return quick(spread)
+    # Without its emitters of fusions, XLA gets a gradient of SAC wrong on eight devices.
+    fast = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": True}
+    return jax.jit(spread, compiler_options=fast)
 
 
 def assert_close(found, expected):
@@ -135,8 +130,11 @@ def assert_close(found, expected):
 @pytest.mark.parametrize("name", rows([n for n in AGENTS if n not in DRAWS_FOR_EACH_STEP]))
 def test_several_devices_learn_from_a_batch_what_one_does(name, monkeypatch):
     batch, learn = by_gradient_descent(name, monkeypatch)
-    alone = quick(learn)(batch)
-    assert different_leaves(alone[0], quick(learn)(jax.tree.map(np.zeros_like, batch))[0])
+    # Optimised: at level 0, XLA gets a gradient of SAC and of CrossQ wrong on one device.
+    right = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+    one = jax.jit(learn, compiler_options=right)
+    alone = one(batch)
+    assert different_leaves(alone[0], one(jax.tree.map(np.zeros_like, batch))[0])
     assert_close(on_devices(learn, N)(batch), alone)
 
 
@@ -145,7 +143,7 @@ def test_several_devices_learn_from_a_batch_what_one_does(name, monkeypatch):
 )
 def test_any_number_of_devices_gives_the_same_and_without_combining_it_does_not(name, monkeypatch):
     batch, learn = by_gradient_descent(name, monkeypatch)
-    alone = quick(learn)(batch)
+    alone = jit(learn)(batch)
     for count in (1, 2, 4):
         assert_close(on_devices(learn, count)(batch), alone)
     monkeypatch.setattr(collectives, "pmean", lambda tree: tree)

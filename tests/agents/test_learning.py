@@ -46,6 +46,7 @@ GATES = {
     "rainbow/cartpole": Gate(8, 490, 400),  # 500.0, 0.0, 500.0, of 16
     "apex/cartpole": Gate(16, 490, 400),  # 500.0, 0.0, 500.0
     "sac/pendulum": Gate(8, -160, -190),  # -145.0, 13.2, -171.4, of 16
+    "crossq/pendulum": Gate(8, -190, -230),  # -167.2, 5.1, -172.1, of 4, with 16 episodes each
     "td3/pendulum": Gate(8, -160, -190),  # -145.7, 12.8, -171.8, of 16
     "tqc/pendulum": Gate(8, -160, -190),  # -143.0, 12.1, -169.6, of 16
     "ddpg/pendulum": Gate(8, -160, -190),  # -148.7, 10.3, -169.3, of 16
