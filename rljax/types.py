@@ -47,6 +47,14 @@ jax.tree_util.register_pytree_with_keys(
 
 
 @struct.dataclass
+class MaskedObs:
+    """An observation of an environment with an action mask, and the mask that goes with it."""
+
+    obs: Obs  # [..., ...] what the environment gave
+    legal: jax.Array  # [..., A] bool, which actions are legal there; all, where the task ended
+
+
+@struct.dataclass
 class Transition:
     """Experience, time-major. A batch is a transition that updates annotate through `extras`."""
 
@@ -199,6 +207,19 @@ class HasGoal(Protocol):
 
     def success(self, state: EnvState) -> jax.Array:
         """Whether an episode that ends in `state` has reached its goal, bool []."""
+        ...
+
+
+@runtime_checkable
+class HasActionMask(Protocol):
+    """What an environment has besides, if some of its Discrete actions are illegal at times.
+
+    The mask travels in the observation, as `MaskedObs`. Illegal actions are never chosen, explored
+    with or bootstrapped from. In each state in which somebody acts, one action is legal at least.
+    """
+
+    def action_mask(self, state: EnvState) -> jax.Array:
+        """Which actions are legal in `state`, bool [A]."""
         ...
 
 

@@ -1,10 +1,11 @@
 """Environments: the registry of names, and `make`."""
 
 import importlib
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from rljax.errors import UsageError, check_known
+from rljax.errors import UsageError, check_known, nearest
 
 GYMNAX = (
     "CartPole-v1",
@@ -39,7 +40,12 @@ GYMNAX = (
 GRID_WORLDS = ("CliffWalking", "FrozenLake4x4", "FrozenLake8x8", "GridWorld10x10")
 """The maps of `rljax.envs.grid_world`, written down here because it imports JAX."""
 
-NAMES = GRID_WORLDS + GYMNAX
+OWN = {
+    "ConnectFour": "connect_four",
+}
+"""Other environments of rljax: name to the module of `rljax.envs` whose `make` makes them."""
+
+NAMES = (*GRID_WORLDS, *OWN, *GYMNAX)
 """Those that need no further package."""
 
 SUITES = {
@@ -99,6 +105,17 @@ def make(name: str | Callable[..., Any], **params: Any):
         from rljax.envs import grid_world
 
         return grid_world.make(name, **params)
+    if name in OWN:
+        module = importlib.import_module(f"rljax.envs.{OWN[name]}")
+        check_parameters(name, params, inspect.signature(module.make).parameters)
+        return module.make(**params)
     from rljax.envs import gymnax
 
     return gymnax.make(name, **params)
+
+
+def check_parameters(name: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse parameters that an environment does not have, with the nearest one that it has."""
+    for key in given:
+        if key not in known:
+            raise UsageError(f"environment {name} has no parameter {key!r}{nearest(key, known)}")

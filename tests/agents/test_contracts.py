@@ -114,6 +114,7 @@ AGENTS = {
     "ppo normal": Row(target, no_kl | no_time),
     "ppo tanh_normal": Row(partial(target, distribution="tanh_normal"), no_kl | no_time),
     "ppo kl_penalty": Row(partial(recall, objective="kl_penalty"), set()),
+    "ppo legal actions": Row(partially(rljax.ppo, probes.LegalActions(), **minibatches), no_kl),
     "ppo stop_at_kl clip_value normalize_observations": Row(
         partial(recall, stop_at_kl=True, clip_value=True, normalize_observations=True),
         {"kl_coef"},
@@ -132,6 +133,10 @@ AGENTS = {
         not_prioritized | elsewhere,
     ),
     "dqn prioritized squared": Row(partial(dqn, prioritized=True, loss="squared"), elsewhere),
+    "dqn legal actions": Row(
+        partially(rljax.dqn, probes.LegalActions(), target_period=2, **replayed),
+        not_prioritized | elsewhere,
+    ),
     "dqn ez_greedy": Row(
         partial(dqn, exploration="ez_greedy"),
         not_prioritized | elsewhere - {"duration_exponent"},
@@ -169,6 +174,7 @@ AGENTS = {
     "pqn": Row(pqn, elsewhere),
     "pqn ez_greedy": Row(partial(pqn, exploration="ez_greedy"), elsewhere - {"duration_exponent"}),
     "q_learning": Row(table(rljax.q_learning), unused),
+    "q_learning legal actions": Row(partially(rljax.q_learning, probes.LegalActions()), unused),
     "q_learning n_step boltzmann harmonic": Row(
         table(rljax.q_learning, n_step=3, exploration="boltzmann", step_size="harmonic"),
         annealing | unused - {"temperature", "half_life"},
@@ -204,6 +210,9 @@ class Compiled:
 
 LONG = {
     "ppo normal",
+    "ppo legal actions",
+    "dqn legal actions",
+    "q_learning legal actions",
     "ppo cnn",
     "ppo tanh_normal",
     "ppo kl_penalty",
