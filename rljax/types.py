@@ -75,7 +75,19 @@ class Transition:
         """This batch with `fields` added to (or replaced in) its extras."""
         return self.replace(extras=Extras({**self.extras, **fields}))  # type: ignore[attr-defined]
 
+    def get(self, name: str) -> Any:
+        """The field of a step, or the extra, of that name."""
+        return self.extras[name] if name not in STEP_FIELDS else getattr(self, name)
 
+    def put(self, name: str, value: Any) -> "Transition":
+        """This batch with the field of a step, or the extra, of that name replaced or added."""
+        if name in STEP_FIELDS:
+            return self.replace(**{name: value})  # type: ignore[attr-defined]
+        return self.annotate(**{name: value})
+
+
+STEP_FIELDS = ("obs", "action", "reward", "terminated", "truncated", "next_obs")
+"""The fields of `Transition` that are no extras."""
 Batch = Transition
 
 

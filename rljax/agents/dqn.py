@@ -15,6 +15,7 @@ from rljax.actors import (
     recording_values,
 )
 from rljax.agents.assembly import check_hparams, off_policy
+from rljax.agents.curiosity import Curiosity, CuriosityHparams
 from rljax.agents.replays import replay_of
 from rljax.agents.schedule import Schedule
 from rljax.errors import UsageError
@@ -35,7 +36,7 @@ from rljax.updates import (
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Hparams(ExplorationHparams):
+class Hparams(ExplorationHparams, CuriosityHparams):
     """The hyperparameters of DQN: traced, so a sweep compiles once."""
 
     lr: float = non_negative(2.5e-4)
@@ -85,6 +86,7 @@ def dqn(
     normalize_observations: bool = False,
     scale_images: bool = True,
     anneal_lr: bool = False,
+    curiosity: str = "none",
     first: Update | None = None,
     hparams: Hparams | None = None,
     agent: str = "dqn",
@@ -128,6 +130,8 @@ def dqn(
         normalize_observations: by running statistics, kept in the parameters.
         scale_images: whether images (three axes of uint8) are divided by 255.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
+        curiosity: intrinsic rewards, added to the others: "none", "counts" (of states and actions),
+            "rnd" (errors in predicting a random network) or "icm" (of a model of features).
         first: an update of your own, which is given every rollout once, before it is added to the
             replay buffer (of what it writes, the fields of a step).
         hparams: the hyperparameters; `Hparams()` by default.
@@ -172,10 +176,13 @@ def dqn(
             policy=lambda hp, progress: recording_values(exploring.policy(hp, progress), q)
         )
 
+    curious = Curiosity(curiosity, env, network, hidden, agent=agent)
+
     def fresh(hp: Hparams, progress: jax.Array) -> Update:
         statistics = observation_statistics(q.net.encode, part="online")
         return chain(
             first,
+            curious.as_reward(hp),
             td.initial_priorities(q, hp.gamma, n_step) if initial_priorities else None,
             statistics if normalize_observations else None,
         )

@@ -18,6 +18,7 @@ from rljax.types import Agent, State
 CAUSES = {
     "nonfinite/obs": "an observation from the environment {} is not finite",
     "nonfinite/reward": "a reward from the environment {} is not finite",
+    "nonfinite/intrinsic_reward": "the intrinsic reward in the environment {} is not finite",
     "faults/no_legal_action": "the environment {} has an action mask without a legal action",
 }
 """Metric to what is wrong where it is not 0, with a place for the environment's name."""
