@@ -236,6 +236,23 @@ class HasActionMask(Protocol):
 
 
 @runtime_checkable
+class HasGoals(Protocol):
+    """What an environment has besides, if a goal is part of its observations: for hindsight."""
+
+    def achieved_goal(self, obs: Obs) -> Any:
+        """The goal that is reached in an observation, whatever its own goal is."""
+        ...
+
+    def with_goal(self, obs: Obs, goal: Any) -> Obs:
+        """The observation, had the episode another goal."""
+        ...
+
+    def goal_reward(self, next_obs: Obs) -> tuple[jax.Array, jax.Array]:
+        """Reward and terminated, [] each, of a step that led to an observation with its goal."""
+        ...
+
+
+@runtime_checkable
 class HasCostlyReset(Protocol):
     """What an environment has besides, if a reset costs about as much as a step.
 

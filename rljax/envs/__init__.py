@@ -40,10 +40,15 @@ GYMNAX = (
 GRID_WORLDS = ("CliffWalking", "FrozenLake4x4", "FrozenLake8x8", "GridWorld10x10")
 """The maps of `rljax.envs.grid_world`, written down here because it imports JAX."""
 
-OWN = {
-    "ConnectFour": "connect_four",
+OWN: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "ConnectFour": ("connect_four", "make", {}),
+    "DoorKey5x5": ("door_key", "DoorKey", {"size": 5}),
+    "DoorKey6x6": ("door_key", "DoorKey", {"size": 6}),
+    "DoorKey8x8": ("door_key", "DoorKey", {"size": 8}),
+    "BitFlip": ("goals", "BitFlip", {}),
+    "PointReach": ("goals", "PointReach", {}),
 }
-"""Other environments of rljax: name to the module of `rljax.envs` whose `make` makes them."""
+"""Other environments of rljax: name to a module of `rljax.envs`, what makes it, and with what."""
 
 NAMES = (*GRID_WORLDS, *OWN, *GYMNAX)
 """Those that need no further package."""
@@ -106,9 +111,10 @@ def make(name: str | Callable[..., Any], **params: Any):
 
         return grid_world.make(name, **params)
     if name in OWN:
-        module = importlib.import_module(f"rljax.envs.{OWN[name]}")
-        check_parameters(name, params, inspect.signature(module.make).parameters)
-        return module.make(**params)
+        module, member, given = OWN[name]
+        factory = getattr(importlib.import_module(f"rljax.envs.{module}"), member)
+        check_parameters(name, params, inspect.signature(factory).parameters)
+        return factory(**{**given, **params})
     from rljax.envs import gymnax
 
     return gymnax.make(name, **params)

@@ -6,6 +6,7 @@ from rljax.updates.composition import chain, in_parts, stateless, with_own_param
 from rljax.updates.critics import critic_loss, critic_target, smallest, smoothed, without_largest
 from rljax.updates.curiosity import bonus, counts, icm, rnd
 from rljax.updates.delays import every
+from rljax.updates.hindsight import hindsight
 from rljax.updates.kl import adaptive_kl
 from rljax.updates.lag import remember_parameters
 from rljax.updates.losses import actor_critic_loss
@@ -56,6 +57,7 @@ __all__ = [
     "gradient",
     "greedy",
     "harmonic",
+    "hindsight",
     "icm",
     "initial_priorities",
     "in_parts",

@@ -13,7 +13,7 @@ from states import arrays, different_leaves, is_key, jit
 
 import rljax
 from rljax._cpu import tuning
-from rljax.envs import probes, spaces
+from rljax.envs import goals, probes, spaces
 from rljax.envs.grid_world import GridWorld
 from rljax.replay import ReplayState, packing
 from rljax.types import Agent
@@ -54,7 +54,8 @@ class Row(NamedTuple):
     asked: set[str] = set()
 
 
-OPTIONAL = {"curiosity_coef", "curiosity_gamma", "curiosity_lr"}
+CURIOSITY = {"curiosity_coef", "curiosity_gamma", "curiosity_lr"}
+OPTIONAL = CURIOSITY | {"hindsight_fraction"}
 
 
 def partially(factory, env, lr: float = LR, **options) -> Callable[..., Agent]:
@@ -126,10 +127,10 @@ AGENTS = {
         partial(recall, stop_at_kl=True, clip_value=True, normalize_observations=True),
         {"kl_coef"},
     ),
-    "ppo rnd": Row(partial(recall, curiosity="rnd"), no_kl, OPTIONAL),
+    "ppo rnd": Row(partial(recall, curiosity="rnd"), no_kl, CURIOSITY),
     "a2c": Row(a2c, set()),
-    "a2c icm": Row(partial(a2c, curiosity="icm"), set(), OPTIONAL),
-    "impala counts": Row(partial(impala, curiosity="counts"), set(), OPTIONAL),
+    "a2c icm": Row(partial(a2c, curiosity="icm"), set(), CURIOSITY),
+    "impala counts": Row(partial(impala, curiosity="counts"), set(), CURIOSITY),
     "a2c n_step gru": Row(partial(a2c, n_step=3, network="gru"), {"gae_lambda"}),
     "a3c": Row(a3c, set()),
     "impala": Row(impala, set()),
@@ -143,7 +144,12 @@ AGENTS = {
         not_prioritized | elsewhere,
     ),
     "dqn prioritized squared": Row(partial(dqn, prioritized=True, loss="squared"), elsewhere),
-    "dqn rnd": Row(partial(dqn, curiosity="rnd"), not_prioritized | elsewhere, OPTIONAL),
+    "dqn hindsight": Row(
+        partially(rljax.dqn, goals.BitFlip(3), target_period=2, hindsight=3, **replayed),
+        not_prioritized | elsewhere,
+        {"hindsight_fraction"},
+    ),
+    "dqn rnd": Row(partial(dqn, curiosity="rnd"), not_prioritized | elsewhere, CURIOSITY),
     "dqn legal actions": Row(
         partially(rljax.dqn, probes.LegalActions(), target_period=2, **replayed),
         not_prioritized | elsewhere,
@@ -159,6 +165,11 @@ AGENTS = {
     "ddpg": Row(ddpg, not_prioritized | no_drift),
     "ddpg ornstein_uhlenbeck normalize_observations": Row(
         partial(ddpg, noise="ornstein_uhlenbeck", normalize_observations=True), not_prioritized
+    ),
+    "ddpg hindsight": Row(
+        partially(rljax.ddpg, goals.PointReach(), hindsight=4, **replayed),
+        not_prioritized | no_drift,
+        {"hindsight_fraction"},
     ),
     "td3": Row(td3, not_prioritized | no_drift),
     "d4pg": Row(partial(d4pg, **atoms), no_drift),
@@ -226,6 +237,8 @@ LONG = {
     "ppo normal",
     "ppo legal actions",
     "ppo rnd",
+    "dqn hindsight",
+    "ddpg hindsight",
     "a2c icm",
     "impala counts",
     "dqn rnd",

@@ -76,10 +76,13 @@ def test_rnd_rewards_are_errors_of_prediction_by_the_deviation_of_their_returns(
         np.testing.assert_allclose(batch.extras["intrinsic_reward"], expected, rtol=1e-4)
         assert metrics["nonfinite/intrinsic_reward"] == 0
         jax.tree.map(np.testing.assert_array_equal, state[0]["fixed"], fixed)
-        moved = jax.tree.map(lambda a, b: jnp.any(a != b), state[0]["predictor"], before["predictor"])
+        moved = jax.tree.map(
+            lambda a, b: jnp.any(a != b), state[0]["predictor"], before["predictor"]
+        )
         assert all(jax.tree.leaves(moved))
 
 
+@pytest.mark.long
 def test_what_rnd_has_seen_is_worth_less_than_what_it_has_not(make_batch):
     nets = networks.random_distillation(BOX, hidden=(16,), size=8)
     update = updates.rnd(nets, 0.99, optax.adam(1e-2))
@@ -97,6 +100,7 @@ def test_what_rnd_has_seen_is_worth_less_than_what_it_has_not(make_batch):
     assert known.max() < 0.01 * unknown
 
 
+@pytest.mark.long
 def test_icm_learns_features_that_tell_actions_and_a_model_of_them(make_batch):
     """Half of what is observed is noise, which no action changes."""
     nets = networks.dynamics(BOX, spaces.Discrete(2), hidden=(32,), size=8)
@@ -144,7 +148,9 @@ def test_returns_that_do_not_end_with_episodes_are_those_of_one_long_episode(mak
         terminated=jnp.array(rng.random((T, N)) < 0.3),
         truncated=jnp.array(rng.random((T, N)) < 0.2),
     )
-    wanted = updates.gae(value, 0.9, 0.8).apply((), (), batch.put("reward", batch.get("bonus")), None)
+    wanted = updates.gae(value, 0.9, 0.8).apply(
+        (), (), batch.put("reward", batch.get("bonus")), None
+    )
     through = updates.gae(value, 0.9, 0.8, reward="bonus", prefix="in_", episodic=False)
     found = through.apply((), (), ended, None)
     for name in ("value", "advantage", "target"):
@@ -169,6 +175,7 @@ class Vast(probes.DelayedReward):
         return state, jnp.float32(1e30) * (1 + obs)[None], *rest
 
 
+@pytest.mark.long
 def test_an_intrinsic_reward_that_is_not_finite_stops_training():
     agent = rljax.a2c(Vast(), num_envs=4, rollout_length=4, hidden=(4,), curiosity="icm")
     with pytest.raises(NonFiniteError, match="the intrinsic reward in the environment Vast is not"):
@@ -178,7 +185,9 @@ def test_an_intrinsic_reward_that_is_not_finite_stops_training():
 def test_a_word_that_does_not_fit_is_said():
     with pytest.raises(UsageError, match="curiosity 'rdn' is not known; did you mean 'rnd'"):
         rljax.ppo(probes.DelayedReward(), curiosity="rdn")
-    with pytest.raises(UsageError, match="ppo: curiosity 'counts' counts Discrete actions, not Box"):
+    with pytest.raises(
+        UsageError, match="ppo: curiosity 'counts' counts Discrete actions, not Box"
+    ):
         rljax.ppo(probes.ContinuousTarget(), curiosity="counts")
 
 
@@ -192,6 +201,4 @@ def test_curiosity_changes_what_is_learnt_and_not_what_is_reported(kind):
     plain, plainly = rljax.train(make(), jax.random.key(0))
     assert (state.learner.params > plain.learner.params + 0.05).any()
     # The walk does not depend on actions.
-    np.testing.assert_allclose(
-        history["charts/episodic_return"], plainly["charts/episodic_return"]
-    )
+    np.testing.assert_allclose(history["charts/episodic_return"], plainly["charts/episodic_return"])
