@@ -156,7 +156,7 @@ def value_network(
 class Numbered(NamedTuple):
     """Observations by number."""
 
-    index: Callable[[Obs], jax.Array]
+    number: Callable[[Obs], jax.Array]
     """Observations [..., ...] to int32 [...], from 0 to size - 1."""
     size: int
 
@@ -176,8 +176,8 @@ def numbered(space: spaces.Space, agent: str = "counts") -> Numbered:
     # The same for all seeds: it is no part of what is learnt.
     projection = jax.random.normal(jax.random.key(0), (features, HASH_BITS))
 
-    def index(obs: Obs) -> jax.Array:
+    def number(obs: Obs) -> jax.Array:
         bits = encode(obs) @ projection > 0
         return jnp.sum(bits << jnp.arange(HASH_BITS), axis=-1, dtype=jnp.int32)
 
-    return Numbered(index, 2**HASH_BITS)
+    return Numbered(number, 2**HASH_BITS)

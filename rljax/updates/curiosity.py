@@ -35,7 +35,7 @@ def counts(states: Numbered, num_actions: int) -> Update:
         return jnp.zeros((states.size, num_actions))
 
     def apply(params: Params, visits: UpdateState, batch: Batch, key: Key):
-        tried = states.index(batch.obs), batch.action
+        tried = states.number(batch.obs), batch.action
         new = jnp.zeros_like(visits).at[tried].add(1.0)
         visits = visits + collectives.psum(new)
         batch = batch.annotate(**{REWARD: jax.lax.rsqrt(visits[tried])})

@@ -1,6 +1,7 @@
 """Hindsight: what was done to reach one goal, seen as done to reach another one."""
 
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,7 @@ def hindsight(env: Environment, fraction=0.8) -> Update:
     Source: Andrychowicz et al. 2017, algorithm 1 and section 4.5,
     https://arxiv.org/abs/1707.01495.
     """
-    goals = check_goals(env)
+    goals: Any = check_goals(env)
     achieved, with_goal, goal_reward = (
         jax.vmap(function) for function in (goals.achieved_goal, goals.with_goal, goals.goal_reward)
     )

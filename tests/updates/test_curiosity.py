@@ -51,7 +51,7 @@ def test_counts_are_of_all_steps_so_far(make_batch):
 
 def test_observations_of_a_box_are_numbered_by_hashes():
     states = networks.numbered(spaces.Box(0.0, 1.0, (10, 10)))
-    numbers = np.asarray(states.index(jnp.eye(100).reshape(100, 10, 10)))
+    numbers = np.asarray(states.number(jnp.eye(100).reshape(100, 10, 10)))
     assert numbers.shape == (100,) and numbers.min() >= 0 and numbers.max() < states.size
     assert len(set(numbers)) > 95
 
