@@ -52,7 +52,7 @@ def batch(obs: jax.Array, carry: jax.Array, **extras: jax.Array) -> Batch:
     """A batch of one kind of observations [T, N, ...], with all extras that any update reads."""
     zeros = jnp.zeros((T, N))
     indices = jnp.zeros((T, N), jnp.int32)
-    floats = ("advantage", "target", "discount", "weight", "clipped", INNER)
+    floats = ("advantage", "target", "discount", "weight", "clipped", "intrinsic_reward", INNER)
     return Transition(
         obs=obs,
         action=indices,
@@ -134,6 +134,15 @@ def examples() -> dict[str, Callable[[], Example]]:
         net = networks.actor_critic(cartpole, hidden=(8,), normalize_observations=True).net
         return of_values(updates.observation_statistics(net.encode), net, numbers)
 
+    def of_own(update: updates.Update) -> Example:
+        """Of an estimator that reads no parameters of the agent."""
+        return Example(update, (), numbers)
+
+    space, flips = cartpole.observation_space, rljax.make("BitFlip")
+    distillation = networks.random_distillation(space, hidden=(8,))
+    model = networks.dynamics(space, cartpole.action_space, hidden=(8,))
+    numbered = networks.numbered(lake.observation_space)
+    bits = batch(jnp.zeros((T, N, *flips.observation_space.shape), bool), jnp.zeros((T, N, 1)))
     value, step = actor_critic.value, constant(0.1)
     return {
         "gae": lambda: of_policy(updates.gae(value, 0.99, 0.95)),
@@ -161,6 +170,14 @@ def examples() -> dict[str, Callable[[], Example]]:
         "observation_statistics": statistics,
         "reward_scaling": lambda: of_policy(updates.reward_scaling(0.99)),
         "scaled_rewards": lambda: of_policy(updates.scaled_rewards(10.0)),
+        "counts": lambda: Example(updates.counts(numbered, lake.action_space.n), (), discrete),
+        "rnd": lambda: of_own(updates.rnd(distillation, 0.99, optax.sgd(1.0))),
+        "icm": lambda: of_own(updates.icm(model, optax.sgd(1.0))),
+        "bonus": lambda: of_own(updates.bonus(1.0)),
+        "hindsight": lambda: Example(updates.hindsight(flips), (), bits),
+        "with_own_parameters": lambda: of_own(
+            updates.with_own_parameters(lambda key: jnp.zeros(3), some_update)
+        ),
         "stateless": lambda: of_policy(some_update),
         "chain": lambda: of_policy(updates.chain(some_update)),
         "in_parts": lambda: of_policy(

@@ -15,7 +15,8 @@ from rljax.actors import (
     recording_values,
 )
 from rljax.agents.assembly import check_hparams, off_policy
-from rljax.agents.replays import replay_of
+from rljax.agents.curiosity import Curiosity, CuriosityHparams
+from rljax.agents.replays import ReplayHparams, relabelled, replay_of
 from rljax.agents.schedule import Schedule
 from rljax.errors import UsageError
 from rljax.hparams import fraction, non_negative
@@ -35,7 +36,7 @@ from rljax.updates import (
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Hparams(ExplorationHparams):
+class Hparams(ExplorationHparams, CuriosityHparams, ReplayHparams):
     """The hyperparameters of DQN: traced, so a sweep compiles once."""
 
     lr: float = non_negative(2.5e-4)
@@ -48,11 +49,6 @@ class Hparams(ExplorationHparams):
     """Global norm at which gradients are clipped."""
     adam_eps: float = non_negative(1e-5)
     """Adam's denominator offset."""
-    priority_exponent: float = fraction(0.5)
-    """How much priorities count, from 0 (not at all) to 1."""
-    importance_start: float = fraction(0.4)
-    """How much importance weights correct for priorities at the start of the schedule; fully at its
-    end."""
 
 
 def dqn(
@@ -75,6 +71,7 @@ def dqn(
     n_step: int = 1,
     prioritized: bool = False,
     initial_priorities: bool = False,
+    hindsight: int = 0,
     exploration: str | Exploration = "epsilon_greedy",
     noisy: bool = False,
     head: str | networks.ValueHead = "scalar",
@@ -85,6 +82,7 @@ def dqn(
     normalize_observations: bool = False,
     scale_images: bool = True,
     anneal_lr: bool = False,
+    curiosity: str = "none",
     first: Update | None = None,
     hparams: Hparams | None = None,
     agent: str = "dqn",
@@ -113,6 +111,8 @@ def dqn(
         prioritized: whether to sample by the size of the last error.
         initial_priorities: whether a new step has the error of who acted as its priority, instead
             of the largest so far; for prioritized = True and the scalar head.
+        hindsight: for an environment with goals, how many steps ahead a sample may look for another
+            goal, one that was reached there; 0 for none.
         exploration: "epsilon_greedy" (annealed), "boltzmann", "fixed_epsilons", with an epsilon for
             each environment, or "ez_greedy", which repeats each random action for a random time,
             and so gets to where single ones do not; or an `actors.Exploration`.
@@ -128,6 +128,8 @@ def dqn(
         normalize_observations: by running statistics, kept in the parameters.
         scale_images: whether images (three axes of uint8) are divided by 255.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
+        curiosity: intrinsic rewards, added to the others: "none", "counts" (of states and actions),
+            "rnd" (errors in predicting a random network) or "icm" (of a model of features).
         first: an update of your own, which is given every rollout once, before it is added to the
             replay buffer (of what it writes, the fields of a step).
         hparams: the hyperparameters; `Hparams()` by default.
@@ -145,7 +147,7 @@ def dqn(
         warmup_env_steps=warmup_env_steps,
         updates_per_iteration=updates_per_iteration,
     )
-    replay = replay_of(schedule, buffer_size, batch_size, n_step, prioritized)
+    replay = replay_of(schedule, buffer_size, batch_size, n_step, prioritized, hindsight)
     q = networks.q_network(
         env,
         network,
@@ -172,10 +174,14 @@ def dqn(
             policy=lambda hp, progress: recording_values(exploring.policy(hp, progress), q)
         )
 
+    other_goals = relabelled(env, hindsight)
+    curious = Curiosity(curiosity, env, network, hidden, agent=agent)
+
     def fresh(hp: Hparams, progress: jax.Array) -> Update:
         statistics = observation_statistics(q.net.encode, part="online")
         return chain(
             first,
+            curious.as_reward(hp),
             td.initial_priorities(q, hp.gamma, n_step) if initial_priorities else None,
             statistics if normalize_observations else None,
         )
@@ -185,6 +191,7 @@ def dqn(
         lr = learning_rate(hp.lr, progress, anneal_lr)
         optimizer = clipped_adam(lr, hp.max_grad_norm, hp.adam_eps)
         return chain(
+            other_goals(hp),
             td.n_step(hp.gamma, n_step, rows=1),
             target_network(hp.tau, target_period),
             td_target(q, next_policy),

@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from rljax import ops
 from rljax.envs import spaces
+from rljax.envs.action_masks import legal_actions
 from rljax.errors import UsageError
 from rljax.networks.distributions import Distribution, Head, head
 from rljax.networks.encoding import on_observations, read
@@ -141,7 +143,17 @@ def actor_critic_network(
         case _:
             shared = reader.kind in ("cnn", "nature_cnn")
             net = from_linen(ActorCriticModule(torso, outputs, shared), shape)
-    return on_observations(reader, net, normalize_observations)
+    return with_legal_logits(on_observations(reader, net, normalize_observations))
+
+
+def with_legal_logits(inner: Network) -> Network:
+    """`inner`, an actor-critic, whose policy never takes actions that a `MaskedObs` forbids."""
+
+    def apply(params: Params, obs: Obs, carry: Carry, key: Key | None):
+        (logits, values), carry = inner.apply(params, obs, carry, key)
+        return (ops.only_legal(logits, legal_actions(obs)), values), carry
+
+    return inner._replace(apply=apply)
 
 
 def _check_outputs(net: Network, shape: tuple[int, ...], head: Head, agent: str) -> None:

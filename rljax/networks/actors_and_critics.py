@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from rljax import collectives
+from rljax import collectives, ops
 from rljax.envs import spaces
+from rljax.envs.action_masks import legal_actions
 from rljax.errors import UsageError, check_positive
 from rljax.networks.distributions import Categorical, Distribution, Head, deterministic, head
 from rljax.networks.encoding import Reader, read
@@ -129,7 +130,8 @@ class ActorAndCritics(NamedTuple):
         return self.head.action(self.distribution(params, obs).mode()), carry
 
     def _outputs(self, params: Params, obs: Obs, part: str) -> jax.Array:
-        return self.actor.apply(params[part], self.features(params, obs), (), None)[0]
+        outputs = self.actor.apply(params[part], self.features(params, obs), (), None)[0]
+        return ops.only_legal(outputs, legal_actions(obs))
 
 
 def actor_and_critics(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from rljax.envs import spaces
+from rljax.envs.action_masks import observed
 from rljax.errors import UsageError, check_known, check_positive
 from rljax.networks.modules import CNN, MLP, NatureCNN
 from rljax.networks.network import Network, Pair, encoded, is_given
@@ -34,7 +35,8 @@ def encoder(
 ) -> Callable[[Obs], jax.Array]:
     """How an observation becomes float features: one-hot, flattened, or left as pixels.
 
-    With `scale_images`, images (three axes of uint8) are divided by 255.
+    With `scale_images`, images (three axes of uint8) are divided by 255. A mask of actions is no
+    feature.
 
     Raises UsageError for spaces that no network here can read, naming the agent and the space.
     """
@@ -46,7 +48,7 @@ def encoder(
                 f"channels, not {spaces.describe(space)}; use {other!r}"
             )
     if isinstance(space, spaces.Discrete):
-        return lambda obs: jax.nn.one_hot(obs, space.n)
+        return lambda obs: jax.nn.one_hot(observed(obs), space.n)
     if not isinstance(space, spaces.Box) or len(space.shape) > 3:
         raise UsageError(
             f"{agent} cannot use observations of {spaces.describe(space)}: "
@@ -59,7 +61,7 @@ def encoder(
     is_flat = kind in ("mlp", "gru")
 
     def features(obs: Obs) -> jax.Array:
-        x = jnp.asarray(obs, jnp.float32) / largest
+        x = jnp.asarray(observed(obs), jnp.float32) / largest
         return x.reshape(*x.shape[: x.ndim - rank], -1) if is_flat else x
 
     return features

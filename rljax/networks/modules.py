@@ -187,6 +187,18 @@ class PolicyModule(nn.Module):
         return self.outputs()(self.torso()(x)), carry
 
 
+class EmbeddingModule(nn.Module):
+    """A torso and one more layer: features of features, learnt or random."""
+
+    torso: Callable[[], nn.Module]
+    size: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, beside: jax.Array | None = None) -> jax.Array:
+        """Features [..., F], and [..., G] beside them if given, to [..., size]."""
+        return dense(self.size, SQRT2)(self.torso()(x, beside))
+
+
 class ActorCriticModule(nn.Module):
     """A policy and a value, each with a torso of its own or both on a shared one."""
 

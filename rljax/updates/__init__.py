@@ -2,9 +2,11 @@
 
 from rljax.types import Update
 from rljax.updates.advantages import gae, n_step_advantage, rewards_to_go, vtrace
-from rljax.updates.composition import chain, in_parts, stateless
+from rljax.updates.composition import chain, in_parts, stateless, with_own_parameters
 from rljax.updates.critics import critic_loss, critic_target, smallest, smoothed, without_largest
+from rljax.updates.curiosity import bonus, counts, icm, rnd
 from rljax.updates.delays import every
+from rljax.updates.hindsight import hindsight
 from rljax.updates.kl import adaptive_kl
 from rljax.updates.lag import remember_parameters
 from rljax.updates.losses import actor_critic_loss
@@ -39,9 +41,11 @@ __all__ = [
     "actor_loss",
     "adaptive_kl",
     "average",
+    "bonus",
     "chain",
     "clipped_adam",
     "constant",
+    "counts",
     "critic_loss",
     "critic_target",
     "double",
@@ -53,6 +57,8 @@ __all__ = [
     "gradient",
     "greedy",
     "harmonic",
+    "hindsight",
+    "icm",
     "initial_priorities",
     "in_parts",
     "lambda_target",
@@ -65,6 +71,7 @@ __all__ = [
     "remember_parameters",
     "reward_scaling",
     "rewards_to_go",
+    "rnd",
     "scaled_rewards",
     "smallest",
     "smoothed",
@@ -77,5 +84,6 @@ __all__ = [
     "trace_step",
     "visit_count",
     "vtrace",
+    "with_own_parameters",
     "without_largest",
 ]

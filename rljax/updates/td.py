@@ -127,7 +127,7 @@ def td_target(q: QNetwork, next_policy: NextPolicy = greedy) -> Update:
         key_now, key_target, key_policy = jax.random.split(key, 3)
         estimate, _ = (q.target or q.net).apply(params, batch.next_obs, (), key_target)
         q_now, _ = q.values(params, batch.next_obs, (), key_now)
-        policy = next_policy(q_now, q.head.q(estimate), batch, key_policy)
+        policy = next_policy(q_now, q.expected(estimate, batch.next_obs), batch, key_policy)
         chosen = q.head.pick(estimate, policy)
         return annotate_target(batch, q.head, chosen, batch.reward), {}
 

@@ -13,7 +13,7 @@ from states import arrays, different_leaves, is_key, jit
 
 import rljax
 from rljax._cpu import tuning
-from rljax.envs import probes, spaces
+from rljax.envs import goals, probes, spaces
 from rljax.envs.grid_world import GridWorld
 from rljax.replay import ReplayState, packing
 from rljax.types import Agent
@@ -44,10 +44,18 @@ class Graded(probes.Recall):
 
 
 class Row(NamedTuple):
-    """How to build an agent, and which of its hyperparameters play no part in it."""
+    """How to build an agent, and which of its hyperparameters play no part in it.
+
+    Those of `OPTIONAL` play none but for what is `asked` for.
+    """
 
     make: Callable[..., Agent]
     unread: set[str]
+    asked: set[str] = set()
+
+
+CURIOSITY = {"curiosity_coef", "curiosity_gamma", "curiosity_lr"}
+OPTIONAL = CURIOSITY | {"hindsight_fraction"}
 
 
 def partially(factory, env, lr: float = LR, **options) -> Callable[..., Agent]:
@@ -114,11 +122,15 @@ AGENTS = {
     "ppo normal": Row(target, no_kl | no_time),
     "ppo tanh_normal": Row(partial(target, distribution="tanh_normal"), no_kl | no_time),
     "ppo kl_penalty": Row(partial(recall, objective="kl_penalty"), set()),
+    "ppo legal actions": Row(partially(rljax.ppo, probes.LegalActions(), **minibatches), no_kl),
     "ppo stop_at_kl clip_value normalize_observations": Row(
         partial(recall, stop_at_kl=True, clip_value=True, normalize_observations=True),
         {"kl_coef"},
     ),
+    "ppo rnd": Row(partial(recall, curiosity="rnd"), no_kl, CURIOSITY),
     "a2c": Row(a2c, set()),
+    "a2c icm": Row(partial(a2c, curiosity="icm"), set(), CURIOSITY),
+    "impala counts": Row(partial(impala, curiosity="counts"), set(), CURIOSITY),
     "a2c n_step gru": Row(partial(a2c, n_step=3, network="gru"), {"gae_lambda"}),
     "a3c": Row(a3c, set()),
     "impala": Row(impala, set()),
@@ -132,6 +144,16 @@ AGENTS = {
         not_prioritized | elsewhere,
     ),
     "dqn prioritized squared": Row(partial(dqn, prioritized=True, loss="squared"), elsewhere),
+    "dqn hindsight": Row(
+        partially(rljax.dqn, goals.BitFlip(3), target_period=2, hindsight=3, **replayed),
+        not_prioritized | elsewhere,
+        {"hindsight_fraction"},
+    ),
+    "dqn rnd": Row(partial(dqn, curiosity="rnd"), not_prioritized | elsewhere, CURIOSITY),
+    "dqn legal actions": Row(
+        partially(rljax.dqn, probes.LegalActions(), target_period=2, **replayed),
+        not_prioritized | elsewhere,
+    ),
     "dqn ez_greedy": Row(
         partial(dqn, exploration="ez_greedy"),
         not_prioritized | elsewhere - {"duration_exponent"},
@@ -143,6 +165,11 @@ AGENTS = {
     "ddpg": Row(ddpg, not_prioritized | no_drift),
     "ddpg ornstein_uhlenbeck normalize_observations": Row(
         partial(ddpg, noise="ornstein_uhlenbeck", normalize_observations=True), not_prioritized
+    ),
+    "ddpg hindsight": Row(
+        partially(rljax.ddpg, goals.PointReach(), hindsight=4, **replayed),
+        not_prioritized | no_drift,
+        {"hindsight_fraction"},
     ),
     "td3": Row(td3, not_prioritized | no_drift),
     "d4pg": Row(partial(d4pg, **atoms), no_drift),
@@ -169,6 +196,10 @@ AGENTS = {
     "pqn": Row(pqn, elsewhere),
     "pqn ez_greedy": Row(partial(pqn, exploration="ez_greedy"), elsewhere - {"duration_exponent"}),
     "q_learning": Row(table(rljax.q_learning), unused),
+    "q_learning counts": Row(
+        table(rljax.q_learning, curiosity="counts"), unused, {"curiosity_coef"}
+    ),
+    "q_learning legal actions": Row(partially(rljax.q_learning, probes.LegalActions()), unused),
     "q_learning n_step boltzmann harmonic": Row(
         table(rljax.q_learning, n_step=3, exploration="boltzmann", step_size="harmonic"),
         annealing | unused - {"temperature", "half_life"},
@@ -204,6 +235,16 @@ class Compiled:
 
 LONG = {
     "ppo normal",
+    "ppo legal actions",
+    "ppo rnd",
+    "dqn hindsight",
+    "ddpg hindsight",
+    "a2c icm",
+    "impala counts",
+    "dqn rnd",
+    "q_learning counts",
+    "dqn legal actions",
+    "q_learning legal actions",
     "ppo cnn",
     "ppo tanh_normal",
     "ppo kl_penalty",
@@ -409,7 +450,7 @@ def test_every_hyperparameter_given_to_init_counts_unless_listed_as_unread(case)
             usual, outcome(replace(case.agent.hparams, **{name: number * 1e-6}))
         )
     }
-    assert unread == case.row.unread
+    assert unread == case.row.unread | (OPTIONAL & numbers.keys()) - case.row.asked
 
 
 def test_actions_lie_in_their_space_and_only_samples_need_a_key(case):

@@ -69,6 +69,8 @@ def test_there_is_a_config_for_every_environment_of_the_results_and_every_agent(
         "brax_inverted_pendulum",
         "breakout",
         "cartpole",
+        "deep_sea",
+        "door_key",
         "freeway",
         "gymnasium_cartpole",
         "mountain_car",
