@@ -60,3 +60,16 @@ def random_policy(space: spaces.Space) -> Policy:
         return action.astype(space.dtype), recorded, carry
 
     return box
+
+
+def with_random_actions(policy: Policy, space: spaces.Space) -> Policy:
+    """`policy`, but its actions are those of `random_policy`; its carry goes on, and it records."""
+    at_random = random_policy(space)
+
+    def act(params, obs, carry, key: Key):
+        key_policy, key_action = jax.random.split(key)
+        _, extras, after = policy(params, obs, carry, key_policy)
+        action, recorded, _ = at_random(params, obs, carry, key_action)
+        return action, {**extras, **recorded}, after
+
+    return act

@@ -20,6 +20,7 @@ from rljax.ops.policy_gradient import (
     policy_gradient_loss,
     value_loss,
 )
+from rljax.ops.recurrences import linear_recurrence
 from rljax.ops.returns import explained_variance, generalized_advantage
 from rljax.ops.shuffle import permutation
 from rljax.ops.td import (
@@ -29,7 +30,9 @@ from rljax.ops.td import (
     lambda_returns,
     n_step_returns,
     quantile_huber,
+    rescaled,
     td_target,
+    unscaled,
 )
 
 __all__ = [
@@ -47,6 +50,7 @@ __all__ = [
     "greedy",
     "huber",
     "lambda_returns",
+    "linear_recurrence",
     "linear_schedule",
     "n_step_returns",
     "penalized_surrogate",
@@ -54,9 +58,11 @@ __all__ = [
     "policy_evaluation",
     "policy_gradient_loss",
     "quantile_huber",
+    "rescaled",
     "sample",
     "sample_zeta",
     "td_target",
+    "unscaled",
     "value_iteration",
     "value_loss",
     "vtrace",
