@@ -77,9 +77,7 @@ def prioritized(
     check_positive(buffer_size=buffer_size, batch_size=batch_size, window=window, stride=stride)
     check_at_most("batch_size", batch_size, "buffer_size", buffer_size)
     begin, count = learnt
-    check_at_most(
-        "the rows of a window up to the last that is learnt", sum(learnt), "window", window
-    )
+    check_at_most("the last row of a window that is learnt", begin + count, "window", window)
 
     def init(example: Transition) -> ReplayState:
         brought = "priority" in example.extras
