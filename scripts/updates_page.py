@@ -80,6 +80,10 @@ def examples() -> dict[str, Callable[[], Example]]:
     q = networks.with_target(networks.q_network(cartpole, hidden=(8,), head=head))
     scalar = networks.q_network(cartpole, hidden=(8,), head=networks.value_head("scalar"))
     q_table = networks.q_table(lake)
+    values = networks.value_head("scalar")
+    remembering = networks.with_target(
+        networks.q_network(cartpole, "gru", (8,), head=values, sequences=True)
+    )
     pendulum = rljax.make("Pendulum-v1")
     control = networks.actor_and_critics(pendulum, hidden=(8,), value=head, scalars=["temperature"])
     moves = batch(jnp.zeros((T, N, 3)), jnp.zeros((T, N, 1)), entropy=jnp.zeros((T, N)))
@@ -87,6 +91,8 @@ def examples() -> dict[str, Callable[[], Example]]:
     recorded = {"raw_action": jnp.zeros((T, N), jnp.int32), "log_prob": jnp.zeros((T, N))}
     numbers = batch(jnp.zeros((T, N, 4)), jnp.zeros((T, N, 8)), **recorded)
     valued = numbers.annotate(action_values=jnp.zeros((T, N, 2)))
+    windows = batch(jnp.zeros((T, N, 4)), jnp.zeros((1, N, 8)))
+    windows = windows.annotate(target_carry=jnp.zeros((1, N, 8)))
     distributions = numbers.annotate(target=jnp.zeros((T, N, 5)))
     discrete = batch(
         jnp.zeros((T, N), jnp.int32), jnp.zeros((T, N, 1)), trace=jnp.zeros((T, N, *cells))
@@ -151,6 +157,13 @@ def examples() -> dict[str, Callable[[], Example]]:
         "rewards_to_go": lambda: of_policy(updates.rewards_to_go(0.99)),
         "n_step": lambda: of_values(updates.n_step(0.99, 2), q.net, numbers),
         "td_target": lambda: of_values(updates.td_target(q), q.net, numbers),
+        "fresh_carry": lambda: of_values(
+            updates.fresh_carry(remembering.net), remembering.net, windows
+        ),
+        "burn_in": lambda: of_values(updates.burn_in(remembering, 2), remembering.net, windows),
+        "next_estimates": lambda: of_values(
+            updates.next_estimates(remembering), remembering.net, windows
+        ),
         "initial_priorities": lambda: of_values(
             updates.initial_priorities(scalar, 0.99, 2), scalar.net, valued
         ),

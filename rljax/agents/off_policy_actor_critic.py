@@ -11,7 +11,7 @@ from flax import linen as nn
 from rljax import networks
 from rljax.actors import NoiseHparams, noisy_actor
 from rljax.agents.assembly import check_hparams, off_policy
-from rljax.agents.replays import ReplayHparams, relabelled, replay_of
+from rljax.agents.replays import ReplayHparams, Windows, relabelled, replay_of
 from rljax.agents.schedule import Schedule
 from rljax.hparams import fraction, non_negative
 from rljax.types import Actor, Agent, Environment, Update
@@ -148,7 +148,8 @@ def off_policy_actor_critic(
         warmup_env_steps=warmup_env_steps,
         updates_per_iteration=updates_per_iteration,
     )
-    replay = replay_of(schedule, buffer_size, batch_size, n_step, prioritized, hindsight)
+    windows = Windows(n_step, hindsight=hindsight)
+    replay = replay_of(schedule, buffer_size, batch_size, windows, prioritized)
     ac = networks.actor_and_critics(
         env,
         network,

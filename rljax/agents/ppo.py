@@ -107,8 +107,9 @@ def ppo(
             by default `total_env_steps`.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
-        network: "mlp", "cnn", "nature_cnn", "gru", "auto", a linen module, a pair `(init, apply)`,
-            or a `networks.Network`, which may be recurrent.
+        network: "mlp", "cnn", "nature_cnn", "gru", "lstm" or "min_gru" (a memory of size
+            `hidden[-1]`), "auto", a linen module, a pair `(init, apply)`, or a `networks.Network`,
+            which may be recurrent.
         sequence_length: steps L that a minibatch keeps together; by default `rollout_length` for
             a recurrent network, else 1.
         distribution: of continuous actions: "normal" (clipped) or "tanh_normal" (squashed); or a

@@ -59,7 +59,7 @@ class ActorCritic(NamedTuple):
         The carry starts from what was stored with the first step and is differentiated through.
         """
         carry = jax.tree.map(lambda x: x[0], batch.extras["carry"])
-        outputs, values = unroll(self.net, params, batch.obs, carry, batch.done, key)
+        (outputs, values), _ = unroll(self.net, params, batch.obs, carry, batch.done, key)
         return self.head.distribution(outputs), outputs, values
 
     def kl(self, old_outputs: jax.Array, new_outputs: jax.Array) -> jax.Array:
@@ -112,10 +112,11 @@ def actor_critic_network(
         space: what it observes.
         head: what its outputs must be.
         kind: "mlp" (a torso each for policy and value), "cnn" or "nature_cnn" (one torso for
-            both), "gru" (an MLP, then a GRU of size `hidden[-1]`), "auto" (for three axes cnn, or
-            nature_cnn where both sides are 36 or more; else mlp), a linen module with the call
-            signature of `ActorCriticModule`, a pair `(init, apply)` on float features, as the first
-            two of a `Network`, or a `Network`, which may be recurrent.
+            both), "gru", "lstm" or "min_gru" (a torso, then that memory of size `hidden[-1]`, and
+            policy and value on it), "auto" (for three axes cnn, or nature_cnn where both sides are
+            36 or more; else mlp), a linen module with the call signature of `ActorCriticModule`, a
+            pair `(init, apply)` on float features, as the first two of a `Network`, or a `Network`,
+            which may be recurrent.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
         normalize_observations: whether to put running statistics between the two.
@@ -125,8 +126,6 @@ def actor_critic_network(
     Raises:
         UsageError: for a space, kind or activation that does not fit, in one sentence.
     """
-    if kind == "gru" and not hidden:
-        raise UsageError("network 'gru' needs at least one size in hidden: the last is its carry's")
     reader = read(space, kind, hidden, activation, agent, scale_images)
     torso, shape = reader.torso, reader.shape
     outputs = partial(Outputs, head.num_outputs, head.state_independent_std)
@@ -136,10 +135,9 @@ def actor_critic_network(
             _check_outputs(net, shape, head, agent)
         case nn.Module():
             net = from_linen(reader.kind, shape)
-        case "gru":
-            net = from_linen(
-                RecurrentActorCriticModule(torso, outputs, hidden[-1]), shape, hidden[-1]
-            )
+        case _ if reader.memory:
+            module = RecurrentActorCriticModule(torso, outputs, reader.memory)
+            net = from_linen(module, shape, reader.memory().carry_size)
         case _:
             shared = reader.kind in ("cnn", "nature_cnn")
             net = from_linen(ActorCriticModule(torso, outputs, shared), shape)

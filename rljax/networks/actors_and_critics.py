@@ -14,7 +14,7 @@ from rljax.envs import spaces
 from rljax.envs.action_masks import legal_actions
 from rljax.errors import UsageError, check_positive
 from rljax.networks.distributions import Categorical, Distribution, Head, deterministic, head
-from rljax.networks.encoding import Reader, read
+from rljax.networks.encoding import Reader, read, refuse_memory
 from rljax.networks.modules import ActionValues, CriticModule, Outputs, PolicyModule
 from rljax.networks.network import Network, Pair, from_linen, is_given, with_one_axis
 from rljax.networks.normalization import fresh_statistics, standardized
@@ -183,8 +183,7 @@ def actor_and_critics(
     if value.implicit:
         raise UsageError(f'{agent} has no fractions to sample: use head "scalar", "c51" or "qr"')
     for given in (kind, critic_kind):
-        if given == "gru":
-            raise UsageError(f"{agent} keeps no carry yet: use network 'mlp' or 'cnn'")
+        refuse_memory(given, agent, "ppo, which learns from sequences")
     if isinstance(critic_kind, Network) or (layer_norm and is_given(critic_kind)):
         raise UsageError(
             f"a critic_network of one's own for {agent} is a linen module or a pair, and "

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from flax import linen as nn
 from rljax.envs import spaces
 from rljax.envs.action_masks import observed
 from rljax.errors import UsageError, check_known, check_positive
+from rljax.networks.memory import MEMORIES
 from rljax.networks.modules import CNN, MLP, NatureCNN
 from rljax.networks.network import Network, Pair, encoded, is_given
 from rljax.networks.normalization import normalized
@@ -23,7 +24,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": nn.gelu,
     "silu": nn.silu,
 }
-NETWORKS = ("auto", "mlp", "cnn", "nature_cnn", "gru")
+NETWORKS = ("auto", "mlp", "cnn", "nature_cnn", *MEMORIES)
 SMALLEST_SIDES = {"cnn": 3, "nature_cnn": 36}
 """Of an image, for its convolutions."""
 ONE_PART = "; let the environment give one part, as those of MuJoCo Playground do with part='state'"
@@ -58,7 +59,7 @@ def encoder(
     rank = len(space.shape)
     is_image = rank == 3 and space.dtype == jnp.uint8
     largest = 255.0 if is_image and scale_images else 1.0
-    is_flat = kind in ("mlp", "gru")
+    is_flat = kind in ("mlp", *MEMORIES)
 
     def features(obs: Obs) -> jax.Array:
         x = jnp.asarray(observed(obs), jnp.float32) / largest
@@ -81,6 +82,7 @@ class Reader(NamedTuple):
     encode: Callable[[Obs], jax.Array]  # observations to float features
     shape: tuple[int, ...]  # of one observation's features
     torso: Callable[..., nn.Module]  # an MLP or a CNN; takes their further fields
+    memory: Callable[[], Any] | None  # a layer of `networks.memory` behind it
 
 
 def read(
@@ -109,7 +111,23 @@ def read(
     shape = jax.eval_shape(encode, jax.ShapeDtypeStruct(space.shape, space.dtype)).shape
     module = TORSOS.get(kind, MLP) if isinstance(kind, str) else MLP
     torso = partial(module, tuple(hidden), ACTIVATIONS[activation])
-    return Reader(kind, encode, shape, torso)
+    memory = None
+    if isinstance(kind, str) and kind in MEMORIES:
+        if not hidden:
+            raise UsageError(
+                f"network {kind!r} needs at least one size in hidden: the last is its carry's"
+            )
+        memory = partial(MEMORIES[kind], hidden[-1])
+    return Reader(kind, encode, shape, torso, memory)
+
+
+def refuse_memory(kind: object, agent: str, instead: str) -> None:
+    """Refuse a network with memory, for an agent that learns from single steps."""
+    if isinstance(kind, str) and kind in MEMORIES:
+        raise UsageError(
+            f"{agent} learns from single steps, and network {kind!r} from sequences: use "
+            f"network 'mlp' or 'cnn', or {instead}"
+        )
 
 
 def on_observations(reader: Reader, inner: Network, normalize: bool) -> Network:

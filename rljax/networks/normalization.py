@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from rljax.networks.network import Network
-from rljax.types import Carry, Key, Params
+from rljax.networks.network import Network, on_inputs
+from rljax.types import Key, Params
 
 
 @struct.dataclass
@@ -42,8 +42,7 @@ def normalized(inner: Network, shape: tuple[int, ...]) -> Network:
     def init(key: Key) -> Params:
         return {"network": inner.init(key), "statistics": fresh_statistics(shape)}
 
-    def apply(params: Params, features: jax.Array, carry: Carry, key: Key | None):
-        features = standardized(params["statistics"], features)
-        return inner.apply(params["network"], features, carry, key)
+    def prepare(params: Params, features: jax.Array):
+        return params["network"], standardized(params["statistics"], features)
 
-    return inner._replace(init=init, apply=apply)
+    return on_inputs(inner, prepare)._replace(init=init)

@@ -14,6 +14,7 @@ from rljax.updates.minibatches import epochs
 from rljax.updates.normalization import observation_statistics, reward_scaling, scaled_rewards
 from rljax.updates.optimization import clipped_adam, gradient, learning_rate
 from rljax.updates.policies import actor_loss, average, least, temperature_loss
+from rljax.updates.sequences import burn_in, fresh_carry, next_estimates
 from rljax.updates.tables import (
     constant,
     double_table_target,
@@ -42,6 +43,7 @@ __all__ = [
     "adaptive_kl",
     "average",
     "bonus",
+    "burn_in",
     "chain",
     "clipped_adam",
     "constant",
@@ -53,6 +55,7 @@ __all__ = [
     "epochs",
     "every",
     "expected",
+    "fresh_carry",
     "gae",
     "gradient",
     "greedy",
@@ -66,6 +69,7 @@ __all__ = [
     "least",
     "n_step",
     "n_step_advantage",
+    "next_estimates",
     "observation_statistics",
     "q_loss",
     "remember_parameters",
