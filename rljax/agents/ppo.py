@@ -85,6 +85,9 @@ def ppo(
     normalize_observations: bool = False,
     reward_scale: float = 1.0,
     scale_images: bool = True,
+    actor_obs: Sequence[str] | None = None,
+    critic_obs: Sequence[str] | None = None,
+    critic_hidden: Sequence[int] | None = None,
     anneal_lr: bool = True,
     stop_at_kl: bool = False,
     policy_lag: int = 0,
@@ -120,6 +123,10 @@ def ppo(
         normalize_observations: by running statistics, kept in the parameters.
         reward_scale: what rewards are multiplied by before they are learnt from.
         scale_images: whether images (three axes of uint8) are divided by 255.
+        actor_obs: of observations that are a Dict, the parts that the policy reads, such as
+            ["state"]; by default all.
+        critic_obs: the parts that the value function reads; by default all.
+        critic_hidden: sizes of the dense layers of the value function; by default `hidden`.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
         stop_at_kl: whether to end an iteration's epochs once `approx_kl` passes 1.5 `target_kl`.
         policy_lag: how many iterations old the parameters are that act, as those of the actors of
@@ -152,6 +159,9 @@ def ppo(
         distribution,
         normalize_observations,
         scale_images=scale_images,
+        actor_obs=actor_obs,
+        critic_obs=critic_obs,
+        critic_hidden=critic_hidden,
         agent=agent,
     )
     curious = Curiosity(curiosity, env, network, hidden, num_minibatches, agent)

@@ -3,7 +3,15 @@
 from rljax.types import Update
 from rljax.updates.advantages import gae, n_step_advantage, rewards_to_go, vtrace
 from rljax.updates.composition import chain, in_parts, stateless, with_own_parameters
-from rljax.updates.critics import critic_loss, critic_target, smallest, smoothed, without_largest
+from rljax.updates.critics import (
+    batch_statistics,
+    critic_loss,
+    critic_target,
+    joint_critic_loss,
+    smallest,
+    smoothed,
+    without_largest,
+)
 from rljax.updates.curiosity import bonus, counts, icm, rnd
 from rljax.updates.delays import every
 from rljax.updates.hindsight import hindsight
@@ -42,6 +50,7 @@ __all__ = [
     "actor_loss",
     "adaptive_kl",
     "average",
+    "batch_statistics",
     "bonus",
     "burn_in",
     "chain",
@@ -64,6 +73,7 @@ __all__ = [
     "icm",
     "initial_priorities",
     "in_parts",
+    "joint_critic_loss",
     "lambda_target",
     "learning_rate",
     "least",

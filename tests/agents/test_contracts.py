@@ -43,6 +43,18 @@ class Graded(probes.Recall):
         return super().step(key, state, (action[0] + 1.0) / 2.0)
 
 
+@dataclass(frozen=True)
+class Privileged(Graded):
+    """Graded, with what a critic may know besides: the cue, in every step."""
+
+    observation_space = spaces.Dict(
+        {"state": spaces.Box(-1.0, 1.0, (2,)), "cue": spaces.Box(-1.0, 1.0, (1,))}
+    )
+
+    def _observe(self, time, cue):
+        return {"state": super()._observe(time, cue), "cue": cue[None]}
+
+
 class Row(NamedTuple):
     """How to build an agent, and which of its hyperparameters play no part in it.
 
@@ -93,6 +105,8 @@ ddpg, td3, d4pg, sac, tqc = (
     partially(getattr(rljax, name), Graded(), **replayed)
     for name in ("ddpg", "td3", "d4pg", "sac", "tqc")
 )
+crossq = partially(rljax.crossq, Graded(), **replayed, critic_hidden=(8,), policy_delay=2)
+asymmetric = {"actor_obs": ("state",), "normalize_observations": True}
 pqn = partially(rljax.pqn, probes.Recall(), **minibatches)
 a2c = partially(rljax.a2c, probes.Recall(), hidden=(8,))
 a3c = partially(rljax.a3c, probes.Recall(), hidden=(8,), policy_lag=1)
@@ -126,6 +140,9 @@ AGENTS = {
     "ppo cnn": Row(partially(rljax.ppo, Pictured(), **minibatches), no_kl),
     "ppo normal": Row(target, no_kl | no_time),
     "ppo tanh_normal": Row(partial(target, distribution="tanh_normal"), no_kl | no_time),
+    "ppo asymmetric": Row(
+        partially(rljax.ppo, Privileged(), **minibatches, **asymmetric, critic_hidden=(4,)), no_kl
+    ),
     "ppo kl_penalty": Row(partial(recall, objective="kl_penalty"), set()),
     "ppo legal actions": Row(partially(rljax.ppo, probes.LegalActions(), **minibatches), no_kl),
     "ppo stop_at_kl clip_value normalize_observations": Row(
@@ -214,6 +231,11 @@ AGENTS = {
         ),
         not_prioritized | no_noise | of_discrete | {"target_entropy"},
     ),
+    "sac asymmetric": Row(
+        partially(rljax.sac, Privileged(), **replayed, **asymmetric, reward_scale=2.0),
+        not_prioritized | no_noise | of_discrete,
+    ),
+    "crossq": Row(crossq, not_prioritized | no_noise | of_discrete | {"tau"}),
     "tqc": Row(
         partial(tqc, num_critics=2, num_quantiles=5, dropped_quantiles=1),
         not_prioritized | no_noise | of_discrete,
@@ -275,6 +297,7 @@ LONG = {
     "q_learning counts",
     "dqn legal actions",
     "q_learning legal actions",
+    "ppo asymmetric",
     "ppo cnn",
     "ppo tanh_normal",
     "ppo kl_penalty",
@@ -294,6 +317,8 @@ LONG = {
     "ddpg ornstein_uhlenbeck normalize_observations",
     "d4pg",
     "sac discrete",
+    "sac asymmetric",
+    "crossq",
     "sac subset of critics, fixed temperature",
     "tqc",
     "pqn ez_greedy",
