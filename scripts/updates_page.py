@@ -80,13 +80,20 @@ def examples() -> dict[str, Callable[[], Example]]:
     q = networks.with_target(networks.q_network(cartpole, hidden=(8,), head=head))
     scalar = networks.q_network(cartpole, hidden=(8,), head=networks.value_head("scalar"))
     q_table = networks.q_table(lake)
+    values = networks.value_head("scalar")
+    remembering = networks.with_target(
+        networks.q_network(cartpole, "gru", (8,), head=values, sequences=True)
+    )
     pendulum = rljax.make("Pendulum-v1")
     control = networks.actor_and_critics(pendulum, hidden=(8,), value=head, scalars=["temperature"])
+    crossed = networks.actor_and_critics(pendulum, hidden=(8,), value=head, batch_norm=True)
     moves = batch(jnp.zeros((T, N, 3)), jnp.zeros((T, N, 1)), entropy=jnp.zeros((T, N)))
     moves = moves.replace(action=jnp.zeros((T, N, 1))).annotate(target=jnp.zeros((T, N, 5)))
     recorded = {"raw_action": jnp.zeros((T, N), jnp.int32), "log_prob": jnp.zeros((T, N))}
     numbers = batch(jnp.zeros((T, N, 4)), jnp.zeros((T, N, 8)), **recorded)
     valued = numbers.annotate(action_values=jnp.zeros((T, N, 2)))
+    windows = batch(jnp.zeros((T, N, 4)), jnp.zeros((1, N, 8)))
+    windows = windows.annotate(target_carry=jnp.zeros((1, N, 8)))
     distributions = numbers.annotate(target=jnp.zeros((T, N, 5)))
     discrete = batch(
         jnp.zeros((T, N), jnp.int32), jnp.zeros((T, N, 1)), trace=jnp.zeros((T, N, *cells))
@@ -121,6 +128,10 @@ def examples() -> dict[str, Callable[[], Example]]:
     def of_part(loss: Callable, part: str) -> Example:
         return of_control(updates.gradient(loss, optax.sgd(1.0), part=part))
 
+    def of_crossed(update: updates.Update) -> Example:
+        params = crossed.init(jax.random.key(0))
+        return Example(update, params, moves.annotate(batch_stats=params["critic"]["batch_stats"]))
+
     def temperature(params):
         return jnp.exp(params["temperature"])
 
@@ -151,6 +162,13 @@ def examples() -> dict[str, Callable[[], Example]]:
         "rewards_to_go": lambda: of_policy(updates.rewards_to_go(0.99)),
         "n_step": lambda: of_values(updates.n_step(0.99, 2), q.net, numbers),
         "td_target": lambda: of_values(updates.td_target(q), q.net, numbers),
+        "fresh_carry": lambda: of_values(
+            updates.fresh_carry(remembering.net), remembering.net, windows
+        ),
+        "burn_in": lambda: of_values(updates.burn_in(remembering, 2), remembering.net, windows),
+        "next_estimates": lambda: of_values(
+            updates.next_estimates(remembering), remembering.net, windows
+        ),
         "initial_priorities": lambda: of_values(
             updates.initial_priorities(scalar, 0.99, 2), scalar.net, valued
         ),
@@ -160,6 +178,7 @@ def examples() -> dict[str, Callable[[], Example]]:
         "critic_target": lambda: of_control(
             updates.critic_target(control, control.choices, temperature=temperature)
         ),
+        "batch_statistics": lambda: of_crossed(updates.batch_statistics()),
         "target_network": lambda: of_values(updates.target_network(0.1), q.net, numbers),
         "remember_parameters": lambda: lagging(updates.remember_parameters(some_update, 2)),
         "double_table_target": lambda: Example(
@@ -191,6 +210,13 @@ def examples() -> dict[str, Callable[[], Example]]:
         ),
         "q_loss": lambda: of_values(of_loss(updates.q_loss(q)), q.net, distributions),
         "critic_loss": lambda: of_part(updates.critic_loss(control), "critic"),
+        "joint_critic_loss": lambda: of_crossed(
+            updates.gradient(
+                updates.joint_critic_loss(crossed, crossed.choices),
+                optax.sgd(1.0),
+                part="critic",
+            )
+        ),
         "actor_loss": lambda: of_part(
             updates.actor_loss(control, temperature=temperature), "actor"
         ),
@@ -251,7 +277,7 @@ def leaf_names(tree: tuple) -> list[tuple[str, str]]:
 def fields(names: list[tuple[str, str]]) -> list[str]:
     """The fields of the batch among the names of leaves, and "parameters"."""
     found = [
-        part if part == "parameters" else path.split(".")[-1]
+        part if part == "parameters" else path.removeprefix("extras.").split(".")[0]
         for part, path in names
         if part in ("parameters", "batch")
     ]

@@ -75,3 +75,16 @@ def uniform_action(obs: Obs, num_actions: int, key: Key) -> tuple[jax.Array, jax
         return action, jnp.full(leading, num_actions, jnp.float32)
     number = jnp.sum(legal, axis=-1, dtype=jnp.float32)
     return ops.sample(legal / number[..., None], key), number
+
+
+def with_random_actions(policy: Policy, space: spaces.Space) -> Policy:
+    """`policy`, but its actions are those of `random_policy`; its carry goes on, and it records."""
+    at_random = random_policy(space)
+
+    def act(params, obs, carry, key: Key):
+        key_policy, key_action = jax.random.split(key)
+        _, extras, after = policy(params, obs, carry, key_policy)
+        action, recorded, _ = at_random(params, obs, carry, key_action)
+        return action, {**extras, **recorded}, after
+
+    return act

@@ -130,8 +130,8 @@ def off_policy(
         fresh: an update that is given every rollout [T, N] once, those of the warm-up included,
             before it is added to the replay buffer. What it returns is added: the fields of a step,
             and of the extras those that `replay` names.
-        warmup: who acts in the warm-up; by default `actors.random_policy`, which records log_prob.
-            The carry of its steps is the one with which an episode begins.
+        warmup: who acts in the warm-up; by default `actors.random_policy`, which records log_prob,
+            and leaves the carry as an episode begins with it.
 
     Raises UsageError for counts that do not fit, and MissingField as `on_policy` does, also for a
     replay or a fresh update that reads what `warmup` does not record.
@@ -149,8 +149,7 @@ def off_policy(
             worker, batch = rollout(
                 env,
                 explorer,
-                # The carry of a policy that is not acting yet stays as an episode finds it.
-                lambda carry, done: carry,
+                lambda carry, done: reset_carry(actor, carry, done),
                 learner.params,
                 worker,
                 collectives.fold_in(key_rollout),

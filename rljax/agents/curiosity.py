@@ -12,6 +12,7 @@ from rljax import networks, updates
 from rljax.envs import spaces
 from rljax.errors import UsageError, check_known
 from rljax.hparams import fraction, non_negative
+from rljax.networks.memory import MEMORIES
 from rljax.networks.network import is_given
 from rljax.types import Batch, Environment, Key, Metrics, Params, Update
 from rljax.updates.curiosity import REWARD
@@ -54,7 +55,7 @@ class Curiosity:
         if kind == "none":
             return
         # Networks like those of the agent, but for a carry, and for modules of one's own.
-        network = "auto" if is_given(network) or network == "gru" else network
+        network = "auto" if is_given(network) or network in MEMORIES else network
         hidden, space, actions = hidden or (64,), env.observation_space, env.action_space
         self._value = networks.value_network(space, network, hidden, agent=agent)
         if kind == "counts":

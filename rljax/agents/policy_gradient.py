@@ -117,6 +117,9 @@ def policy_gradient(
     distribution: str | networks.Head = "normal",
     normalize_observations: bool = False,
     scale_images: bool = True,
+    actor_obs: Sequence[str] | None = None,
+    critic_obs: Sequence[str] | None = None,
+    critic_hidden: Sequence[int] | None = None,
     anneal_lr: bool = True,
     curiosity: str = "none",
     first: Update | None = None,
@@ -140,12 +143,17 @@ def policy_gradient(
         kind: the class of its hyperparameters.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
-        network: "mlp", "cnn", "nature_cnn", "gru", "auto", a linen module, a pair `(init, apply)`,
-            or a `networks.Network`, which may be recurrent.
+        network: "mlp", "cnn", "nature_cnn", "gru", "lstm" or "min_gru" (a memory of size
+            `hidden[-1]`), "auto", a linen module, a pair `(init, apply)`, or a `networks.Network`,
+            which may be recurrent.
         distribution: of continuous actions: "normal" (clipped) or "tanh_normal" (squashed); or a
             `networks.Head`.
         normalize_observations: by running statistics, kept in the parameters.
         scale_images: whether images (three axes of uint8) are divided by 255.
+        actor_obs: of observations that are a Dict, the parts that the policy reads, such as
+            ["state"]; by default all.
+        critic_obs: the parts that the value function reads; by default all.
+        critic_hidden: sizes of the dense layers of the value function; by default `hidden`.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
         curiosity: intrinsic rewards with values of their own: "none", "counts" (of states and
             actions), "rnd" (errors in predicting a random network) or "icm" (of a model of
@@ -171,6 +179,9 @@ def policy_gradient(
         distribution,
         normalize_observations,
         scale_images=scale_images,
+        actor_obs=actor_obs,
+        critic_obs=critic_obs,
+        critic_hidden=critic_hidden,
         agent=agent,
     )
 

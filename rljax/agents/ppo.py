@@ -85,6 +85,9 @@ def ppo(
     normalize_observations: bool = False,
     reward_scale: float = 1.0,
     scale_images: bool = True,
+    actor_obs: Sequence[str] | None = None,
+    critic_obs: Sequence[str] | None = None,
+    critic_hidden: Sequence[int] | None = None,
     anneal_lr: bool = True,
     stop_at_kl: bool = False,
     policy_lag: int = 0,
@@ -107,8 +110,9 @@ def ppo(
             by default `total_env_steps`.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
-        network: "mlp", "cnn", "nature_cnn", "gru", "auto", a linen module, a pair `(init, apply)`,
-            or a `networks.Network`, which may be recurrent.
+        network: "mlp", "cnn", "nature_cnn", "gru", "lstm" or "min_gru" (a memory of size
+            `hidden[-1]`), "auto", a linen module, a pair `(init, apply)`, or a `networks.Network`,
+            which may be recurrent.
         sequence_length: steps L that a minibatch keeps together; by default `rollout_length` for
             a recurrent network, else 1.
         distribution: of continuous actions: "normal" (clipped) or "tanh_normal" (squashed); or a
@@ -119,6 +123,10 @@ def ppo(
         normalize_observations: by running statistics, kept in the parameters.
         reward_scale: what rewards are multiplied by before they are learnt from.
         scale_images: whether images (three axes of uint8) are divided by 255.
+        actor_obs: of observations that are a Dict, the parts that the policy reads, such as
+            ["state"]; by default all.
+        critic_obs: the parts that the value function reads; by default all.
+        critic_hidden: sizes of the dense layers of the value function; by default `hidden`.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
         stop_at_kl: whether to end an iteration's epochs once `approx_kl` passes 1.5 `target_kl`.
         policy_lag: how many iterations old the parameters are that act, as those of the actors of
@@ -151,6 +159,9 @@ def ppo(
         distribution,
         normalize_observations,
         scale_images=scale_images,
+        actor_obs=actor_obs,
+        critic_obs=critic_obs,
+        critic_hidden=critic_hidden,
         agent=agent,
     )
     curious = Curiosity(curiosity, env, network, hidden, num_minibatches, agent)

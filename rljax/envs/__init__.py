@@ -2,7 +2,7 @@
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rljax.errors import UsageError, check_known, nearest
@@ -78,8 +78,18 @@ def check_name(name: str) -> None:
         check_known("env", name, [*NAMES, *(f"{known}/..." for known in SUITES)])
 
 
-def make(name: str | Callable[..., Any], **params: Any):
+def make(
+    name: str | Callable[..., Any],
+    *,
+    observed: Sequence[int] | None = None,
+    previous_step: bool = False,
+    **params: Any,
+):
     """The environment registered as `name`; `params` override its own parameters.
+
+    With `observed`, only the numbers in these places of an observation are seen; with
+    `previous_step`, the action and the reward of the step before are seen, too. Both are for
+    observations of one axis: see `envs.observing`.
 
     >>> import rljax
     >>> rljax.make("CartPole-v1").action_space
@@ -93,6 +103,15 @@ def make(name: str | Callable[..., Any], **params: Any):
     Raises UsageError for a name or parameter nobody knows. An environment of your own in JAX needs
     no registration: pass any object with the members of `rljax.types.Environment`.
     """
+    env = _make(name, params)
+    if observed is None and not previous_step:
+        return env
+    from rljax.envs.observing import viewed
+
+    return viewed(env, observed, previous_step)
+
+
+def _make(name: str | Callable[..., Any], params: dict[str, Any]) -> Any:
     if callable(name):
         from rljax.envs import gymnasium
 

@@ -11,9 +11,9 @@ from flax import linen as nn
 
 from rljax.envs import spaces
 from rljax.envs.action_masks import observed
-from rljax.networks.encoding import ACTIVATIONS, encoder, read
+from rljax.networks.encoding import ACTIVATIONS, read
 from rljax.networks.modules import MLP, EmbeddingModule
-from rljax.networks.network import Network, with_one_axis
+from rljax.networks.network import Features, Network, with_one_axis
 from rljax.networks.normalization import fresh_statistics, standardized
 from rljax.types import Action, Batch, Key, Obs, Params
 
@@ -29,7 +29,7 @@ class RandomDistillation(NamedTuple):
     init: Callable[[Key], Params]
     error: Callable[[Params, Obs], jax.Array]
     """(params, observations [..., ...]) to mean squared errors of the prediction [...]."""
-    encode: Callable[[Obs], jax.Array]
+    encode: Callable[[Obs], Features]
 
 
 def random_distillation(
@@ -57,11 +57,11 @@ def random_distillation(
         return {
             "fixed": fixed.init(key_fixed, example),
             "predictor": predictor.init(key_predictor, example),
-            "statistics": fresh_statistics(reader.shape),
+            "statistics": fresh_statistics(reader.features),
         }
 
     def error(params: Params, obs: Obs) -> jax.Array:
-        features = standardized(params["statistics"], reader.encode(obs))
+        features = reader.view(standardized(params["statistics"], reader.encode(obs)))
 
         def of(module: nn.Module, part: str) -> jax.Array:
             function = partial(module.apply, params[part])
@@ -120,7 +120,9 @@ def dynamics(
     def errors(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
         before, after = (
             with_one_axis(
-                partial(features.apply, params["features"]), len(reader.shape), reader.encode(obs)
+                partial(features.apply, params["features"]),
+                len(reader.shape),
+                reader.view(reader.encode(obs)),
             )
             for obs in (batch.obs, batch.next_obs)
         )
@@ -148,7 +150,8 @@ def value_network(
 
     def apply(params: Params, obs: Obs, carry, key: Key | None):
         function = partial(module.apply, params)
-        return with_one_axis(function, len(reader.shape), reader.encode(obs))[..., 0], carry
+        features = reader.view(reader.encode(obs))
+        return with_one_axis(function, len(reader.shape), features)[..., 0], carry
 
     return Network(lambda key: module.init(key, jnp.zeros((1, *reader.shape))), apply)
 
@@ -165,19 +168,17 @@ def numbered(space: spaces.Space, agent: str = "counts") -> Numbered:
     """The numbers of a space's observations: those of a Discrete space, else hashes.
 
     A hash is the signs of 16 random projections (SimHash), so what is alike may share a number.
-    Raises UsageError for a Dict.
 
     Source: Tang et al. 2017, eq. 2, https://arxiv.org/abs/1611.04717.
     """
     if isinstance(space, spaces.Discrete):
         return Numbered(observed, space.n)
-    encode = encoder(space, "mlp", agent)
-    features = int(np.prod(space.shape))  # type: ignore[union-attr]
+    reader = read(space, "mlp", (), "relu", agent)
     # The same for all seeds: it is no part of what is learnt.
-    projection = jax.random.normal(jax.random.key(0), (features, HASH_BITS))
+    projection = jax.random.normal(jax.random.key(0), (*reader.shape, HASH_BITS))
 
     def number(obs: Obs) -> jax.Array:
-        bits = encode(obs) @ projection > 0
+        bits = reader.view(reader.encode(obs)) @ projection > 0
         return jnp.sum(bits << jnp.arange(HASH_BITS), axis=-1, dtype=jnp.int32)
 
     return Numbered(number, 2**HASH_BITS)

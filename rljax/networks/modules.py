@@ -5,6 +5,7 @@ Every module takes features [..., F] (or pixels [..., H, W, C]) with any leading
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -67,6 +68,53 @@ def joined(x: jax.Array, beside: jax.Array | None) -> jax.Array:
     return x if beside is None else jnp.concatenate([x, beside], axis=-1)
 
 
+class BatchRenorm(nn.Module):
+    """Features of mean 0 and variance 1 over a batch, times a scale plus a bias that are learnt.
+
+    Where the collection "batch_stats" is mutable, as in a loss, a batch is normalised by its own
+    statistics, those of all devices, and the running ones move. After `warmup` batches, what the
+    two differ by is corrected, within bounds. Elsewhere the running ones normalise.
+
+    Source: Ioffe 2017, algorithm 1, https://arxiv.org/abs/1702.03275; the warm-up and the bounds (3
+    and 5) are those of Bhatt et al. 2024, https://arxiv.org/abs/1902.05605.
+    """
+
+    momentum: float = 0.99
+    epsilon: float = 1e-3
+    warmup: int = 100_000
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[..., F] to [..., F]; the statistics are over all leading axes."""
+        shape = x.shape[-1:]
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        running_variance = self.variable("batch_stats", "variance", jnp.ones, shape)
+        count = self.variable("batch_stats", "count", jnp.zeros, ())
+        scale = self.param("scale", nn.initializers.ones, shape)
+        bias = self.param("bias", nn.initializers.zeros, shape)
+        mean, variance = running_mean.value, running_variance.value
+        if self.is_mutable_collection("batch_stats") and not self.is_initializing():
+            axes = tuple(range(x.ndim - 1))
+            of_batch = collectives.pmean(jnp.mean(x, axes))
+            spread = collectives.pmean(jnp.mean(jnp.square(x - of_batch), axes))
+            factor = jnp.sqrt((spread + self.epsilon) / (variance + self.epsilon))
+            shift = (of_batch - mean) * jax.lax.rsqrt(variance + self.epsilon)
+            warm = count.value >= self.warmup
+            factor, shift = jax.lax.stop_gradient(
+                (
+                    jnp.where(warm, jnp.clip(factor, 1 / 3, 3.0), 1.0),
+                    jnp.where(warm, jnp.clip(shift, -5.0, 5.0), 0.0),
+                )
+            )
+            x = (x - of_batch) * jax.lax.rsqrt(spread + self.epsilon) * factor + shift
+            running_mean.value = mean + (1 - self.momentum) * (of_batch - mean)
+            running_variance.value = variance + (1 - self.momentum) * (spread - variance)
+            count.value = count.value + 1
+        else:
+            x = (x - mean) * jax.lax.rsqrt(variance + self.epsilon)
+        return x * scale + bias
+
+
 class MLP(nn.Module):
     """Fully connected layers over the flattened observation, and over what stands beside it."""
 
@@ -74,14 +122,17 @@ class MLP(nn.Module):
     activation: Activation
     layer: Layer = dense
     layer_norm: bool = False  # between each layer and its activation
+    batch_norm: bool = False  # in front of the first layer, and behind each activation
 
     @nn.compact
     def __call__(self, x: jax.Array, beside: jax.Array | None = None) -> jax.Array:
         """[..., F], and [..., G] if given, to [..., hidden[-1]]."""
         x = joined(x, beside)
+        x = BatchRenorm()(x) if self.batch_norm else x
         for size in self.hidden:
             x = self.layer(size, SQRT2)(x)
             x = self.activation(nn.LayerNorm()(x) if self.layer_norm else x)
+            x = BatchRenorm()(x) if self.batch_norm else x
         return x
 
 
@@ -200,39 +251,59 @@ class EmbeddingModule(nn.Module):
 
 
 class ActorCriticModule(nn.Module):
-    """A policy and a value, each with a torso of its own or both on a shared one."""
+    """A policy and a value, each with a torso of its own or both on a shared one.
+
+    They read the same features, or each its own of a pair.
+    """
 
     torso: Callable[[], nn.Module]
     outputs: Callable[[], Outputs]
     shared: bool = False
+    critic_torso: Callable[[], nn.Module] | None = None  # of the value; None for another `torso`
 
     @nn.compact
-    def __call__(self, x: jax.Array, carry: Carry) -> tuple[tuple[jax.Array, jax.Array], Carry]:
+    def __call__(
+        self, x: jax.Array | tuple[jax.Array, jax.Array], carry: Carry
+    ) -> tuple[tuple[jax.Array, jax.Array], Carry]:
         """Features [..., F] to (outputs [..., K], value [...]); the carry passes through."""
-        actor = self.torso()(x)
-        critic = actor if self.shared else self.torso()(x)
+        of_actor, of_critic = x if isinstance(x, tuple) else (x, x)
+        actor = self.torso()(of_actor)
+        critic = actor if self.shared else (self.critic_torso or self.torso)()(of_critic)
         value = dense(1, 1.0, name="value")(critic)
         return (self.outputs()(actor), value[..., 0]), carry
 
 
 class RecurrentActorCriticModule(nn.Module):
-    """A torso, a GRU, and a policy and a value on its carry.
-
-    Source: Cho et al. 2014, https://arxiv.org/abs/1406.1078.
-    """
+    """A torso, a memory, and a policy and a value on what it remembers."""
 
     torso: Callable[[], nn.Module]
     outputs: Callable[[], Outputs]
-    carry_size: int
+    memory: Callable[[], nn.Module]  # of `networks.memory`
 
     @nn.compact
-    def __call__(self, x: jax.Array, carry: Carry) -> tuple[tuple[jax.Array, jax.Array], Carry]:
-        """Features [..., F], carry [..., H] to ((outputs [..., K], value [...]), carry)."""
-        cell = nn.GRUCell(
-            self.carry_size, kernel_init=orthogonal(1.0), recurrent_kernel_init=orthogonal(1.0)
-        )
-        carry, x = cell(carry, self.torso()(x))
+    def __call__(
+        self, x: jax.Array, carry: Carry, done: jax.Array | None = None
+    ) -> tuple[tuple[jax.Array, jax.Array], Carry]:
+        """Features [B, F], carry [B, H] to ((outputs [B, K], value [B]), carry).
+
+        With done [L, B], of sequences: features [L, B, F] to what has [L, B, ...], the carry too.
+        """
+        x, carry = remembered(self, x, carry, done)
         return (self.outputs()(x), dense(1, 1.0, name="value")(x)[..., 0]), carry
+
+
+def remembered(
+    module: Any, x: jax.Array, carry: Carry, done: jax.Array | None
+) -> tuple[jax.Array, Carry]:
+    """What a module's torso and memory make of features [B, ...], or [L, B, ...] with done [L, B].
+
+    Without a memory the carry passes through.
+    """
+    if module.memory is None:
+        return module.torso()(x), carry
+    leading = x.shape[: 1 if done is None else 2]
+    x = module.torso()(x.reshape(-1, *x.shape[len(leading) :]))
+    return module.memory()(x.reshape(*leading, -1), carry, done)
 
 
 class ActionValues(nn.Module):
@@ -262,16 +333,23 @@ class ActionValues(nn.Module):
 
 
 class QModule(nn.Module):
-    """A torso and action values on its features."""
+    """A torso, a memory if there is one, and action values on its features."""
 
     torso: Callable[[], nn.Module]
     outputs: Callable[[], ActionValues]
     shape: tuple[int, ...]  # of one action's numbers: () or [M]
+    memory: Callable[[], nn.Module] | None = None  # of `networks.memory`
 
     @nn.compact
-    def __call__(self, x: jax.Array, carry: Carry) -> tuple[jax.Array, Carry]:
-        """Features [..., F] to [..., A, *shape]; the carry passes through."""
-        x = self.outputs()(self.torso()(x), math.prod(self.shape))
+    def __call__(
+        self, x: jax.Array, carry: Carry, done: jax.Array | None = None
+    ) -> tuple[jax.Array, Carry]:
+        """Features [B, F], and a carry, to [B, A, *shape] and a carry.
+
+        With done [L, B], of sequences: features [L, B, F] to values and carries [L, B, ...].
+        """
+        x, carry = remembered(self, x, carry, done)
+        x = self.outputs()(x, math.prod(self.shape))
         return x.reshape(*x.shape[:-1], *self.shape), carry
 
 
@@ -321,11 +399,17 @@ class ImplicitQModule(nn.Module):
     num_samples: int
     layer: Layer = dense
     num_cosines: int = 64
+    memory: Callable[[], nn.Module] | None = None  # of `networks.memory`
 
     @nn.compact
-    def __call__(self, x: jax.Array, carry: Carry) -> tuple[Quantiles, Carry]:
-        """Features [..., F] to values [..., A, M] of quantiles tau [..., M]; the carry passes."""
-        x = self.torso()(x)
+    def __call__(
+        self, x: jax.Array, carry: Carry, done: jax.Array | None = None
+    ) -> tuple[Quantiles, Carry]:
+        """Features [B, F], and a carry, to values [B, A, M] of quantiles tau [B, M] and a carry.
+
+        With done [L, B], of sequences: features [L, B, F] to values and carries [L, B, ...].
+        """
+        x, carry = remembered(self, x, carry, done)
         shape = (*x.shape[:-1], self.num_samples)
         if self.has_rng("noise"):
             # Each observation has its own, also where a batch is split over devices.

@@ -6,9 +6,13 @@ from typing import Any, NamedTuple, TypeGuard
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from rljax.types import Carry, Key, Obs, Params
+
+Features = Any
+"""What observations become before a network reads them: float arrays, of a Dict by their names."""
 
 
 class Network(NamedTuple):
@@ -23,8 +27,13 @@ class Network(NamedTuple):
     """
     initial_carry: Callable[[tuple[int, ...]], Carry] = lambda leading: ()
     """Leading axes to the carry with which an episode begins."""
-    encode: Callable[[Obs], jax.Array] = lambda obs: obs
+    encode: Callable[[Obs], Features] = lambda obs: obs
     """Observations to float features."""
+    unroll: Callable[[Params, Obs, Carry, jax.Array, Key | None], tuple[Any, Carry]] | None = None
+    """(params, obs [L, B, ...], carry [B, ...], done [L, B], key) to the outputs [L, B, ...] of
+    sequences and the carry behind each step, [L, B, ...]; None where `apply` is all there is.
+
+    It is what `networks.unroll` does with `apply`, faster."""
 
     @property
     def recurrent(self) -> bool:
@@ -43,53 +52,80 @@ def is_given(kind: object) -> TypeGuard[nn.Module | Network | Pair]:
     return isinstance(kind, nn.Module | Network) or is_pair
 
 
-def from_linen(module: nn.Module, shape: tuple[int, ...], carry_size: int = 0) -> Network:
+def from_linen(
+    module: nn.Module, shape: tuple[int, ...] | tuple[tuple[int, ...], ...], carry_size: int = 0
+) -> Network:
     """A linen module `(features, carry) -> (outputs, carry)` as a `Network`.
 
     Args:
         module: the module; it is called with one leading axis. Its noise is the rng stream "noise".
-        shape: of one observation's features.
+            With a carry it also takes sequences, `(features [L, B, ...], carry [B, ...],
+            done [L, B])`, as `Network.unroll` does.
+        shape: of one observation's features; several shapes for features that are a tuple.
         carry_size: the size of its recurrent carry [..., carry_size]; 0 for none.
     """
+
+    several = any(isinstance(each, tuple) for each in shape)
+    example = tuple(_one(each) for each in shape) if several else _one(shape)
+    rank = jax.tree.leaves(example)[0].ndim - 1
 
     def initial_carry(leading: tuple[int, ...]) -> Carry:
         return jnp.zeros((*leading, carry_size)) if carry_size else ()
 
     def init(key: Key) -> Params:
-        return module.init(key, jnp.zeros((1, *shape)), initial_carry((1,)))
+        return module.init(key, jax.tree.map(jnp.zeros_like, example), initial_carry((1,)))
 
     def apply(params: Params, features: jax.Array, carry: Carry, key: Key | None):
         rngs = None if key is None else {"noise": key}
         function = partial(module.apply, params, rngs=rngs)
-        return with_one_axis(function, len(shape), features, carry)
+        return with_one_axis(function, rank, features, carry)
 
-    return Network(init, apply, initial_carry)
+    def unroll(params: Params, features: jax.Array, carry: Carry, done: jax.Array, key: Key | None):
+        rngs = None if key is None else {"noise": key}
+        return module.apply(params, features, carry, done, rngs=rngs)
+
+    return Network(init, apply, initial_carry, unroll=unroll if carry_size else None)
 
 
-def with_one_axis(function: Callable, rank: int, features: jax.Array, *others):
+def _one(shape: Any) -> np.ndarray:
+    return np.zeros((1, *shape), np.float32)
+
+
+def with_one_axis(function: Callable, rank: int, features: Any, *others):
     """`function(features, *others)`, for which leading axes are made one and restored after it.
 
-    XLA's CPU backend multiplies matrices with two at half the speed. Of one observation, features
-    have `rank` axes.
+    XLA's CPU backend multiplies matrices with two at half the speed. Of one observation, features,
+    or the first array of them, have `rank` axes.
     """
-    leading = features.shape[: features.ndim - rank]
+    first = jax.tree.leaves(features)[0]
+    leading = first.shape[: first.ndim - rank]
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(leading) :]), (features, *others))
     return jax.tree.map(lambda x: x.reshape(*leading, *x.shape[1:]), function(*flat))
 
 
-def encoded(inner: Network, encode: Callable[[Obs], jax.Array]) -> Network:
-    """`inner` on encoded observations."""
+def on_inputs(inner: Network, prepare: Callable[[Params, Obs], tuple[Params, Any]]) -> Network:
+    """`inner`, given what `prepare` makes of parameters and observations."""
 
     def apply(params: Params, obs: Obs, carry: Carry, key: Key | None):
-        return inner.apply(params, encode(obs), carry, key)
+        return inner.apply(*prepare(params, obs), carry, key)
 
-    return inner._replace(apply=apply, encode=encode)
+    def unroll(params: Params, obs: Obs, carry: Carry, done: jax.Array, key: Key | None):
+        assert inner.unroll is not None
+        return inner.unroll(*prepare(params, obs), carry, done, key)
+
+    return inner._replace(apply=apply, unroll=unroll if inner.unroll else None)
+
+
+def viewed(inner: Network, view: Callable[[Features], Any]) -> Network:
+    """`inner` on what a view gives of features."""
+    return on_inputs(inner, lambda params, features: (params, view(features)))
+
+
+def encoded(inner: Network, encode: Callable[[Obs], Features]) -> Network:
+    """`inner` on encoded observations."""
+    return on_inputs(inner, lambda params, obs: (params, encode(obs)))._replace(encode=encode)
 
 
 def on_part(inner: Network, part: str) -> Network:
     """`inner`, whose parameters are the part of that name of larger ones."""
-
-    def apply(params: Params, obs: Obs, carry: Carry, key: Key | None):
-        return inner.apply(params[part], obs, carry, key)
-
-    return inner._replace(apply=apply)
+    return on_inputs(inner, lambda params, obs: (params[part], obs))

@@ -21,6 +21,7 @@ from rljax.ops.policy_gradient import (
     policy_gradient_loss,
     value_loss,
 )
+from rljax.ops.recurrences import linear_recurrence
 from rljax.ops.returns import explained_variance, generalized_advantage
 from rljax.ops.shuffle import permutation
 from rljax.ops.td import (
@@ -30,7 +31,9 @@ from rljax.ops.td import (
     lambda_returns,
     n_step_returns,
     quantile_huber,
+    rescaled,
     td_target,
+    unscaled,
 )
 
 __all__ = [
@@ -50,6 +53,7 @@ __all__ = [
     "huber",
     "is_legal",
     "lambda_returns",
+    "linear_recurrence",
     "linear_schedule",
     "n_step_returns",
     "only_legal",
@@ -58,9 +62,11 @@ __all__ = [
     "policy_evaluation",
     "policy_gradient_loss",
     "quantile_huber",
+    "rescaled",
     "sample",
     "sample_zeta",
     "td_target",
+    "unscaled",
     "value_iteration",
     "value_loss",
     "vtrace",

@@ -3,7 +3,15 @@
 from rljax.types import Update
 from rljax.updates.advantages import gae, n_step_advantage, rewards_to_go, vtrace
 from rljax.updates.composition import chain, in_parts, stateless, with_own_parameters
-from rljax.updates.critics import critic_loss, critic_target, smallest, smoothed, without_largest
+from rljax.updates.critics import (
+    batch_statistics,
+    critic_loss,
+    critic_target,
+    joint_critic_loss,
+    smallest,
+    smoothed,
+    without_largest,
+)
 from rljax.updates.curiosity import bonus, counts, icm, rnd
 from rljax.updates.delays import every
 from rljax.updates.hindsight import hindsight
@@ -14,6 +22,7 @@ from rljax.updates.minibatches import epochs
 from rljax.updates.normalization import observation_statistics, reward_scaling, scaled_rewards
 from rljax.updates.optimization import clipped_adam, gradient, learning_rate
 from rljax.updates.policies import actor_loss, average, least, temperature_loss
+from rljax.updates.sequences import burn_in, fresh_carry, next_estimates
 from rljax.updates.tables import (
     constant,
     double_table_target,
@@ -41,7 +50,9 @@ __all__ = [
     "actor_loss",
     "adaptive_kl",
     "average",
+    "batch_statistics",
     "bonus",
+    "burn_in",
     "chain",
     "clipped_adam",
     "constant",
@@ -53,6 +64,7 @@ __all__ = [
     "epochs",
     "every",
     "expected",
+    "fresh_carry",
     "gae",
     "gradient",
     "greedy",
@@ -61,11 +73,13 @@ __all__ = [
     "icm",
     "initial_priorities",
     "in_parts",
+    "joint_critic_loss",
     "lambda_target",
     "learning_rate",
     "least",
     "n_step",
     "n_step_advantage",
+    "next_estimates",
     "observation_statistics",
     "q_loss",
     "remember_parameters",

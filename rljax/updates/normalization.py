@@ -8,15 +8,19 @@ import jax.numpy as jnp
 
 from rljax import collectives
 from rljax.networks import RunningStatistics
+from rljax.networks.network import Features
+from rljax.networks.normalization import Statistics
 from rljax.types import Batch, Key, Obs, Params, PerEnvironment, Update, UpdateState
 from rljax.updates.composition import stateless
 
 
-def merge(statistics: RunningStatistics, features: jax.Array) -> RunningStatistics:
-    """Statistics with a batch of features [..., F] added.
+def merge(statistics: Statistics, features: Features) -> Statistics:
+    """Statistics with a batch of features [..., F] added, each part's with its own.
 
     Source: Chan, Golub and LeVeque 1983, eq. 2.1, https://doi.org/10.1080/00031305.1983.10483115.
     """
+    if isinstance(features, dict):
+        return {name: merge(statistics[name], part) for name, part in features.items()}
     axes = tuple(range(features.ndim - statistics.mean.ndim))
     size = jnp.float32(features.size / statistics.mean.size * collectives.count())
     count = statistics.count + size
@@ -35,7 +39,7 @@ def merge(statistics: RunningStatistics, features: jax.Array) -> RunningStatisti
     )
 
 
-def observation_statistics(encode: Callable[[Obs], jax.Array], part: str | None = None) -> Update:
+def observation_statistics(encode: Callable[[Obs], Features], part: str | None = None) -> Update:
     """Add the batch's observations to `params["statistics"]` of a normalised network.
 
     With `part`, to those of that part of the parameters. Reads obs of fresh experience. In a chain,

@@ -43,6 +43,18 @@ class Graded(probes.Recall):
         return super().step(key, state, (action[0] + 1.0) / 2.0)
 
 
+@dataclass(frozen=True)
+class Privileged(Graded):
+    """Graded, with what a critic may know besides: the cue, in every step."""
+
+    observation_space = spaces.Dict(
+        {"state": spaces.Box(-1.0, 1.0, (2,)), "cue": spaces.Box(-1.0, 1.0, (1,))}
+    )
+
+    def _observe(self, time, cue):
+        return {"state": super()._observe(time, cue), "cue": cue[None]}
+
+
 class Row(NamedTuple):
     """How to build an agent, and which of its hyperparameters play no part in it.
 
@@ -77,7 +89,7 @@ replayed = {
 atoms = {"num_atoms": 5, "v_min": -2.0, "v_max": 2.0}
 recall = partially(rljax.ppo, probes.Recall(), **minibatches)
 target = partially(rljax.ppo, probes.ContinuousTarget(), **minibatches)
-dqn, rainbow, apex = (
+dqn, rainbow, apex, r2d2, drqn = (
     partially(
         factory,
         probes.Recall(),
@@ -85,12 +97,16 @@ dqn, rainbow, apex = (
         **replayed,
         **atoms,
     )
-    for factory in (rljax.dqn, rljax.rainbow, rljax.apex)
+    for factory in (rljax.dqn, rljax.rainbow, rljax.apex, rljax.r2d2, rljax.drqn)
 )
+sequences = {"sequence_length": 4, "burn_in": 2, "overlap": 2, "n_step": 2}
+r2d2 = partial(r2d2, **sequences)
 ddpg, td3, d4pg, sac, tqc = (
     partially(getattr(rljax, name), Graded(), **replayed)
     for name in ("ddpg", "td3", "d4pg", "sac", "tqc")
 )
+crossq = partially(rljax.crossq, Graded(), **replayed, critic_hidden=(8,), policy_delay=2)
+asymmetric = {"actor_obs": ("state",), "normalize_observations": True}
 pqn = partially(rljax.pqn, probes.Recall(), **minibatches)
 a2c = partially(rljax.a2c, probes.Recall(), hidden=(8,))
 a3c = partially(rljax.a3c, probes.Recall(), hidden=(8,), policy_lag=1)
@@ -99,6 +115,7 @@ appo = partially(rljax.appo, probes.Recall(), **minibatches)
 reinforce = partially(rljax.reinforce, probes.Recall(), hidden=(8,))
 no_kl, no_time = {"target_kl", "kl_coef"}, {"gamma", "gae_lambda"}  # one step has no time
 not_prioritized = {"priority_exponent", "importance_start"}
+one_step = {"priority_mix"}
 annealing = {"epsilon_start", "epsilon_end", "exploration_fraction"}
 by_environment = {"epsilon_base", "epsilon_alpha"}
 # By other explorations than epsilon-greedy.
@@ -118,9 +135,14 @@ def table(factory, **options) -> Callable[..., Agent]:
 AGENTS = {
     "ppo": Row(recall, no_kl),
     "ppo gru": Row(partial(recall, network="gru"), no_kl),
+    "ppo lstm": Row(partial(recall, network="lstm"), no_kl),
+    "ppo min_gru": Row(partial(recall, network="min_gru"), no_kl),
     "ppo cnn": Row(partially(rljax.ppo, Pictured(), **minibatches), no_kl),
     "ppo normal": Row(target, no_kl | no_time),
     "ppo tanh_normal": Row(partial(target, distribution="tanh_normal"), no_kl | no_time),
+    "ppo asymmetric": Row(
+        partially(rljax.ppo, Privileged(), **minibatches, **asymmetric, critic_hidden=(4,)), no_kl
+    ),
     "ppo kl_penalty": Row(partial(recall, objective="kl_penalty"), set()),
     "ppo legal actions": Row(partially(rljax.ppo, probes.LegalActions(), **minibatches), no_kl),
     "ppo stop_at_kl clip_value normalize_observations": Row(
@@ -138,30 +160,50 @@ AGENTS = {
     "appo lag": Row(partial(appo, policy_lag=2), no_kl),
     "reinforce": Row(reinforce, set()),
     "reinforce without baseline": Row(partial(reinforce, baseline=False), {"value_coef"}),
-    "dqn": Row(dqn, not_prioritized | elsewhere),
+    "dqn": Row(dqn, not_prioritized | one_step | elsewhere),
     "dqn soft double n_step normalize_observations": Row(
         partial(dqn, double=True, n_step=3, target_period=1, normalize_observations=True),
-        not_prioritized | elsewhere,
+        not_prioritized | one_step | elsewhere,
     ),
-    "dqn prioritized squared": Row(partial(dqn, prioritized=True, loss="squared"), elsewhere),
+    "dqn prioritized squared": Row(
+        partial(dqn, prioritized=True, loss="squared"), one_step | elsewhere
+    ),
     "dqn hindsight": Row(
         partially(rljax.dqn, goals.BitFlip(3), target_period=2, hindsight=3, **replayed),
-        not_prioritized | elsewhere,
+        not_prioritized | one_step | elsewhere,
         {"hindsight_fraction"},
     ),
-    "dqn rnd": Row(partial(dqn, curiosity="rnd"), not_prioritized | elsewhere, CURIOSITY),
+    "dqn rnd": Row(
+        partial(dqn, curiosity="rnd"), not_prioritized | one_step | elsewhere, CURIOSITY
+    ),
     "dqn legal actions": Row(
         partially(rljax.dqn, probes.LegalActions(), target_period=2, **replayed),
-        not_prioritized | elsewhere,
+        not_prioritized | one_step | elsewhere,
     ),
     "dqn ez_greedy": Row(
         partial(dqn, exploration="ez_greedy"),
-        not_prioritized | elsewhere - {"duration_exponent"},
+        not_prioritized | one_step | elsewhere - {"duration_exponent"},
     ),
-    "dqn qr": Row(partial(dqn, head="qr"), not_prioritized | elsewhere),
-    "dqn iqn dueling": Row(partial(dqn, head="iqn", dueling=True), not_prioritized | elsewhere),
-    "rainbow": Row(rainbow, annealing | elsewhere),
-    "apex": Row(apex, annealing | elsewhere - by_environment),
+    "dqn qr": Row(partial(dqn, head="qr"), not_prioritized | one_step | elsewhere),
+    "dqn iqn dueling": Row(
+        partial(dqn, head="iqn", dueling=True), not_prioritized | one_step | elsewhere
+    ),
+    "rainbow": Row(rainbow, annealing | one_step | elsewhere),
+    "apex": Row(apex, annealing | one_step | elsewhere - by_environment),
+    "r2d2": Row(r2d2, annealing | elsewhere - by_environment),
+    "r2d2 min_gru": Row(partial(r2d2, network="min_gru"), annealing | elsewhere - by_environment),
+    "r2d2 gru iqn ez_greedy": Row(
+        partial(
+            r2d2,
+            network="gru",
+            head="iqn",
+            rescale_values=False,
+            initial_priorities=False,
+            exploration="ez_greedy",
+        ),
+        elsewhere - {"duration_exponent"},
+    ),
+    "drqn": Row(drqn, not_prioritized | one_step | elsewhere),
     "ddpg": Row(ddpg, not_prioritized | no_drift),
     "ddpg ornstein_uhlenbeck normalize_observations": Row(
         partial(ddpg, noise="ornstein_uhlenbeck", normalize_observations=True), not_prioritized
@@ -189,6 +231,11 @@ AGENTS = {
         ),
         not_prioritized | no_noise | of_discrete | {"target_entropy"},
     ),
+    "sac asymmetric": Row(
+        partially(rljax.sac, Privileged(), **replayed, **asymmetric, reward_scale=2.0),
+        not_prioritized | no_noise | of_discrete,
+    ),
+    "crossq": Row(crossq, not_prioritized | no_noise | of_discrete | {"tau"}),
     "tqc": Row(
         partial(tqc, num_critics=2, num_quantiles=5, dropped_quantiles=1),
         not_prioritized | no_noise | of_discrete,
@@ -234,6 +281,11 @@ class Compiled:
 
 
 LONG = {
+    "ppo lstm",
+    "ppo min_gru",
+    "r2d2 min_gru",
+    "r2d2 gru iqn ez_greedy",
+    "drqn",
     "ppo normal",
     "ppo legal actions",
     "ppo rnd",
@@ -245,6 +297,7 @@ LONG = {
     "q_learning counts",
     "dqn legal actions",
     "q_learning legal actions",
+    "ppo asymmetric",
     "ppo cnn",
     "ppo tanh_normal",
     "ppo kl_penalty",
@@ -264,6 +317,8 @@ LONG = {
     "ddpg ornstein_uhlenbeck normalize_observations",
     "d4pg",
     "sac discrete",
+    "sac asymmetric",
+    "crossq",
     "sac subset of critics, fixed temperature",
     "tqc",
     "pqn ez_greedy",

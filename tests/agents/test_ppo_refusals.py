@@ -91,8 +91,8 @@ def test_counts_that_do_not_divide_name_both_and_the_nearest_that_do(caplog, opt
         ({"objective": "xyz"}, ["there is clip, kl_penalty"]),
         ({"objective": 1}, ["objective 1", "there is clip, kl_penalty"]),
         ({"network": "gur"}, ["network 'gur'", "did you mean 'gru'?"]),
-        ({"network": "transformer"}, ["there is auto, cnn, gru, mlp, nature_cnn"]),
-        ({"network": None}, ["network None", "there is auto, cnn, gru, mlp, nature_cnn"]),
+        ({"network": "transformer"}, ["there is auto, cnn, gru, lstm, min_gru, mlp"]),
+        ({"network": None}, ["network None", "there is auto, cnn, gru, lstm, min_gru, mlp"]),
         ({"activation": "rleu"}, ["activation 'rleu'", "did you mean 'relu'?"]),
         ({"activation": "xyz"}, ["there is elu, gelu, relu, silu, tanh"]),
         ({"distribution": "tanhnormal"}, ["distribution", "did you mean 'tanh_normal'?"]),
@@ -111,9 +111,9 @@ box = spaces.Box(-np.inf, np.inf, (2,))
     ("env", "options", "named"),
     [
         (
-            Still(spaces.Dict({"camera": box, "speed": spaces.Discrete(3)})),
+            Still(spaces.Dict({"camera": spaces.Box(0, 1, (3, 3, 1)), "speed": box})),
             {},
-            ["ppo", "observations", "camera: Box(2,) float32", "speed: Discrete(3)", "Discrete"],
+            ["ppo", "flatten an image", "camera: Box(3, 3, 1) float32", "network 'mlp'"],
         ),
         (
             Still(spaces.Box(-1, 1, (2, 3, 4, 5))),

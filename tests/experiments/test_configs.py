@@ -34,6 +34,9 @@ def test_every_config_parses_and_runs_two_iterations(path):
     # Small: what is tested is that the parts fit, and compiling is most of the time either way.
     flags = {"structure.num_envs": "8", "structure.rollout_length": "16", "total_env_steps": "256"}
     full = config.load(path)
+    if full.structure.get("sequence_length", 1) > 1:  # 16 is a multiple of this stride.
+        flags |= {"structure.sequence_length": "8", "structure.overlap": "4"}
+        flags |= {"structure.burn_in": "4"}
     if "warmup_env_steps" in full.structure:
         flags |= {"structure.warmup_env_steps": "128", "total_env_steps": "384"}
         flags |= {"structure.buffer_size": "512", "structure.batch_size": "16"}
@@ -66,6 +69,7 @@ def test_there_is_a_config_for_every_environment_of_the_results_and_every_agent(
         "brax_ant",
         "brax_halfcheetah",
         "brax_hopper",
+        "brax_inverted_double_pendulum",
         "brax_inverted_pendulum",
         "breakout",
         "cartpole",
@@ -73,6 +77,7 @@ def test_there_is_a_config_for_every_environment_of_the_results_and_every_agent(
         "door_key",
         "freeway",
         "gymnasium_cartpole",
+        "memory_chain",
         "mountain_car",
         "mountain_car_continuous",
         "pendulum",

@@ -213,6 +213,7 @@ def test_networks_of_ones_own_may_be_given():
     np.testing.assert_allclose(ac.mode(params, OBS[0], ())[0], expected, rtol=1e-4, atol=1e-5)
 
 
+DEEP = Dict({"eye": Box(0, 1, (1, 1, 1, 1))})
 UNBOUNDED = Box(-np.inf, 1.0, (2,))
 
 
@@ -225,9 +226,16 @@ UNBOUNDED = Box(-np.inf, 1.0, (2,))
         ),
         ({"actions": UNBOUNDED}, r"^ddpg needs actions with finite bounds, not Box\(2,\) .* ppo$"),
         ({"actions": Box(-1, 1, (2, 2))}, "^ddpg needs a Discrete action space or a Box of one"),
-        ({"observations": Dict({"eye": FLAT})}, "^ddpg cannot use observations of Dict"),
-        ({"kind": "gru"}, "^ddpg keeps no carry yet: use network 'mlp' or 'cnn'$"),
-        ({"critic_kind": "gru"}, "^ddpg keeps no carry yet"),
+        ({"observations": DEEP}, r"^ddpg cannot use observations of Box\(1, 1, 1, 1\)"),
+        (
+            {"observations": Dict({"eye": IMAGE}), "batch_norm": True},
+            "^ddpg normalises the layers of an MLP, and not those of 'cnn'",
+        ),
+        (
+            {"kind": "gru"},
+            "^ddpg learns from single steps, .* 'mlp' or 'cnn', or ppo, which learns",
+        ),
+        ({"critic_kind": "lstm"}, "^ddpg learns from single steps, and network 'lstm' from seq"),
         ({"critic_kind": "mpl"}, "'mpl' is not known; did you mean 'mlp'"),
         ({"activation": "rleu"}, "did you mean 'relu'"),
         ({"value": implicit_quantile(3)}, '^ddpg has no fractions .* "scalar", "c51" or "qr"$'),
