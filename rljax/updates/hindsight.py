@@ -45,23 +45,23 @@ def hindsight(env: Environment, fraction=0.8) -> Update:
         later = jnp.minimum((chance[:, 0] * (last + 1)).astype(jnp.int32), last)
         reached = jax.tree.map(lambda x: x[later, jnp.arange(windows)], batch.next_obs)
         goal, chosen = achieved(reached), chance[:, 1] < fraction
+        obs, next_obs = (
+            jax.vmap(lambda x: with_goal(x, goal))(x) for x in (batch.obs, batch.next_obs)
+        )
+        reward, terminated = jax.vmap(goal_reward)(next_obs)
+        new = {
+            "obs": obs,
+            "next_obs": next_obs,
+            "reward": reward,
+            "terminated": terminated,
+            "truncated": batch.done & ~terminated,
+        }
 
-        def relabelled(step: Batch) -> Batch:
-            obs, next_obs = with_goal(step.obs, goal), with_goal(step.next_obs, goal)
-            reward, terminated = goal_reward(next_obs)
-            new = replace(
-                step,
-                obs=obs,
-                next_obs=next_obs,
-                reward=reward,
-                terminated=terminated,
-                truncated=step.done & ~terminated,
-            )
-            return jax.tree.map(
-                lambda x, y: jnp.where(chosen.reshape(-1, *[1] * (x.ndim - 1)), x, y), new, step
-            )
+        def where_chosen(x: jax.Array, old: jax.Array) -> jax.Array:
+            return jnp.where(chosen.reshape(-1, *[1] * (x.ndim - 2)), x, old)
 
-        return jax.vmap(relabelled)(batch), {}
+        old = {name: batch.get(name) for name in new}
+        return replace(batch, **jax.tree.map(where_chosen, new, old)), {}
 
     return stateless(apply)
 
