@@ -57,9 +57,11 @@ if TYPE_CHECKING:
     from rljax.agents.d4pg import d4pg as d4pg
     from rljax.agents.ddpg import ddpg as ddpg
     from rljax.agents.dqn import dqn as dqn
+    from rljax.agents.drqn import drqn as drqn
     from rljax.agents.impala import impala as impala
     from rljax.agents.ppo import ppo as ppo
     from rljax.agents.pqn import pqn as pqn
+    from rljax.agents.r2d2 import r2d2 as r2d2
     from rljax.agents.rainbow import rainbow as rainbow
     from rljax.agents.reinforce import reinforce as reinforce
     from rljax.agents.sac import sac as sac

@@ -52,7 +52,7 @@ def batch(obs: jax.Array, carry: jax.Array, **extras: jax.Array) -> Batch:
     """A batch of one kind of observations [T, N, ...], with all extras that any update reads."""
     zeros = jnp.zeros((T, N))
     indices = jnp.zeros((T, N), jnp.int32)
-    floats = ("advantage", "target", "discount", "weight", "clipped", INNER)
+    floats = ("advantage", "target", "discount", "weight", "clipped", "intrinsic_reward", INNER)
     return Transition(
         obs=obs,
         action=indices,
@@ -80,6 +80,10 @@ def examples() -> dict[str, Callable[[], Example]]:
     q = networks.with_target(networks.q_network(cartpole, hidden=(8,), head=head))
     scalar = networks.q_network(cartpole, hidden=(8,), head=networks.value_head("scalar"))
     q_table = networks.q_table(lake)
+    values = networks.value_head("scalar")
+    remembering = networks.with_target(
+        networks.q_network(cartpole, "gru", (8,), head=values, sequences=True)
+    )
     pendulum = rljax.make("Pendulum-v1")
     control = networks.actor_and_critics(pendulum, hidden=(8,), value=head, scalars=["temperature"])
     crossed = networks.actor_and_critics(pendulum, hidden=(8,), value=head, batch_norm=True)
@@ -88,6 +92,8 @@ def examples() -> dict[str, Callable[[], Example]]:
     recorded = {"raw_action": jnp.zeros((T, N), jnp.int32), "log_prob": jnp.zeros((T, N))}
     numbers = batch(jnp.zeros((T, N, 4)), jnp.zeros((T, N, 8)), **recorded)
     valued = numbers.annotate(action_values=jnp.zeros((T, N, 2)))
+    windows = batch(jnp.zeros((T, N, 4)), jnp.zeros((1, N, 8)))
+    windows = windows.annotate(target_carry=jnp.zeros((1, N, 8)))
     distributions = numbers.annotate(target=jnp.zeros((T, N, 5)))
     discrete = batch(
         jnp.zeros((T, N), jnp.int32), jnp.zeros((T, N, 1)), trace=jnp.zeros((T, N, *cells))
@@ -141,6 +147,15 @@ def examples() -> dict[str, Callable[[], Example]]:
         net = networks.actor_critic(cartpole, hidden=(8,), normalize_observations=True).net
         return of_values(updates.observation_statistics(net.encode), net, numbers)
 
+    def of_own(update: updates.Update) -> Example:
+        """Of an estimator that reads no parameters of the agent."""
+        return Example(update, (), numbers)
+
+    space, flips = cartpole.observation_space, rljax.make("BitFlip")
+    distillation = networks.random_distillation(space, hidden=(8,))
+    model = networks.dynamics(space, cartpole.action_space, hidden=(8,))
+    numbered = networks.numbered(lake.observation_space)
+    bits = batch(jnp.zeros((T, N, *flips.observation_space.shape), bool), jnp.zeros((T, N, 1)))
     value, step = actor_critic.value, constant(0.1)
     return {
         "gae": lambda: of_policy(updates.gae(value, 0.99, 0.95)),
@@ -149,6 +164,13 @@ def examples() -> dict[str, Callable[[], Example]]:
         "rewards_to_go": lambda: of_policy(updates.rewards_to_go(0.99)),
         "n_step": lambda: of_values(updates.n_step(0.99, 2), q.net, numbers),
         "td_target": lambda: of_values(updates.td_target(q), q.net, numbers),
+        "fresh_carry": lambda: of_values(
+            updates.fresh_carry(remembering.net), remembering.net, windows
+        ),
+        "burn_in": lambda: of_values(updates.burn_in(remembering, 2), remembering.net, windows),
+        "next_estimates": lambda: of_values(
+            updates.next_estimates(remembering), remembering.net, windows
+        ),
         "initial_priorities": lambda: of_values(
             updates.initial_priorities(scalar, 0.99, 2), scalar.net, valued
         ),
@@ -169,6 +191,14 @@ def examples() -> dict[str, Callable[[], Example]]:
         "observation_statistics": statistics,
         "reward_scaling": lambda: of_policy(updates.reward_scaling(0.99)),
         "scaled_rewards": lambda: of_policy(updates.scaled_rewards(10.0)),
+        "counts": lambda: Example(updates.counts(numbered, lake.action_space.n), (), discrete),
+        "rnd": lambda: of_own(updates.rnd(distillation, 0.99, optax.sgd(1.0))),
+        "icm": lambda: of_own(updates.icm(model, optax.sgd(1.0))),
+        "bonus": lambda: of_own(updates.bonus(1.0)),
+        "hindsight": lambda: Example(updates.hindsight(flips), (), bits),
+        "with_own_parameters": lambda: of_own(
+            updates.with_own_parameters(lambda key: jnp.zeros(3), some_update)
+        ),
         "stateless": lambda: of_policy(some_update),
         "chain": lambda: of_policy(updates.chain(some_update)),
         "in_parts": lambda: of_policy(

@@ -1,5 +1,6 @@
 """Fixtures that several test modules share."""
 
+import gc
 import os
 import warnings
 
@@ -26,6 +27,26 @@ import pytest
 
 from rljax.envs import spaces
 from rljax.types import Extras, Transition
+
+MOST_MEMORY = 2 * 2**30  # bytes that a process of the tests may come to hold
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_compiled_programs():
+    """Compiled programs are what a process of the tests grows by: without this, to 5 GB."""
+    yield
+    if resident_memory() > MOST_MEMORY:
+        jax.clear_caches()
+        gc.collect()
+
+
+def resident_memory() -> int:
+    """Bytes of this process; 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except FileNotFoundError:
+        return 0
 
 
 class Walk:

@@ -19,7 +19,7 @@ from rljax.actors.noise import (
     ornstein_uhlenbeck_noise,
 )
 from rljax.actors.options import ez_greedy
-from rljax.actors.policies import policy_actor, random_policy
+from rljax.actors.policies import policy_actor, random_policy, with_random_actions
 from rljax.actors.rollouts import episode_metrics, rollout, start
 from rljax.actors.traces import with_traces
 
@@ -44,5 +44,6 @@ __all__ = [
     "rollout",
     "start",
     "value_actor",
+    "with_random_actions",
     "with_traces",
 ]

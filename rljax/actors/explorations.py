@@ -46,6 +46,8 @@ class Exploration(NamedTuple):
     """(action values, number of actions A) to who acts."""
     probabilities: Probabilities | None = None
     """What SARSA and Expected SARSA ask; None where it depends on more than action values."""
+    network_carry: Callable[[Carry], Carry] = lambda carry: carry
+    """The carry of the network, out of the carry of who acts."""
 
 
 def annealed_epsilon(hparams: Hparams, progress: jax.Array) -> jax.Array:
@@ -80,12 +82,17 @@ def value_actor(q: QNetwork, probabilities: Probabilities) -> Actor:
     return Actor(q.net.init, policy, mode, q.net.initial_carry)
 
 
-def recording_values(policy: Policy, q: QNetwork) -> Policy:
-    """`policy`, which also records action_values [N, A]: those of `q`, without noise."""
+def recording_values(
+    policy: Policy, q: QNetwork, network_carry: Callable[[Carry], Carry] = lambda carry: carry
+) -> Policy:
+    """`policy`, which also records action_values [N, A]: what `q` gives, without noise.
+
+    For the scalar head, whose outputs are values, or values made small.
+    """
 
     def act(params: Params, obs: Obs, carry: Carry, key: Key):
         action, extras, after = policy(params, obs, carry, key)
-        values, _ = q.values(params, obs, (), None)
+        values, _ = q.net.apply(params, obs, network_carry(carry) if q.net.recurrent else (), None)
         return action, {**extras, "action_values": values}, after
 
     return act
@@ -117,7 +124,8 @@ EXPLORATIONS: dict[str, Exploration] = {
     ),
     "boltzmann": by_probabilities(lambda hp, progress: lambda q: ops.boltzmann(q, hp.temperature)),
     "ez_greedy": Exploration(
-        lambda q, num_actions: ez_greedy(value_actor(q, greedy), annealed_epsilon, num_actions)
+        lambda q, num_actions: ez_greedy(value_actor(q, greedy), annealed_epsilon, num_actions),
+        network_carry=lambda carry: carry[0],
     ),
     # Not by probabilities: values alone do not say whose they are.
     "fixed_epsilons": Exploration(lambda q, num_actions: value_actor(q, fixed_epsilons)),

@@ -23,7 +23,7 @@ class Hparams(plain.Hparams):
     """How much priorities count, from 0 (not at all) to 1."""
 
 
-@variant_of(plain.dqn, "agent")
+@variant_of(plain.dqn)
 def apex(
     env: Environment,
     *,
@@ -37,6 +37,7 @@ def apex(
     initial_priorities: bool = True,
     exploration: str | Exploration = "fixed_epsilons",
     hparams: Hparams | None = None,
+    agent: str = "apex",
     **arguments: Any,
 ) -> Agent:
     """DQN with a prioritized replay that actors fill, each exploring with an epsilon of its own.
@@ -57,7 +58,7 @@ def apex(
         initial_priorities=initial_priorities,
         exploration=exploration,
         hparams=Hparams() if hparams is None else hparams,
-        agent="apex",
+        agent=agent,
         **arguments,
     )._replace(may_lag=True)
 

@@ -12,6 +12,7 @@ from rljax import _cpu, collectives
 from rljax.actors import random_policy
 from rljax.actors.rollouts import episode_metrics, rollout, start
 from rljax.agents.schedule import Schedule
+from rljax.envs.action_masks import legal_actions
 from rljax.envs.simulators import on_host, refuse_to_step
 from rljax.errors import UsageError
 from rljax.hparams import check_number
@@ -129,8 +130,8 @@ def off_policy(
         fresh: an update that is given every rollout [T, N] once, those of the warm-up included,
             before it is added to the replay buffer. What it returns is added: the fields of a step,
             and of the extras those that `replay` names.
-        warmup: who acts in the warm-up; by default `actors.random_policy`, which records log_prob.
-            The carry of its steps is the one with which an episode begins.
+        warmup: who acts in the warm-up; by default `actors.random_policy`, which records log_prob,
+            and leaves the carry as an episode begins with it.
 
     Raises UsageError for counts that do not fit, and MissingField as `on_policy` does, also for a
     replay or a fresh update that reads what `warmup` does not record.
@@ -148,8 +149,7 @@ def off_policy(
             worker, batch = rollout(
                 env,
                 explorer,
-                # The carry of a policy that is not acting yet stays as an episode finds it.
-                lambda carry, done: carry,
+                lambda carry, done: reset_carry(actor, carry, done),
                 learner.params,
                 worker,
                 collectives.fold_in(key_rollout),
@@ -398,16 +398,22 @@ def check_hparams(hparams: Hparams, kind: type, agent: str) -> Hparams:
 
 
 def input_metrics(batch: Transition) -> Metrics:
-    """How many numbers an environment gave that are not finite; anything but 0 stops training."""
+    """How often an environment gave what nobody can use; anything but 0 stops training.
+
+    That is numbers that are not finite, and masks in which no action is legal.
+    """
 
     def bad(tree) -> jax.Array:
         leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
         return jnp.float32(sum(jnp.sum(~jnp.isfinite(x)) for x in leaves))
 
-    return {
+    metrics = {
         "nonfinite/obs": bad((batch.obs, batch.next_obs)),
         "nonfinite/reward": bad(batch.reward),
     }
+    if (legal := legal_actions(batch.obs)) is not None:
+        metrics["faults/no_legal_action"] = jnp.float32(jnp.sum(~jnp.any(legal, axis=-1)))
+    return metrics
 
 
 def check_traces(agent: Agent) -> None:

@@ -2,31 +2,39 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
-from rljax import networks
+from rljax import networks, updates
 from rljax.actors import (
     Exploration,
     ExplorationHparams,
     exploring_actor,
     random_policy,
     recording_values,
+    with_random_actions,
 )
+from rljax.actors import exploration as explorations
 from rljax.agents.assembly import check_hparams, off_policy
-from rljax.agents.replays import replay_of
+from rljax.agents.curiosity import Curiosity, CuriosityHparams
+from rljax.agents.replays import ReplayHparams, Windows, relabelled, replay_of
 from rljax.agents.schedule import Schedule
 from rljax.errors import UsageError
 from rljax.hparams import fraction, non_negative
-from rljax.types import Agent, Environment, Update
+from rljax.types import Agent, Batch, Environment, Update
 from rljax.updates import (
     chain,
     clipped_adam,
+    fresh_carry,
     gradient,
     learning_rate,
+    next_estimates,
     observation_statistics,
     q_loss,
+    stateless,
     target_network,
     td,
     td_target,
@@ -35,7 +43,7 @@ from rljax.updates import (
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Hparams(ExplorationHparams):
+class Hparams(ExplorationHparams, CuriosityHparams, ReplayHparams):
     """The hyperparameters of DQN: traced, so a sweep compiles once."""
 
     lr: float = non_negative(2.5e-4)
@@ -48,11 +56,8 @@ class Hparams(ExplorationHparams):
     """Global norm at which gradients are clipped."""
     adam_eps: float = non_negative(1e-5)
     """Adam's denominator offset."""
-    priority_exponent: float = fraction(0.5)
-    """How much priorities count, from 0 (not at all) to 1."""
-    importance_start: float = fraction(0.4)
-    """How much importance weights correct for priorities at the start of the schedule; fully at its
-    end."""
+    priority_mix: float = fraction(0.9)
+    """What the largest error of a sequence counts in its priority; the mean counts the rest."""
 
 
 def dqn(
@@ -73,8 +78,14 @@ def dqn(
     double: bool = False,
     dueling: bool = False,
     n_step: int = 1,
+    sequence_length: int = 1,
+    burn_in: int = 0,
+    overlap: int = 0,
+    stored_carry: bool = True,
+    rescale_values: bool = False,
     prioritized: bool = False,
     initial_priorities: bool = False,
+    hindsight: int = 0,
     exploration: str | Exploration = "epsilon_greedy",
     noisy: bool = False,
     head: str | networks.ValueHead = "scalar",
@@ -85,6 +96,7 @@ def dqn(
     normalize_observations: bool = False,
     scale_images: bool = True,
     anneal_lr: bool = False,
+    curiosity: str = "none",
     first: Update | None = None,
     hparams: Hparams | None = None,
     agent: str = "dqn",
@@ -100,19 +112,30 @@ def dqn(
             importance weights); by default `total_env_steps`.
         buffer_size: steps in the replay buffer, over all environments; rounded up to whole
             rollouts.
-        batch_size: steps B sampled for an update.
+        batch_size: steps, or sequences of them, B sampled for an update.
         updates_per_iteration: updates after each T x N steps.
         warmup_env_steps: random steps before the first update; rounded up to whole rollouts.
         target_period: updates between two moves of the target network.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
-        network: "mlp", "cnn", "nature_cnn", "auto", a linen module or a pair `(init, apply)`.
+        network: "mlp", "cnn", "nature_cnn", "gru", "lstm" or "min_gru" (a memory of size
+            `hidden[-1]`, for sequences), "auto", a linen module or a pair `(init, apply)`.
         double: whether the online network chooses the action that the target network values.
         dueling: whether values are the sum of a state's value and actions' advantages.
         n_step: how many rewards a target sums before it bootstraps.
+        sequence_length: consecutive steps L that are sampled and learnt from together.
+        burn_in: steps in front of each sequence over which a network with memory is unrolled, for
+            its carry alone.
+        overlap: how many of its L steps a sequence shares with the next one; `rollout_length` is a
+            multiple of L - overlap.
+        stored_carry: whether a memory begins a sequence with the carry of who acted; else with that
+            of an episode's beginning.
+        rescale_values: whether the scalar head learns values made small by `ops.rescaled`.
         prioritized: whether to sample by the size of the last error.
         initial_priorities: whether a new step has the error of who acted as its priority, instead
             of the largest so far; for prioritized = True and the scalar head.
+        hindsight: for an environment with goals, how many steps ahead a sample may look for another
+            goal, one that was reached there; 0 for none.
         exploration: "epsilon_greedy" (annealed), "boltzmann", "fixed_epsilons", with an epsilon for
             each environment, or "ez_greedy", which repeats each random action for a random time,
             and so gets to where single ones do not; or an `actors.Exploration`.
@@ -128,6 +151,8 @@ def dqn(
         normalize_observations: by running statistics, kept in the parameters.
         scale_images: whether images (three axes of uint8) are divided by 255.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
+        curiosity: intrinsic rewards, added to the others: "none", "counts" (of states and actions),
+            "rnd" (errors in predicting a random network) or "icm" (of a model of features).
         first: an update of your own, which is given every rollout once, before it is added to the
             replay buffer (of what it writes, the fields of a step).
         hparams: the hyperparameters; `Hparams()` by default.
@@ -145,7 +170,8 @@ def dqn(
         warmup_env_steps=warmup_env_steps,
         updates_per_iteration=updates_per_iteration,
     )
-    replay = replay_of(schedule, buffer_size, batch_size, n_step, prioritized)
+    windows = Windows(n_step, sequence_length, burn_in, overlap, hindsight)
+    replay = replay_of(schedule, buffer_size, batch_size, windows, prioritized)
     q = networks.q_network(
         env,
         network,
@@ -153,29 +179,45 @@ def dqn(
         activation,
         dueling=dueling,
         noisy=noisy,
-        head=networks.value_head(head, loss, num_atoms, v_min, v_max),
+        head=networks.value_head(head, loss, num_atoms, v_min, v_max, rescale=rescale_values),
         normalize_observations=normalize_observations,
         scale_images=scale_images,
         agent=agent,
+        sequences=sequence_length > 1,
     )
     q = networks.with_target(q)
+    recurrent = q.net.recurrent
+    first_extras = ("carry",) if recurrent and stored_carry else ()
     actor = exploring = exploring_actor(exploration, q, env.action_space.n, noisy)
+    network_carry = explorations(exploration).network_carry
     warmup = random_policy(env.action_space)
+    if recurrent:
+        warmup = with_random_actions(exploring.policy(hparams, jnp.float32(0)), env.action_space)
     if initial_priorities:
         if not prioritized or q.head.shape:
             raise UsageError(
                 f"{agent}: initial_priorities are errors of values for a prioritized replay: they "
                 'need prioritized = True and head = "scalar"'
             )
-        warmup = recording_values(warmup, q)
+        warmup = recording_values(warmup, q, network_carry)
         actor = exploring._replace(
-            policy=lambda hp, progress: recording_values(exploring.policy(hp, progress), q)
+            policy=lambda hp, progress: recording_values(
+                exploring.policy(hp, progress), q, network_carry
+            )
         )
+
+    other_goals = relabelled(env, hindsight)
+    curious = Curiosity(curiosity, env, network, hidden, agent=agent)
+
+    def of_network(params, batch: Batch, key):
+        return batch.annotate(carry=network_carry(batch.extras["carry"])), {}
 
     def fresh(hp: Hparams, progress: jax.Array) -> Update:
         statistics = observation_statistics(q.net.encode, part="online")
         return chain(
             first,
+            curious.as_reward(hp),
+            stateless(of_network) if recurrent else None,
             td.initial_priorities(q, hp.gamma, n_step) if initial_priorities else None,
             statistics if normalize_observations else None,
         )
@@ -184,9 +226,16 @@ def dqn(
         next_policy = td.double if double else td.greedy
         lr = learning_rate(hp.lr, progress, anneal_lr)
         optimizer = clipped_adam(lr, hp.max_grad_norm, hp.adam_eps)
+        remember = chain(
+            None if stored_carry else fresh_carry(q.net),
+            updates.burn_in(q, burn_in),
+            next_estimates(q),
+        )
         return chain(
-            td.n_step(hp.gamma, n_step, rows=1),
+            other_goals(hp),
             target_network(hp.tau, target_period),
+            remember if recurrent else None,
+            td.n_step(hp.gamma, n_step, rows=sequence_length),
             td_target(q, next_policy),
             gradient(q_loss(q), optimizer, part="online"),
         )
@@ -195,7 +244,7 @@ def dqn(
         env,
         actor=actor,
         update=update,
-        replay=replay,
+        replay=partial(replay, first_extras=first_extras),
         hparams=hparams,
         schedule=schedule,
         fresh=fresh,

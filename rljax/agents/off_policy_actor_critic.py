@@ -12,7 +12,7 @@ from flax import linen as nn
 from rljax import networks
 from rljax.actors import NoiseHparams, noisy_actor
 from rljax.agents.assembly import check_hparams, off_policy
-from rljax.agents.replays import replay_of
+from rljax.agents.replays import ReplayHparams, Windows, relabelled, replay_of
 from rljax.agents.schedule import Schedule
 from rljax.hparams import fraction, non_negative
 from rljax.types import Actor, Agent, Environment, Update
@@ -21,7 +21,7 @@ from rljax.updates import chain, learning_rate, observation_statistics, scaled_r
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Hparams(NoiseHparams):
+class Hparams(NoiseHparams, ReplayHparams):
     """The hyperparameters that all of them have."""
 
     lr: float = non_negative(1e-3)
@@ -38,9 +38,6 @@ class Hparams(NoiseHparams):
     """How far target networks move each time: 1 is a copy."""
     priority_exponent: float = fraction(0.6)
     """How much priorities count, from 0 (not at all) to 1."""
-    importance_start: float = fraction(0.4)
-    """How much importance weights correct for priorities at the start of the schedule; fully at its
-    end."""
 
 
 class Optimizers(NamedTuple):
@@ -76,6 +73,7 @@ def off_policy_actor_critic(
     noise: str = "gaussian",
     n_step: int = 1,
     prioritized: bool = False,
+    hindsight: int = 0,
     num_critics: int = 1,
     head: str | networks.ValueHead = "scalar",
     loss: str | Callable = "squared",
@@ -122,6 +120,8 @@ def off_policy_actor_critic(
             which goes on from step to step, or "none".
         n_step: how many rewards a target sums before it bootstraps.
         prioritized: whether to sample by the size of the last error.
+        hindsight: for an environment with goals, how many steps ahead a sample may look for another
+            goal, one that was reached there; 0 for none.
         num_critics: how many critics there are, each with weights of its own.
         head: what a critic's outputs are: "scalar", or a distribution over returns: "c51" or "qr";
             or a `networks.ValueHead`.
@@ -162,7 +162,8 @@ def off_policy_actor_critic(
         warmup_env_steps=warmup_env_steps,
         updates_per_iteration=updates_per_iteration,
     )
-    replay = replay_of(schedule, buffer_size, batch_size, n_step, prioritized)
+    windows = Windows(n_step, hindsight=hindsight)
+    replay = replay_of(schedule, buffer_size, batch_size, windows, prioritized)
     ac = networks.actor_and_critics(
         env,
         network,
@@ -183,6 +184,7 @@ def off_policy_actor_critic(
         critic_hidden=critic_hidden,
         agent=agent,
     )
+    other_goals = relabelled(env, hindsight)
     actor = Actor(ac.init, lambda hp, progress: ac.policy, ac.mode)
     statistics = observation_statistics(ac.encode) if normalize_observations else None
 
@@ -190,6 +192,7 @@ def off_policy_actor_critic(
         lr = learning_rate(hp.lr, progress, anneal_lr)
         adam = partial(optax.adam, b1=hp.adam_b1, eps=hp.adam_eps)
         return chain(
+            other_goals(hp),
             scaled_rewards(reward_scale) if reward_scale != 1.0 else None,
             td.n_step(hp.gamma, n_step, rows=1),
             learn(ac, hp, Optimizers(adam(lr), adam(hp.critic_lr_factor * lr))),

@@ -15,6 +15,7 @@ from flax import linen as nn
 from rljax import networks, ops
 from rljax.actors import lagged, policy_actor
 from rljax.agents.assembly import check_hparams, on_policy
+from rljax.agents.curiosity import Curiosity, CuriosityHparams
 from rljax.agents.schedule import Schedule
 from rljax.hparams import fraction, non_negative, positive
 from rljax.types import Agent, Batch, Environment, Update
@@ -41,7 +42,7 @@ CHOSEN = ("advantage", "learn_values", "optimizer", "policy_lag", "contribute", 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Shared:
+class Shared(CuriosityHparams):
     """The hyperparameters of a policy gradient, but for those of its optimizer."""
 
     lr: float = non_negative(2e-3)
@@ -120,6 +121,7 @@ def policy_gradient(
     critic_obs: Sequence[str] | None = None,
     critic_hidden: Sequence[int] | None = None,
     anneal_lr: bool = True,
+    curiosity: str = "none",
     first: Update | None = None,
     hparams: Shared | None = None,
 ) -> Agent:
@@ -141,8 +143,9 @@ def policy_gradient(
         kind: the class of its hyperparameters.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
-        network: "mlp", "cnn", "nature_cnn", "gru", "auto", a linen module, a pair `(init, apply)`,
-            or a `networks.Network`, which may be recurrent.
+        network: "mlp", "cnn", "nature_cnn", "gru", "lstm" or "min_gru" (a memory of size
+            `hidden[-1]`), "auto", a linen module, a pair `(init, apply)`, or a `networks.Network`,
+            which may be recurrent.
         distribution: of continuous actions: "normal" (clipped) or "tanh_normal" (squashed); or a
             `networks.Head`.
         normalize_observations: by running statistics, kept in the parameters.
@@ -152,6 +155,9 @@ def policy_gradient(
         critic_obs: the parts that the value function reads; by default all.
         critic_hidden: sizes of the dense layers of the value function; by default `hidden`.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
+        curiosity: intrinsic rewards with values of their own: "none", "counts" (of states and
+            actions), "rnd" (errors in predicting a random network) or "icm" (of a model of
+            features).
         first: an update of your own, which is given every rollout once, before the others.
         hparams: the hyperparameters; `Hparams()` by default.
 
@@ -179,6 +185,8 @@ def policy_gradient(
         agent=agent,
     )
 
+    advantages = Curiosity(curiosity, env, network, hidden, agent=agent).beside(advantage)
+
     def policy_loss(pi, outputs, batch: Batch):
         log_prob = pi.log_prob(batch.extras["raw_action"])
         return ops.policy_gradient_loss(log_prob, batch.extras["advantage"]), {}
@@ -191,7 +199,7 @@ def policy_gradient(
         lr = learning_rate(hp.lr, progress, anneal_lr)
         learn = chain(
             first,
-            advantage(ac, hp),
+            advantages(ac, hp),
             gradient(loss, optimizer(hp, lr)),
             observation_statistics(ac.net.encode) if normalize_observations else None,
         )

@@ -11,6 +11,7 @@ from flax import linen as nn
 from rljax import networks, ops
 from rljax.actors import lagged, policy_actor
 from rljax.agents.assembly import check_hparams, on_policy
+from rljax.agents.curiosity import Curiosity, CuriosityHparams
 from rljax.agents.schedule import Schedule
 from rljax.errors import check_known
 from rljax.hparams import fraction, non_negative
@@ -34,7 +35,7 @@ OBJECTIVES = ("clip", "kl_penalty")
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Hparams:
+class Hparams(CuriosityHparams):
     """The hyperparameters of PPO: traced, so a sweep compiles once."""
 
     lr: float = non_negative(2.5e-4)
@@ -90,6 +91,7 @@ def ppo(
     anneal_lr: bool = True,
     stop_at_kl: bool = False,
     policy_lag: int = 0,
+    curiosity: str = "none",
     advantage: Callable[[networks.ActorCritic, Any], Update] = gae_of,
     first: Update | None = None,
     hparams: Hparams | None = None,
@@ -108,8 +110,9 @@ def ppo(
             by default `total_env_steps`.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
-        network: "mlp", "cnn", "nature_cnn", "gru", "auto", a linen module, a pair `(init, apply)`,
-            or a `networks.Network`, which may be recurrent.
+        network: "mlp", "cnn", "nature_cnn", "gru", "lstm" or "min_gru" (a memory of size
+            `hidden[-1]`), "auto", a linen module, a pair `(init, apply)`, or a `networks.Network`,
+            which may be recurrent.
         sequence_length: steps L that a minibatch keeps together; by default `rollout_length` for
             a recurrent network, else 1.
         distribution: of continuous actions: "normal" (clipped) or "tanh_normal" (squashed); or a
@@ -128,6 +131,9 @@ def ppo(
         stop_at_kl: whether to end an iteration's epochs once `approx_kl` passes 1.5 `target_kl`.
         policy_lag: how many iterations old the parameters are that act, as those of the actors of
             a distributed learner; 0 for none.
+        curiosity: intrinsic rewards with values of their own: "none", "counts" (of states and
+            actions), "rnd" (errors in predicting a random network) or "icm" (of a model of
+            features).
         advantage: `(actor-critic, hparams)` to the update that writes advantages and targets; GAE
             by default.
         first: an update of your own, which is given every rollout once, before the others.
@@ -158,6 +164,8 @@ def ppo(
         critic_hidden=critic_hidden,
         agent=agent,
     )
+    curious = Curiosity(curiosity, env, network, hidden, num_minibatches, agent)
+    advantages = curious.beside(advantage)
     if sequence_length is None:
         sequence_length = rollout_length if ac.net.recurrent else 1
 
@@ -200,7 +208,7 @@ def ppo(
         learn = chain(
             first,
             scaled_rewards(reward_scale) if reward_scale != 1.0 else None,
-            advantage(ac, hp),
+            advantages(ac, hp),
             fit,
             observation_statistics(ac.net.encode) if normalize_observations else None,
         )

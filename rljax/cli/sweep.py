@@ -26,9 +26,10 @@ def sweep(space: Path | None, run_dir: Path | None, driver: str, words: Sequence
     _prepare(driver)
     from rljax import tune
     from rljax.experiments import config as configs
+    from rljax.experiments import config_values
     from rljax.tune import settings
 
-    own = {name: configs.parse(flags.pop(name)) for name in settings.names() if name in flags}
+    own = {name: config_values.parse(flags.pop(name)) for name in settings.names() if name in flags}
     resolved = configs.load(config, flags)
     result = tune.run(
         resolved,

@@ -1,10 +1,11 @@
 """Environments: the registry of names, and `make`."""
 
 import importlib
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from rljax.errors import UsageError, check_known
+from rljax.errors import UsageError, check_known, nearest
 
 GYMNAX = (
     "CartPole-v1",
@@ -39,7 +40,17 @@ GYMNAX = (
 GRID_WORLDS = ("CliffWalking", "FrozenLake4x4", "FrozenLake8x8", "GridWorld10x10")
 """The maps of `rljax.envs.grid_world`, written down here because it imports JAX."""
 
-NAMES = GRID_WORLDS + GYMNAX
+OWN: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "ConnectFour": ("connect_four", "make", {}),
+    "DoorKey5x5": ("door_key", "DoorKey", {"size": 5}),
+    "DoorKey6x6": ("door_key", "DoorKey", {"size": 6}),
+    "DoorKey8x8": ("door_key", "DoorKey", {"size": 8}),
+    "BitFlip": ("goals", "BitFlip", {}),
+    "PointReach": ("goals", "PointReach", {}),
+}
+"""Other environments of rljax: name to a module of `rljax.envs`, what makes it, and with what."""
+
+NAMES = (*GRID_WORLDS, *OWN, *GYMNAX)
 """Those that need no further package."""
 
 SUITES = {
@@ -67,8 +78,18 @@ def check_name(name: str) -> None:
         check_known("env", name, [*NAMES, *(f"{known}/..." for known in SUITES)])
 
 
-def make(name: str | Callable[..., Any], **params: Any):
+def make(
+    name: str | Callable[..., Any],
+    *,
+    observed: Sequence[int] | None = None,
+    previous_step: bool = False,
+    **params: Any,
+):
     """The environment registered as `name`; `params` override its own parameters.
+
+    With `observed`, only the numbers in these places of an observation are seen; with
+    `previous_step`, the action and the reward of the step before are seen, too. Both are for
+    observations of one axis: see `envs.observing`.
 
     >>> import rljax
     >>> rljax.make("CartPole-v1").action_space
@@ -82,6 +103,15 @@ def make(name: str | Callable[..., Any], **params: Any):
     Raises UsageError for a name or parameter nobody knows. An environment of your own in JAX needs
     no registration: pass any object with the members of `rljax.types.Environment`.
     """
+    env = _make(name, params)
+    if observed is None and not previous_step:
+        return env
+    from rljax.envs.observing import viewed
+
+    return viewed(env, observed, previous_step)
+
+
+def _make(name: str | Callable[..., Any], params: dict[str, Any]) -> Any:
     if callable(name):
         from rljax.envs import gymnasium
 
@@ -99,6 +129,18 @@ def make(name: str | Callable[..., Any], **params: Any):
         from rljax.envs import grid_world
 
         return grid_world.make(name, **params)
+    if name in OWN:
+        module, member, given = OWN[name]
+        factory = getattr(importlib.import_module(f"rljax.envs.{module}"), member)
+        check_parameters(name, params, inspect.signature(factory).parameters)
+        return factory(**{**given, **params})
     from rljax.envs import gymnax
 
     return gymnax.make(name, **params)
+
+
+def check_parameters(name: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse parameters that an environment does not have, with the nearest one that it has."""
+    for key in given:
+        if key not in known:
+            raise UsageError(f"environment {name} has no parameter {key!r}{nearest(key, known)}")

@@ -18,6 +18,8 @@ RENAMES: Renames = (
     # Options and traces stand beside the carry of who acts.
     (r"^worker/carry/(action|steps_left)$", r"worker/carry/1/\1"),
     (r"^worker/carry$", "worker/carry/1"),
+    # The target network of DQN moves before anything else.
+    (r"^learner/update_state/1/1$", "learner/update_state/1/0"),
 )
 """A regular expression for the path of a leaf as it was saved, and what replaces the match.
 

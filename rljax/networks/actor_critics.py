@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from rljax import ops
 from rljax.envs import spaces
+from rljax.envs.action_masks import legal_actions
 from rljax.errors import UsageError
 from rljax.networks.distributions import Distribution, Head, head
 from rljax.networks.encoding import Reader, on_observations, read
@@ -57,7 +59,7 @@ class ActorCritic(NamedTuple):
         The carry starts from what was stored with the first step and is differentiated through.
         """
         carry = jax.tree.map(lambda x: x[0], batch.extras["carry"])
-        outputs, values = unroll(self.net, params, batch.obs, carry, batch.done, key)
+        (outputs, values), _ = unroll(self.net, params, batch.obs, carry, batch.done, key)
         return self.head.distribution(outputs), outputs, values
 
     def kl(self, old_outputs: jax.Array, new_outputs: jax.Array) -> jax.Array:
@@ -119,10 +121,11 @@ def actor_critic_network(
         space: what it observes.
         head: what its outputs must be.
         kind: "mlp" (a torso each for policy and value), "cnn" or "nature_cnn" (one torso for
-            both), "gru" (an MLP, then a GRU of size `hidden[-1]`), "auto" (for three axes cnn, or
-            nature_cnn where both sides are 36 or more; else mlp), a linen module with the call
-            signature of `ActorCriticModule`, a pair `(init, apply)` on float features, as the first
-            two of a `Network`, or a `Network`, which may be recurrent.
+            both), "gru", "lstm" or "min_gru" (a torso, then that memory of size `hidden[-1]`, and
+            policy and value on it), "auto" (for three axes cnn, or nature_cnn where both sides are
+            36 or more; else mlp), a linen module with the call signature of `ActorCriticModule`, a
+            pair `(init, apply)` on float features, as the first two of a `Network`, or a `Network`,
+            which may be recurrent.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
         normalize_observations: whether to put running statistics between the two.
@@ -139,8 +142,6 @@ def actor_critic_network(
     Source of a critic that reads more than its policy: Pinto et al. 2018,
     https://arxiv.org/abs/1710.06542.
     """
-    if kind == "gru" and not hidden:
-        raise UsageError("network 'gru' needs at least one size in hidden: the last is its carry's")
 
     def reader_of(sizes: Sequence[int], names: Sequence[str] | None, setting: str) -> Reader:
         return read(space, kind, sizes, activation, agent, scale_images, names, setting)
@@ -151,11 +152,11 @@ def actor_critic_network(
     outputs = partial(Outputs, head.num_outputs, head.state_independent_std)
     same_view = critic_obs == actor_obs
     apart = not same_view or critic_hidden is not None
-    if apart and (kind == "gru" or is_given(kind)):
+    if apart and (of_actor.memory or is_given(kind)):
+        what = "a network of its own" if is_given(kind) else f"network {kind!r}"
         raise UsageError(
-            f"{'network ' + repr(kind) if kind == 'gru' else 'a network of its own'} is one for "
-            f"policy and value of {agent}: leave out critic_hidden, and let actor_obs and "
-            "critic_obs be the same"
+            f"{what} is one for policy and value of {agent}: leave out critic_hidden, and let "
+            "actor_obs and critic_obs be the same"
         )
     match of_actor.kind:
         case tuple():
@@ -163,10 +164,9 @@ def actor_critic_network(
             _check_outputs(net, shape, head, agent)
         case nn.Module():
             net = from_linen(of_actor.kind, shape)
-        case "gru":
-            net = from_linen(
-                RecurrentActorCriticModule(torso, outputs, hidden[-1]), shape, hidden[-1]
-            )
+        case _ if of_actor.memory:
+            recurrent = RecurrentActorCriticModule(torso, outputs, of_actor.memory)
+            net = from_linen(recurrent, shape, of_actor.memory().carry_size)
         case _:
             shared = of_actor.kind in ("cnn", "nature_cnn") and not apart
             module = ActorCriticModule(torso, outputs, shared, of_critic.torso)
@@ -176,7 +176,26 @@ def actor_critic_network(
         return of_actor.view(features), of_critic.view(features)
 
     view = of_actor.view if same_view else views
-    return on_observations(of_actor, net, normalize_observations, view)
+    return with_legal_logits(on_observations(of_actor, net, normalize_observations, view))
+
+
+def with_legal_logits(inner: Network) -> Network:
+    """`inner`, an actor-critic, whose policy never takes actions that a `MaskedObs` forbids."""
+
+    def legal(outputs: tuple[jax.Array, jax.Array], obs: Obs) -> tuple[jax.Array, jax.Array]:
+        logits, values = outputs
+        return ops.only_legal(logits, legal_actions(obs)), values
+
+    def apply(params: Params, obs: Obs, carry: Carry, key: Key | None):
+        outputs, carry = inner.apply(params, obs, carry, key)
+        return legal(outputs, obs), carry
+
+    def unroll(params: Params, obs: Obs, carry: Carry, done: jax.Array, key: Key | None):
+        assert inner.unroll is not None
+        outputs, carries = inner.unroll(params, obs, carry, done, key)
+        return legal(outputs, obs), carries
+
+    return inner._replace(apply=apply, unroll=unroll if inner.unroll else None)
 
 
 def _check_outputs(net: Network, shape: tuple[int, ...], head: Head, agent: str) -> None:

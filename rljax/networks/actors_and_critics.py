@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from rljax import collectives
+from rljax import collectives, ops
 from rljax.envs import spaces
+from rljax.envs.action_masks import legal_actions
 from rljax.envs.simulators import zeros
 from rljax.errors import UsageError, check_positive
 from rljax.networks.distributions import Categorical, Distribution, Head, deterministic, head
-from rljax.networks.encoding import Reader, read
+from rljax.networks.encoding import Reader, read, refuse_memory
 from rljax.networks.modules import MLP, ActionValues, CriticModule, Outputs, PolicyModule
 from rljax.networks.network import (
     Features,
@@ -152,7 +153,8 @@ class ActorAndCritics(NamedTuple):
         return self.head.action(self.distribution(params, obs).mode()), carry
 
     def _outputs(self, params: Params, obs: Obs, part: str) -> jax.Array:
-        return self.actor.apply(params[part], self.features(params, obs), (), None)[0]
+        outputs = self.actor.apply(params[part], self.features(params, obs), (), None)[0]
+        return ops.only_legal(outputs, legal_actions(obs))
 
 
 def actor_and_critics(
@@ -213,8 +215,7 @@ def actor_and_critics(
     if value.implicit:
         raise UsageError(f'{agent} has no fractions to sample: use head "scalar", "c51" or "qr"')
     for given in (kind, critic_kind):
-        if given == "gru":
-            raise UsageError(f"{agent} keeps no carry yet: use network 'mlp' or 'cnn'")
+        refuse_memory(given, agent, "ppo, which learns from sequences")
     if isinstance(critic_kind, Network) or ((layer_norm or batch_norm) and is_given(critic_kind)):
         raise UsageError(
             f"a critic_network of one's own for {agent} is a linen module or a pair, and "

@@ -9,8 +9,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from rljax.envs import spaces
+from rljax.envs.action_masks import observed
 from rljax.envs.simulators import zeros
 from rljax.errors import UsageError, check_known, check_positive
+from rljax.networks.memory import MEMORIES
 from rljax.networks.modules import CNN, MLP, NatureCNN
 from rljax.networks.network import Features, Network, Pair, encoded, is_given, viewed
 from rljax.networks.normalization import normalized
@@ -23,7 +25,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": nn.gelu,
     "silu": nn.silu,
 }
-NETWORKS = ("auto", "mlp", "cnn", "nature_cnn", "gru")
+NETWORKS = ("auto", "mlp", "cnn", "nature_cnn", *MEMORIES)
 SMALLEST_SIDES = {"cnn": 3, "nature_cnn": 36}
 """Of an image, for its convolutions."""
 TORSOS: dict[object, type[nn.Module]] = {"cnn": CNN, "nature_cnn": NatureCNN}
@@ -35,12 +37,18 @@ def encoder(
     """How an observation becomes float features: one-hot, or the numbers that it has.
 
     Of a Dict they are a dict, of those parts that an observation has: so a policy that reads some
-    of them needs no others. With `scale_images`, images (three axes of uint8) are divided by 255.
+    of them needs no others. With `scale_images`, images (three axes of uint8) are divided by 255. A
+    mask of actions is no feature.
 
     Raises UsageError for spaces that no network here can read, naming the agent and the space.
     """
+    features = _features(space, agent, scale_images)
+    return lambda obs: features(observed(obs))
+
+
+def _features(space: spaces.Space, agent: str, scale_images: bool) -> Callable[[Obs], Features]:
     if isinstance(space, spaces.Dict):
-        parts = {name: encoder(part, agent, scale_images) for name, part in space.spaces.items()}
+        parts = {name: _features(part, agent, scale_images) for name, part in space.spaces.items()}
         return lambda obs: {name: parts[name](part) for name, part in obs.items()}
     if isinstance(space, spaces.Discrete):
         return lambda obs: jax.nn.one_hot(obs, space.n)
@@ -93,6 +101,7 @@ class Reader(NamedTuple):
     view: Callable[[Features], jax.Array]  # of features, what these networks read
     shape: tuple[int, ...]  # of one observation's view
     torso: Callable[..., nn.Module]  # an MLP or a CNN; takes their further fields
+    memory: Callable[[], Any] | None  # a layer of `networks.memory` behind it
 
 
 def read(
@@ -137,7 +146,7 @@ def read(
             f"network {kind!r} needs observations of height, width ({SMALLEST_SIDES[kind]} or "
             f"more) and channels, not {spaces.describe(seen)}; use {'mlp' if side < 3 else 'cnn'!r}"
         )
-    is_flat = kind in ("mlp", "gru") or len(shapes) > 1
+    is_flat = kind in ("mlp", *MEMORIES) or len(shapes) > 1
 
     def view(features: Features) -> jax.Array:
         arrays = jax.tree.leaves(select(features))
@@ -149,7 +158,23 @@ def read(
     shape = jax.eval_shape(view, features).shape
     module = TORSOS.get(kind, MLP) if isinstance(kind, str) else MLP
     torso = partial(module, tuple(hidden), ACTIVATIONS[activation])
-    return Reader(kind, encode, features, view, shape, torso)
+    memory = None
+    if isinstance(kind, str) and kind in MEMORIES:
+        if not hidden:
+            raise UsageError(
+                f"network {kind!r} needs at least one size in hidden: the last is its carry's"
+            )
+        memory = partial(MEMORIES[kind], hidden[-1])
+    return Reader(kind, encode, features, view, shape, torso, memory)
+
+
+def refuse_memory(kind: object, agent: str, instead: str) -> None:
+    """Refuse a network with memory, for an agent that learns from single steps."""
+    if isinstance(kind, str) and kind in MEMORIES:
+        raise UsageError(
+            f"{agent} learns from single steps, and network {kind!r} from sequences: use "
+            f"network 'mlp' or 'cnn', or {instead}"
+        )
 
 
 def on_observations(

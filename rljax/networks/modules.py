@@ -5,6 +5,7 @@ Every module takes features [..., F] (or pixels [..., H, W, C]) with any leading
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -237,6 +238,18 @@ class PolicyModule(nn.Module):
         return self.outputs()(self.torso()(x)), carry
 
 
+class EmbeddingModule(nn.Module):
+    """A torso and one more layer: features of features, learnt or random."""
+
+    torso: Callable[[], nn.Module]
+    size: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, beside: jax.Array | None = None) -> jax.Array:
+        """Features [..., F], and [..., G] beside them if given, to [..., size]."""
+        return dense(self.size, SQRT2)(self.torso()(x, beside))
+
+
 class ActorCriticModule(nn.Module):
     """A policy and a value, each with a torso of its own or both on a shared one.
 
@@ -261,23 +274,36 @@ class ActorCriticModule(nn.Module):
 
 
 class RecurrentActorCriticModule(nn.Module):
-    """A torso, a GRU, and a policy and a value on its carry.
-
-    Source: Cho et al. 2014, https://arxiv.org/abs/1406.1078.
-    """
+    """A torso, a memory, and a policy and a value on what it remembers."""
 
     torso: Callable[[], nn.Module]
     outputs: Callable[[], Outputs]
-    carry_size: int
+    memory: Callable[[], nn.Module]  # of `networks.memory`
 
     @nn.compact
-    def __call__(self, x: jax.Array, carry: Carry) -> tuple[tuple[jax.Array, jax.Array], Carry]:
-        """Features [..., F], carry [..., H] to ((outputs [..., K], value [...]), carry)."""
-        cell = nn.GRUCell(
-            self.carry_size, kernel_init=orthogonal(1.0), recurrent_kernel_init=orthogonal(1.0)
-        )
-        carry, x = cell(carry, self.torso()(x))
+    def __call__(
+        self, x: jax.Array, carry: Carry, done: jax.Array | None = None
+    ) -> tuple[tuple[jax.Array, jax.Array], Carry]:
+        """Features [B, F], carry [B, H] to ((outputs [B, K], value [B]), carry).
+
+        With done [L, B], of sequences: features [L, B, F] to what has [L, B, ...], the carry too.
+        """
+        x, carry = remembered(self, x, carry, done)
         return (self.outputs()(x), dense(1, 1.0, name="value")(x)[..., 0]), carry
+
+
+def remembered(
+    module: Any, x: jax.Array, carry: Carry, done: jax.Array | None
+) -> tuple[jax.Array, Carry]:
+    """What a module's torso and memory make of features [B, ...], or [L, B, ...] with done [L, B].
+
+    Without a memory the carry passes through.
+    """
+    if module.memory is None:
+        return module.torso()(x), carry
+    leading = x.shape[: 1 if done is None else 2]
+    x = module.torso()(x.reshape(-1, *x.shape[len(leading) :]))
+    return module.memory()(x.reshape(*leading, -1), carry, done)
 
 
 class ActionValues(nn.Module):
@@ -307,16 +333,23 @@ class ActionValues(nn.Module):
 
 
 class QModule(nn.Module):
-    """A torso and action values on its features."""
+    """A torso, a memory if there is one, and action values on its features."""
 
     torso: Callable[[], nn.Module]
     outputs: Callable[[], ActionValues]
     shape: tuple[int, ...]  # of one action's numbers: () or [M]
+    memory: Callable[[], nn.Module] | None = None  # of `networks.memory`
 
     @nn.compact
-    def __call__(self, x: jax.Array, carry: Carry) -> tuple[jax.Array, Carry]:
-        """Features [..., F] to [..., A, *shape]; the carry passes through."""
-        x = self.outputs()(self.torso()(x), math.prod(self.shape))
+    def __call__(
+        self, x: jax.Array, carry: Carry, done: jax.Array | None = None
+    ) -> tuple[jax.Array, Carry]:
+        """Features [B, F], and a carry, to [B, A, *shape] and a carry.
+
+        With done [L, B], of sequences: features [L, B, F] to values and carries [L, B, ...].
+        """
+        x, carry = remembered(self, x, carry, done)
+        x = self.outputs()(x, math.prod(self.shape))
         return x.reshape(*x.shape[:-1], *self.shape), carry
 
 
@@ -366,11 +399,17 @@ class ImplicitQModule(nn.Module):
     num_samples: int
     layer: Layer = dense
     num_cosines: int = 64
+    memory: Callable[[], nn.Module] | None = None  # of `networks.memory`
 
     @nn.compact
-    def __call__(self, x: jax.Array, carry: Carry) -> tuple[Quantiles, Carry]:
-        """Features [..., F] to values [..., A, M] of quantiles tau [..., M]; the carry passes."""
-        x = self.torso()(x)
+    def __call__(
+        self, x: jax.Array, carry: Carry, done: jax.Array | None = None
+    ) -> tuple[Quantiles, Carry]:
+        """Features [B, F], and a carry, to values [B, A, M] of quantiles tau [B, M] and a carry.
+
+        With done [L, B], of sequences: features [L, B, F] to values and carries [L, B, ...].
+        """
+        x, carry = remembered(self, x, carry, done)
         shape = (*x.shape[:-1], self.num_samples)
         if self.has_rng("noise"):
             # Each observation has its own, also where a batch is split over devices.

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from rljax.networks.network import Features, Network
-from rljax.types import Carry, Key, Params
+from rljax.networks.network import Features, Network, on_inputs
+from rljax.types import Key, Params
 
 
 @struct.dataclass
@@ -56,8 +56,7 @@ def normalized(inner: Network, shapes: Any) -> Network:
     def init(key: Key) -> Params:
         return {"network": inner.init(key), "statistics": fresh_statistics(shapes)}
 
-    def apply(params: Params, features: Features, carry: Carry, key: Key | None):
-        features = standardized(params["statistics"], features)
-        return inner.apply(params["network"], features, carry, key)
+    def prepare(params: Params, features: Features):
+        return params["network"], standardized(params["statistics"], features)
 
-    return inner._replace(init=init, apply=apply)
+    return on_inputs(inner, prepare)._replace(init=init)

@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from rljax import ops
 from rljax.envs import spaces
+from rljax.envs.action_masks import legal_actions
 from rljax.errors import UsageError
-from rljax.networks.encoding import on_observations, read
+from rljax.networks.encoding import on_observations, read, refuse_memory
 from rljax.networks.modules import ActionValues, ImplicitQModule, NoisyDense, QModule, dense
 from rljax.networks.network import Network, Pair, from_linen, is_given, on_part
-from rljax.networks.value_heads import ValueHead
+from rljax.networks.value_heads import Estimate, ValueHead
 from rljax.types import Carry, Environment, Key, Obs, Params
 
 
@@ -30,7 +32,11 @@ class QNetwork(NamedTuple):
     ) -> tuple[jax.Array, Carry]:
         """Expected values [..., A] of observations [..., ...]; with key None, without noise."""
         estimate, carry = self.net.apply(params, obs, carry, key)
-        return self.head.q(estimate), carry
+        return self.expected(estimate, obs), carry
+
+    def expected(self, estimate: Estimate, obs: Obs) -> jax.Array:
+        """Expected values [..., A] of an estimate, `ops.ILLEGAL` where `obs` forbids an action."""
+        return ops.only_legal(self.head.q(estimate), legal_actions(obs))
 
 
 def with_target(q: QNetwork) -> QNetwork:
@@ -62,16 +68,18 @@ def q_network(
     normalize_observations: bool = False,
     agent: str = "this agent",
     scale_images: bool = True,
+    sequences: bool = False,
 ) -> QNetwork:
     """The network that reads an environment's observations and values its actions.
 
     Args:
         env: with a Discrete action space.
-        kind: "mlp", "cnn", "nature_cnn", "auto" (for three axes cnn, or nature_cnn where both
-            sides are 36 or more; else mlp), a linen module
-            `(features, carry) -> (estimate, carry)`, with features [B, ...] and an estimate
-            [B, A, *head.shape], whose noise is the rng stream "noise"; or a pair `(init, apply)` on
-            float features, as the first two of a `Network`. The carry is ().
+        kind: "mlp", "cnn", "nature_cnn", "gru", "lstm" or "min_gru" (a torso, then that memory of
+            size `hidden[-1]`), "auto" (for three axes cnn, or nature_cnn where both sides are 36 or
+            more; else mlp), a linen module `(features, carry) -> (estimate, carry)`, with features
+            [B, ...] and an estimate [B, A, *head.shape], whose noise is the rng stream "noise"; or
+            a pair `(init, apply)` on float features, as the first two of a `Network`. The carry is
+            ().
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
         head: what the outputs stand for.
@@ -81,6 +89,7 @@ def q_network(
         normalize_observations: whether to put running statistics between the two.
         agent: who asks, for error messages.
         scale_images: whether images (three axes of uint8) are divided by 255.
+        sequences: whether the agent learns from sequences, as a network with memory needs.
 
     Raises:
         UsageError: for a space, kind, activation or module that does not fit, in one sentence.
@@ -89,8 +98,8 @@ def q_network(
         raise UsageError(
             f"{agent} needs a Discrete action space, not {spaces.describe(env.action_space)}"
         )
-    if kind == "gru":
-        raise UsageError(f"{agent} keeps no carry yet: use network 'mlp' or 'cnn'")
+    if not sequences:
+        refuse_memory(kind, agent, "r2d2, which learns from sequences")
     if isinstance(kind, Network):
         raise UsageError(
             f"{agent} needs action values, not the outputs of a Network: use a module or a pair"
@@ -110,10 +119,11 @@ def q_network(
         layer = NoisyDense if noisy else dense
         torso = partial(reader.torso, layer=layer, layer_norm=layer_norm)
         outputs = partial(ActionValues, num_actions, layer, dueling)
-        module: nn.Module = QModule(torso, outputs, head.shape)
+        memory = reader.memory
+        module: nn.Module = QModule(torso, outputs, head.shape, memory)
         if head.implicit:
-            module = ImplicitQModule(torso, outputs, head.shape[0], layer)
-        net = from_linen(module, reader.shape)
+            module = ImplicitQModule(torso, outputs, head.shape[0], layer, memory=memory)
+        net = from_linen(module, reader.shape, memory().carry_size if memory else 0)
     return QNetwork(on_observations(reader, net, normalize_observations), head)
 
 

@@ -1,5 +1,7 @@
 """Networks over time: sequences, and the carry between their steps."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -14,8 +16,11 @@ def unroll(
     carry: Carry,
     done: jax.Array,
     key: Key | None = None,
-):
-    """The outputs [L, B, ...] of sequences that may cross episode ends.
+) -> tuple[Any, Carry]:
+    """The outputs [L, B, ...] of sequences that may cross episode ends, and carries [L, B, ...].
+
+    A carry is the one behind its step, as the step leaves it: where the episode ended there, the
+    next step begins with another.
 
     Args:
         obs: [L, B, ...].
@@ -24,12 +29,14 @@ def unroll(
         key: of the network's noise, the same in all steps; None for none.
     """
     if not jax.tree.leaves(carry):
-        return network.apply(params, obs, carry, key)[0]
+        return network.apply(params, obs, carry, key)
+    if network.unroll is not None:
+        return network.unroll(params, obs, carry, done, key)
 
     def step(carry, inputs):
         obs_t, done_t = inputs
         outputs, carry = network.apply(params, obs_t, carry, key)
-        return reset_carry(network, carry, done_t), outputs
+        return reset_carry(network, carry, done_t), (outputs, carry)
 
     return jax.lax.scan(step, carry, (obs, done))[1]
 

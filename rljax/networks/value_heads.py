@@ -10,7 +10,14 @@ from jax.scipy.special import xlogy
 
 from rljax.errors import UsageError, check_known, check_positive
 from rljax.networks.modules import Quantiles, midpoints
-from rljax.ops.td import categorical_projection, huber, quantile_huber, td_target
+from rljax.ops.td import (
+    categorical_projection,
+    huber,
+    quantile_huber,
+    rescaled,
+    td_target,
+    unscaled,
+)
 
 Estimate = Any  # of every action: an array or Quantiles [..., A, *shape]
 Chosen = Any  # of one action: the same [..., *shape]
@@ -48,11 +55,19 @@ class ValueHead(NamedTuple):
     the outputs can stand for; None for a head that has no bounds."""
 
 
-def scalar(loss: str | Callable[[jax.Array], jax.Array] = "huber") -> ValueHead:
+def scalar(
+    loss: str | Callable[[jax.Array], jax.Array] = "huber", rescale: bool = False
+) -> ValueHead:
     """One expected value per action; the priority is the absolute error.
 
-    `loss` is "huber", "squared", or a function from errors [...] to losses [...]. Raises UsageError
-    for another name.
+    Args:
+        loss: "huber", "squared", or a function from errors [...] to losses [...].
+        rescale: whether outputs, targets and errors are values made small by `ops.rescaled`.
+
+    Raises UsageError for a loss of another name.
+
+    Source of rescaled values: Kapturowski et al. 2019, section 2.3,
+    https://openreview.net/forum?id=r1lyTjAqYX.
     """
     if not callable(loss):
         check_known("loss", loss, LOSSES)
@@ -66,9 +81,11 @@ def scalar(loss: str | Callable[[jax.Array], jax.Array] = "huber") -> ValueHead:
         return jnp.sum(q * policy, axis=-1)
 
     def backup(value: jax.Array, reward: jax.Array, discount: jax.Array) -> jax.Array:
+        if rescale:
+            return rescaled(td_target(reward, discount, unscaled(value)))
         return td_target(reward, discount, value)
 
-    return ValueHead((), lambda q: q, pick, backup, losses)
+    return ValueHead((), unscaled if rescale else lambda q: q, pick, backup, losses)
 
 
 def categorical(v_min: float | None, v_max: float | None, num_atoms: int) -> ValueHead:
@@ -181,6 +198,7 @@ def value_head(
     v_min: float | None = None,
     v_max: float | None = None,
     kappa: float = 1.0,
+    rescale: bool = False,
 ) -> ValueHead:
     """The value head of that name; each reads the arguments that concern it.
 
@@ -192,16 +210,21 @@ def value_head(
         v_min: of c51: the least discounted return that is possible; it has no default.
         v_max: of c51: the largest.
         kappa: error up to which the loss of qr and iqn is a square.
+        rescale: whether outputs of scalar are values made small, see `scalar`.
 
     Raises UsageError for names and numbers that do not fit, in one sentence.
     """
     if isinstance(kind, ValueHead):
         return kind
     heads = {
-        "scalar": lambda: scalar(loss),
+        "scalar": lambda: scalar(loss, rescale),
         "c51": lambda: categorical(v_min, v_max, num_atoms),
         "qr": lambda: quantile(num_atoms, kappa),
         "iqn": lambda: implicit_quantile(num_atoms, kappa),
     }
     check_known("value head", kind, heads)
+    if rescale and kind != "scalar":
+        raise UsageError(
+            f"rescale_values is for the scalar head: make it False, or leave out head {kind!r}"
+        )
     return heads[kind]()

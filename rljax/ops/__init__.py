@@ -11,6 +11,7 @@ from rljax.ops.exploration import (
     sample_zeta,
 )
 from rljax.ops.importance_weighting import vtrace
+from rljax.ops.masking import ILLEGAL, is_legal, only_legal
 from rljax.ops.policy_gradient import (
     adapted_kl_coef,
     approximate_kl,
@@ -20,6 +21,7 @@ from rljax.ops.policy_gradient import (
     policy_gradient_loss,
     value_loss,
 )
+from rljax.ops.recurrences import linear_recurrence
 from rljax.ops.returns import explained_variance, generalized_advantage
 from rljax.ops.shuffle import permutation
 from rljax.ops.td import (
@@ -29,10 +31,13 @@ from rljax.ops.td import (
     lambda_returns,
     n_step_returns,
     quantile_huber,
+    rescaled,
     td_target,
+    unscaled,
 )
 
 __all__ = [
+    "ILLEGAL",
     "adapted_kl_coef",
     "approximate_kl",
     "boltzmann",
@@ -46,17 +51,22 @@ __all__ = [
     "generalized_advantage",
     "greedy",
     "huber",
+    "is_legal",
     "lambda_returns",
+    "linear_recurrence",
     "linear_schedule",
     "n_step_returns",
+    "only_legal",
     "penalized_surrogate",
     "permutation",
     "policy_evaluation",
     "policy_gradient_loss",
     "quantile_huber",
+    "rescaled",
     "sample",
     "sample_zeta",
     "td_target",
+    "unscaled",
     "value_iteration",
     "value_loss",
     "vtrace",

@@ -6,6 +6,9 @@ import jax.numpy as jnp
 
 from rljax.ops.returns import of_each_reward
 
+RESCALE_EPSILON = 1e-3
+"""What keeps the inverse of `rescaled` Lipschitz continuous."""
+
 
 def huber(error: jax.Array, delta=1.0) -> jax.Array:
     """Half the squared error, continued in a straight line beyond `delta`; elementwise.
@@ -24,6 +27,30 @@ def td_target(reward: jax.Array, discount: jax.Array, next_value: jax.Array) -> 
     Source: Sutton and Barto 2018, eq. 6.2, http://incompleteideas.net/book/the-book-2nd.html.
     """
     return reward + discount * next_value
+
+
+def rescaled(value: jax.Array, epsilon: float = RESCALE_EPSILON) -> jax.Array:
+    """h(x) = sign(x) (sqrt(|x| + 1) - 1) + epsilon x: large values made small; elementwise.
+
+    Source: Pohlen et al. 2018, proposition A.2, https://arxiv.org/abs/1805.11593; this epsilon:
+    Kapturowski et al. 2019, section 2.3, https://openreview.net/forum?id=r1lyTjAqYX.
+    """
+    # Not sqrt(|x| + 1) - 1, which rounds small values away.
+    root = jnp.sqrt(jnp.abs(value) + 1.0)
+    return value / (root + 1.0) + epsilon * value
+
+
+def unscaled(value: jax.Array, epsilon: float = RESCALE_EPSILON) -> jax.Array:
+    """The inverse of `rescaled`; elementwise.
+
+    Source: Pohlen et al. 2018, proposition A.2, https://arxiv.org/abs/1805.11593; in a form that
+    does not divide a difference of nearly equal numbers by a small one.
+    """
+    size = jnp.abs(value)
+    # With s = sqrt(|x| + 1) - 1, h = s + epsilon (s^2 + 2 s): a quadratic equation for s.
+    linear = 1.0 + 2.0 * epsilon
+    root = 2.0 * size / (linear + jnp.sqrt(jnp.square(linear) + 4.0 * epsilon * size))
+    return jnp.sign(value) * root * (root + 2.0)
 
 
 def n_step_returns(

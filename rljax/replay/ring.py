@@ -23,11 +23,13 @@ class ReplayState:
     """All that is stored: every leaf leads with N, so that it splits over devices."""
 
     storage: jax.Array  # [N, L, W] uint32, L rows of each environment; extras only those asked for
+    firsts: Any  # [N, L / stride, V] uint32, what is stored of the rows that begin windows; or ()
     cursor: jax.Array  # [N] int32, the row that the next rollout begins at
     size: jax.Array  # [N] int32, rows written, at most L
     priorities: Any  # what prioritized replay adds [N, ...], or ()
     rollout_length: int = struct.field(pytree_node=False)  # T, which divides L
     layout: Layout = struct.field(pytree_node=False)  # from the W words of a row to a Transition
+    first_layout: Layout = struct.field(pytree_node=False)  # from V words to extras by name
 
 
 class Replay(NamedTuple):
@@ -38,6 +40,8 @@ class Replay(NamedTuple):
     steps of one environment, with replacement, and annotates them with `row` int32 [K, B] (row
     l of environment n is n * L + l) and `weight` float32 [K, B], the factor of their loss. There
     is something to sample once K rows of each environment have been added.
+
+    Extras that are stored of the first rows of windows alone are [1, B, ...] in a sample.
 
     Episodes may end inside a window: what looks along it has to stop where `terminated` or
     `truncated` says so. `next_obs` is what was observed there, never the start of another episode.
@@ -50,7 +54,7 @@ class Replay(NamedTuple):
     add: Callable[[ReplayState, Transition], ReplayState]
     sample: Callable[[ReplayState, Key], Transition]
     prioritize: Callable[[ReplayState, Transition], ReplayState]
-    """Reads `row` and `priority` [K, B] of a sample: the first row's priority is its window's."""
+    """Reads `row` and `priority` [M, B] of a sample: those of the rows that were learnt from."""
 
 
 def init(
@@ -59,11 +63,13 @@ def init(
     window: int,
     extras: tuple[str, ...],
     stride: int = 1,
+    first_extras: tuple[str, ...] = (),
     priorities: Callable[[int, int], Any] = lambda envs, length: (),
 ) -> ReplayState:
     """An empty buffer of `buffer_size` rows, rounded up to L = whole rollouts for each of N.
 
     Args:
+        first_extras: names of the extras to store of the rows that begin windows alone.
         priorities: from N and L to what else there is to store.
 
     Raises UsageError, before anything is allocated, if the rows do not fit into device memory or an
@@ -82,15 +88,19 @@ def init(
         )
 
     layout = packing.layout(_kept(example, extras), leading=2)
+    first_layout = packing.layout(_named(example, first_extras), leading=2)
 
     def empty() -> ReplayState:
+        firsts = (envs, length // stride, first_layout.words)
         return ReplayState(
             storage=jnp.zeros((envs, length, layout.words), packing.WORD),
+            firsts=jnp.zeros(firsts, packing.WORD) if first_extras else (),
             cursor=jnp.zeros(envs, jnp.int32),
             size=jnp.zeros(envs, jnp.int32),
             priorities=priorities(envs, length),
             rollout_length=time,
             layout=layout,
+            first_layout=first_layout,
         )
 
     check_memory("buffer_size", envs * length, size_in_bytes(jax.eval_shape(empty)))
@@ -112,14 +122,24 @@ def add(state: ReplayState, rollout: Transition) -> ReplayState:
                 f"made for {row.dtype}{list(expected)}: add rollouts like the one init was given"
             )
 
-    row = state.layout.row
-    rollout = _kept(rollout, tuple(row.extras))
+    def written(storage: jax.Array, layout: Layout, new: Any, begin: jax.Array) -> jax.Array:
+        rows = jnp.swapaxes(packing.pack(layout, new), 0, 1)
+        # Rollouts divide a lap, so none is cut where the ring closes.
+        return jax.lax.dynamic_update_slice_in_dim(storage, rows, begin, axis=1)
+
+    row, of_first = state.layout.row, state.first_layout.row
+    first, rollout = _named(rollout, tuple(of_first)), _kept(rollout, tuple(row.extras))
     jax.tree.map_with_path(check, row, rollout)
-    rows = jnp.swapaxes(packing.pack(state.layout, rollout), 0, 1)
+    jax.tree.map_with_path(check, of_first, first)
+    firsts = state.firsts
+    if of_first:
+        stride = length // firsts.shape[1]
+        begins = jax.tree.map(lambda x: x[::stride], first)
+        firsts = written(firsts, state.first_layout, begins, cursor // stride)
     return replace(
         state,
-        # Rollouts divide a lap, so none is cut where the ring closes.
-        storage=jax.lax.dynamic_update_slice_in_dim(state.storage, rows, cursor, axis=1),
+        storage=written(state.storage, state.layout, rollout, cursor),
+        firsts=firsts,
         cursor=(state.cursor + time) % length,
         size=jnp.minimum(state.size + time, length),
     )
@@ -160,8 +180,15 @@ def read(
     rows = state.storage.reshape(envs * length, words)
     rows = rows.at[row].get(mode="promise_in_bounds", wrap_negative_indices=False)
     sample = packing.unpack(state.layout, rows)
+    if state.first_layout.row:
+        firsts = state.firsts[env, position % length // (length // state.firsts.shape[1])]
+        sample = sample.annotate(**packing.unpack(state.first_layout, firsts[None]))
     return sample.annotate(row=row, weight=jnp.broadcast_to(weight, row.shape))
 
 
 def _kept(rollout: Transition, extras: tuple[str, ...]) -> Transition:
-    return replace(rollout, extras=Extras({name: rollout.extras[name] for name in extras}))
+    return replace(rollout, extras=Extras(_named(rollout, extras)))
+
+
+def _named(rollout: Transition, extras: tuple[str, ...]) -> dict[str, Any]:
+    return {name: rollout.extras[name] for name in extras}

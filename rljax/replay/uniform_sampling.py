@@ -19,6 +19,7 @@ def uniform(
     *,
     stride: int = 1,
     extras: tuple[str, ...] = (),
+    first_extras: tuple[str, ...] = (),
 ) -> Replay:
     """A replay buffer of the last steps in which all windows are equally likely.
 
@@ -29,6 +30,7 @@ def uniform(
         window: consecutive steps K in each.
         stride: rows from the beginning of a window to that of the next; it divides rollouts.
         extras: names of the extras to store besides the fields of a step.
+        first_extras: names of those to store of the rows that begin windows alone.
 
     Raises UsageError for counts that do not fit; `init` does if there is too little device memory.
     """
@@ -49,7 +51,12 @@ def uniform(
 
     return Replay(
         init=partial(
-            ring.init, buffer_size=buffer_size, window=window, extras=extras, stride=stride
+            ring.init,
+            buffer_size=buffer_size,
+            window=window,
+            extras=extras,
+            stride=stride,
+            first_extras=first_extras,
         ),
         add=ring.add,
         sample=sample,

@@ -8,6 +8,7 @@ from typing import Any
 from rljax.errors import UsageError, check_known
 from rljax.experiments import config as configs
 from rljax.experiments.config import Config
+from rljax.experiments.config_values import check_key, typed
 from rljax.statistics import STATISTICS, central_name
 from rljax.tune import methods
 from rljax.tune import space as spaces
@@ -121,9 +122,9 @@ def resolve(
     for key in entries:
         if key == "sweep.seed":
             raise UsageError(f"{where}: the seed of a sweep is its config's: give --seed")
-        configs.check_key(key, known, where)
+        check_key(key, known, where)
     entries |= {f"sweep.{name}": (value, f"--{name}") for name, value in (flags or {}).items()}
-    values = configs.typed(known, entries)
+    values = typed(known, entries)
     if "sweep.seeds" not in entries and values["sweep.method"] in methods.METHODS:
         values["sweep.seeds"] = methods.get(values["sweep.method"]).seeds
     values["sweep.objective"] = values["sweep.objective"] or central_name(values["sweep.seeds"])

@@ -10,6 +10,7 @@ from rljax import agents
 from rljax.errors import UsageError, check_known
 from rljax.experiments import config as configs
 from rljax.experiments.config import AGENT_SECTIONS, Config
+from rljax.experiments.config_values import check_key, convert
 from rljax.hparams import check_number
 from rljax.tune import ranges
 from rljax.tune.ranges import Range
@@ -73,7 +74,7 @@ def parse(tables: Mapping[str, Any], config: Config, where: str) -> Space:
             raise UsageError(f"{where}: {section} is a section: write [{section}] above its keys")
         for name, entry in table.items():
             key = f"{section}.{name}"
-            configs.check_key(key, schema, where)
+            check_key(key, schema, where)
             space[key] = found = _distribution(key, entry, where, schema[key][0])
             if section == "hparams":
                 ends = (found.low, found.high) if isinstance(found, Range) else found.values
@@ -102,7 +103,7 @@ def _distribution(key: str, entry: Any, where: str, kind: Any) -> Distribution:
         values = entry["values"]
         if not isinstance(values, list) or not values:
             raise UsageError(f"{place}: values must be a list of at least one, not {values!r}")
-        choices = tuple(configs.convert(key, value, where, kind) for value in values)
+        choices = tuple(convert(key, value, where, kind) for value in values)
         if len({*choices}) < len(choices):
             raise UsageError(f"{place}: values has one of them twice: {values}")
         return Choice(choices)

@@ -2,7 +2,7 @@
 
 from rljax.types import Update
 from rljax.updates.advantages import gae, n_step_advantage, rewards_to_go, vtrace
-from rljax.updates.composition import chain, in_parts, stateless
+from rljax.updates.composition import chain, in_parts, stateless, with_own_parameters
 from rljax.updates.critics import (
     batch_statistics,
     critic_loss,
@@ -12,6 +12,7 @@ from rljax.updates.critics import (
     smoothed,
     without_largest,
 )
+from rljax.updates.curiosity import bonus, counts, icm, rnd
 from rljax.updates.delays import every
 from rljax.updates.kl import adaptive_kl
 from rljax.updates.lag import remember_parameters
@@ -20,6 +21,8 @@ from rljax.updates.minibatches import epochs
 from rljax.updates.normalization import observation_statistics, reward_scaling, scaled_rewards
 from rljax.updates.optimization import clipped_adam, gradient, learning_rate
 from rljax.updates.policies import actor_loss, average, least, temperature_loss
+from rljax.updates.relabelling import hindsight
+from rljax.updates.sequences import burn_in, fresh_carry, next_estimates
 from rljax.updates.tables import (
     constant,
     double_table_target,
@@ -48,9 +51,12 @@ __all__ = [
     "adaptive_kl",
     "average",
     "batch_statistics",
+    "bonus",
+    "burn_in",
     "chain",
     "clipped_adam",
     "constant",
+    "counts",
     "critic_loss",
     "critic_target",
     "double",
@@ -58,10 +64,13 @@ __all__ = [
     "epochs",
     "every",
     "expected",
+    "fresh_carry",
     "gae",
     "gradient",
     "greedy",
     "harmonic",
+    "hindsight",
+    "icm",
     "initial_priorities",
     "in_parts",
     "joint_critic_loss",
@@ -70,11 +79,13 @@ __all__ = [
     "least",
     "n_step",
     "n_step_advantage",
+    "next_estimates",
     "observation_statistics",
     "q_loss",
     "remember_parameters",
     "reward_scaling",
     "rewards_to_go",
+    "rnd",
     "scaled_rewards",
     "smallest",
     "smoothed",
@@ -87,5 +98,6 @@ __all__ = [
     "trace_step",
     "visit_count",
     "vtrace",
+    "with_own_parameters",
     "without_largest",
 ]

@@ -1,6 +1,8 @@
 """Estimators: updates that annotate the batch for a fitter behind them."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,22 +18,35 @@ from rljax.updates.composition import stateless
 
 PARTS = 16  # of a batch; one of them is valued a second time, until no step is left
 ROUNDING = 1e-3  # of a log-ratio: by less, no ratio of a policy to itself differs from 1
-Value = Callable[[Params, Obs, Carry], tuple[jax.Array, Carry]]
+Value = Callable[[Params, Obs, Carry], tuple[Any, Carry]]
 
 
 def values_around(value: Value, params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
     """Values of what each step saw, and of what it led to before any automatic reset.
 
     Each [T, N], or [T, N, M] where `value` gives one for each of M agents.
-
-    Where an episode goes on, the latter is what the next step saw, and is not worked out twice.
-    Only the end of the batch and truncated steps are valued a second time. Where an episode
-    terminated there is nothing to bootstrap from, and the number is arbitrary.
     """
     values, carry = value(params, batch.obs, batch.extras["carry"])
-    led_to = (batch.next_obs, carry)
-    end, _ = value(params, *jax.tree.map(lambda x: x[-1:], led_to))
-    flat = jax.tree.map(_steps, led_to)
+    return values, led_to(value, params, batch, values, carry)
+
+
+def led_to(value: Value, params: Params, batch: Batch, values: Any, carry: Carry) -> Any:
+    """What `value` makes of what each step led to, before any automatic reset, like `values`.
+
+    Where an episode goes on, that is what the next step saw, and it is not worked out twice. Only
+    the end of the batch and truncated steps are valued a second time. Where an episode terminated
+    there is nothing to bootstrap from, and the number is arbitrary.
+
+    Args:
+        value: `(params, obs [..., ...], carry [..., ...])` to (values, carry).
+        params: its parameters.
+        batch: consecutive steps [T, N].
+        values: of what each step saw [T, N, ...].
+        carry: the one behind each step [T, N, ...], as the step leaves it.
+    """
+    seen_last = (batch.next_obs, carry)
+    end, _ = value(params, *jax.tree.map(lambda x: x[-1:], seen_last))
+    flat = jax.tree.map(_steps, seen_last)
     size = batch.truncated.size
     few = ceil_div(size, PARTS)
 
@@ -39,16 +54,18 @@ def values_around(value: Value, params: Params, batch: Batch) -> tuple[jax.Array
         left, next_values = loop
         (rows,) = jnp.nonzero(left, size=few, fill_value=size)
         seen = jax.tree.map(lambda x: x.at[rows].get(mode="clip"), flat)
-        next_values = next_values.at[rows].set(value(params, *seen)[0], mode="drop")
+        new, _ = value(params, *seen)
+        next_values = jax.tree.map(lambda x, y: x.at[rows].set(y, mode="drop"), next_values, new)
         return left.at[rows].set(False, mode="drop"), next_values
 
+    following = jax.tree.map(lambda x, y: _steps(jnp.concatenate([x[1:], y])), values, end)
     # Not one `cond(any truncated)`: under `vmap` it would value all steps twice for a population.
-    _, next_values = jax.lax.while_loop(
+    _, following = jax.lax.while_loop(
         lambda loop: loop[0].any(),
         value_some,
-        (_steps(batch.truncated.at[-1].set(False)), _steps(jnp.concatenate([values[1:], end]))),
+        (_steps(batch.truncated.at[-1].set(False)), following),
     )
-    return values, next_values.reshape(values.shape)
+    return jax.tree.map(lambda x, y: x.reshape(y.shape), following, values)
 
 
 def _steps(x: jax.Array) -> jax.Array:
@@ -56,7 +73,15 @@ def _steps(x: jax.Array) -> jax.Array:
     return x.reshape(-1, *x.shape[2:])
 
 
-def gae(value: Value, gamma, gae_lambda) -> Update:
+def gae(
+    value: Value,
+    gamma,
+    gae_lambda,
+    *,
+    reward: str = "reward",
+    prefix: str = "",
+    episodic: bool = True,
+) -> Update:
     """Annotate the batch with generalised advantages (`ops.generalized_advantage`).
 
     Reads obs, next_obs, reward, terminated, truncated and extras carry of fresh experience. Writes
@@ -65,22 +90,37 @@ def gae(value: Value, gamma, gae_lambda) -> Update:
     `value(params, obs, carry) -> (values, carry)` takes any leading axes: the carry stored with
     each step makes one parallel call out of what would be a loop. The steps of the batch are
     consecutive, as those of a rollout are.
+
+    Args:
+        value: what is learnt.
+        gamma: discount per step.
+        gae_lambda: how far advantages reach, from 0 (one step) to 1.
+        reward: name of the field or extra that is the reward.
+        prefix: what the names of the fields written, and of the metric, begin with.
+        episodic: whether returns end with their episodes. If not, they go on in the episode that
+            follows, as returns of intrinsic rewards may (Burda et al. 2019, section 2.3,
+            https://arxiv.org/abs/1810.12894).
     """
 
     def apply(params: Params, batch: Batch, key: Key):
-        values, next_values = values_around(value, params, batch)
+        steps = batch
+        if not episodic:
+            never = jnp.zeros_like(batch.terminated)
+            steps = replace(batch, terminated=never, truncated=never)
+        values, next_values = values_around(value, params, steps)
         advantage = generalized_advantage(
-            batch.reward,
+            batch.get(reward),
             values,
             next_values,
-            batch.terminated,
-            batch.truncated,
+            steps.terminated,
+            steps.truncated,
             gamma,
             gae_lambda,
         )
         target = advantage + values
-        metrics = {"losses/explained_variance": explained_variance(values, target)}
-        return batch.annotate(value=values, advantage=advantage, target=target), metrics
+        written = {"value": values, "advantage": advantage, "target": target}
+        batch = batch.annotate(**{prefix + name: field for name, field in written.items()})
+        return batch, {f"losses/{prefix}explained_variance": explained_variance(values, target)}
 
     return stateless(apply)
 

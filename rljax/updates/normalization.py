@@ -67,13 +67,14 @@ def scaled_rewards(factor) -> Update:
     return stateless(apply)
 
 
-def reward_scaling(gamma) -> Update:
+def reward_scaling(gamma, *, reward: str = "reward", episodic: bool = True) -> Update:
     """Divide rewards by the running standard deviation of discounted returns.
 
-    Reads and replaces reward [T, N], reads terminated and truncated [T, N], of fresh experience.
-    Each environment keeps the discounted sum of its rewards since its episode began. Returns that
-    are reported, and those of evaluations, stay as the environment gives them. Nothing is clipped:
-    where rewards are rare, the first ones are large.
+    Reads and replaces reward [T, N], or the extra of another name, and reads terminated and
+    truncated [T, N], of fresh experience. Where it is not `episodic`, returns go on from one
+    episode to the next. Each environment keeps the discounted sum of its rewards since its episode
+    began. Returns that are reported, and those of evaluations, stay as the environment gives them.
+    Nothing is clipped: where rewards are rare, the first ones are large.
 
     >>> import rljax
     >>> first = rljax.updates.reward_scaling(0.99)
@@ -90,13 +91,15 @@ def reward_scaling(gamma) -> Update:
         statistics, so_far = state
 
         def step(so_far: jax.Array, inputs):
-            reward, done = inputs
-            total = gamma * so_far + reward
+            reward_t, done = inputs
+            total = gamma * so_far + reward_t
             return jnp.where(done, 0.0, total), total
 
-        so_far, totals = jax.lax.scan(step, so_far.value, (batch.reward, batch.done))
+        ends = batch.done if episodic else jnp.zeros_like(batch.done)
+        rewards = batch.get(reward)
+        so_far, totals = jax.lax.scan(step, so_far.value, (rewards, ends))
         statistics = merge(statistics, totals)
-        batch = replace(batch, reward=batch.reward * jax.lax.rsqrt(statistics.variance + 1e-8))
+        batch = batch.put(reward, rewards * jax.lax.rsqrt(statistics.variance + 1e-8))
         return params, (statistics, PerEnvironment(so_far)), batch, {}
 
     return Update(init, apply)

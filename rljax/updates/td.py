@@ -10,16 +10,23 @@ import jax
 import jax.numpy as jnp
 
 from rljax import collectives, ops
+from rljax.envs.action_masks import legal_actions
 from rljax.errors import check_at_most, check_positive
-from rljax.networks import QNetwork, ValueHead
+from rljax.networks import QNetwork, ValueHead, unroll
 from rljax.networks.value_heads import Chosen
-from rljax.types import Batch, Key, Metrics, Params, Update
+from rljax.types import Batch, Carry, Key, Metrics, Obs, Params, Update
+from rljax.updates.advantages import led_to
 from rljax.updates.composition import stateless
 from rljax.updates.optimization import Loss
+from rljax.updates.sequences import of_first_row
 
 NextPolicy = Callable[[jax.Array, jax.Array, Batch, Key], jax.Array]
 """(values [..., A] by the parameters that learn, the same by the target network, batch, key) to the
 probabilities [..., A] with which the target believes the next action to be taken."""
+
+
+AHEAD = ("next_estimate", "next_values")
+"""Extras about what a step led to, as next_obs is."""
 
 
 def n_step(gamma, n: int = 1, rows: int | None = None) -> Update:
@@ -28,7 +35,8 @@ def n_step(gamma, n: int = 1, rows: int | None = None) -> Update:
     Reads reward, next_obs, terminated and truncated, of fresh experience or of a sample. Replaces
     them by the discounted sum of rewards, and by those of the last step spanned; writes discount
     [T, N] (gamma^steps, 0 where the task ended), the factor of what comes after, and last [T, N]
-    int32, the row of that step.
+    int32, the row of that step. Estimates of what each step led to, from `next_estimates`, are
+    replaced as next_obs is.
 
     Args:
         gamma: discount per step.
@@ -50,13 +58,16 @@ def n_step(gamma, n: int = 1, rows: int | None = None) -> Update:
         def at_last(x: jax.Array) -> jax.Array:
             return x[last, jnp.arange(last.shape[1])]
 
-        after = jax.tree.map(at_last, (batch.next_obs, batch.terminated, batch.truncated))
+        estimates = {name: batch.extras[name] for name in AHEAD if name in batch.extras}
+        after = jax.tree.map(
+            at_last, (batch.next_obs, batch.terminated, batch.truncated, estimates)
+        )
         batch = jax.tree.map(lambda x: x[:rows], batch)
-        next_obs, terminated, truncated = after
+        next_obs, terminated, truncated, estimates = after
         batch = replace(
             batch, reward=reward, next_obs=next_obs, terminated=terminated, truncated=truncated
         )
-        return batch.annotate(discount=discount, last=last), {}
+        return batch.annotate(discount=discount, last=last, **estimates), {}
 
     return stateless(apply)
 
@@ -111,7 +122,8 @@ def _certain(action: jax.Array, q: jax.Array) -> jax.Array:
 def td_target(q: QNetwork, next_policy: NextPolicy = greedy) -> Update:
     """Annotate the batch with r + discount x (what `next_policy` leads to).
 
-    Reads reward, next_obs and discount (from `n_step`), of fresh experience or of a sample. Writes
+    Reads reward, next_obs and discount (from `n_step`), of fresh experience or of a sample; for a
+    network with memory, next_estimate and next_values (from `next_estimates`), not next_obs. Writes
     target, [T, N] or, for a distribution, [T, N, M]; for a head with bounds also clipped [T, N],
     the part of each target beyond them.
 
@@ -125,9 +137,12 @@ def td_target(q: QNetwork, next_policy: NextPolicy = greedy) -> Update:
 
     def apply(params: Params, batch: Batch, key: Key):
         key_now, key_target, key_policy = jax.random.split(key, 3)
-        estimate, _ = (q.target or q.net).apply(params, batch.next_obs, (), key_target)
-        q_now, _ = q.values(params, batch.next_obs, (), key_now)
-        policy = next_policy(q_now, q.head.q(estimate), batch, key_policy)
+        if q.net.recurrent:
+            estimate, q_now = (batch.extras[name] for name in AHEAD)
+        else:
+            estimate, _ = (q.target or q.net).apply(params, batch.next_obs, (), key_target)
+            q_now, _ = q.values(params, batch.next_obs, (), key_now)
+        policy = next_policy(q_now, q.expected(estimate, batch.next_obs), batch, key_policy)
         chosen = q.head.pick(estimate, policy)
         return annotate_target(batch, q.head, chosen, batch.reward), {}
 
@@ -150,10 +165,11 @@ def annotate_target(batch: Batch, head: ValueHead, after: Chosen, reward: jax.Ar
 def initial_priorities(q: QNetwork, gamma, n: int = 1) -> Update:
     """Annotate a rollout with the errors of those who acted: priorities for steps that are new.
 
-    Reads obs, action, reward, next_obs, terminated, truncated and action_values [T, N, A] (from
-    `actors.recording_values`) of fresh experience. Writes priority [T, N], the absolute error of
-    the value of the action taken. Its target spans n steps, or what is left of the episode or of
-    the rollout: so the last n - 1 steps of a rollout have a target of fewer steps.
+    Reads obs, action, reward, next_obs, terminated, truncated, action_values [T, N, A] (from
+    `actors.recording_values`) and, for a network with memory, carry of fresh experience. Writes
+    priority [T, N], the absolute error of the value of the action taken. Its target spans n steps,
+    or what is left of the episode or of the rollout: so the last n - 1 steps of a rollout have a
+    target of fewer steps.
 
     Targets bootstrap from the highest of the recorded values. Where no step of the rollout follows,
     at its end and where an episode was truncated, nobody recorded any: there the parameters of now
@@ -163,17 +179,22 @@ def initial_priorities(q: QNetwork, gamma, n: int = 1) -> Update:
     """
     check_positive(n_step=n)
 
+    def value(params: Params, obs: Obs, carry: Carry):
+        return q.net.apply(params, obs, carry, None)
+
     def apply(params: Params, batch: Batch, key: Key):
-        values, (length, envs) = batch.extras["action_values"], batch.reward.shape
-        _, _, spanned, _ = n_step(gamma, min(n, length)).apply(params, (), batch, key)
-        after = spanned.extras["last"] + 1
-        recorded = values[jnp.minimum(after, length - 1), jnp.arange(envs)]
-        valued_now, _ = q.values(params, spanned.next_obs, (), None)
-        followed = (after < length) & ~spanned.done
-        following = jnp.max(jnp.where(followed[..., None], recorded, valued_now), axis=-1)
-        target = ops.td_target(spanned.reward, spanned.extras["discount"], following)
-        taken = jnp.sum(values * _certain(batch.action, values), axis=-1)
-        return batch.annotate(priority=jnp.abs(target - taken)), {}
+        recorded = batch.extras["action_values"]
+        carry = batch.extras["carry"] if q.net.recurrent else ()
+        _, carry = value(params, batch.obs, carry)
+        ahead = led_to(value, params, batch, recorded, carry)
+        ahead_of_all = batch.annotate(next_estimate=ahead)
+        spanning = n_step(gamma, min(n, len(batch.reward)))
+        _, _, spanned, _ = spanning.apply(params, (), ahead_of_all, key)
+        legal = legal_actions(spanned.next_obs)
+        following = jnp.max(ops.only_legal(spanned.extras["next_estimate"], legal), axis=-1)
+        target = q.head.backup(following, spanned.reward, spanned.extras["discount"])
+        taken = q.head.pick(recorded, _certain(batch.action, recorded))
+        return batch.annotate(priority=q.head.loss(taken, target)[1]), {}
 
     return stateless(apply)
 
@@ -203,10 +224,19 @@ def q_loss(q: QNetwork) -> Loss:
     (`td_target`), each [T, N]. Besides the metrics `losses/td_loss`, `losses/q_values` and
     `losses/clipped_targets` it gives priority [T, N], which `gradient` writes into
     the batch for a replay.
+
+    A network with memory is unrolled over windows of a replay, and differentiated through. It
+    reads carry, that of the first row, and ends (from `next_estimates`), too.
     """
 
+    def estimates(params: Params, batch: Batch, key: Key):
+        if not q.net.recurrent:
+            return q.net.apply(params, batch.obs, (), key)[0]
+        start, ends = of_first_row(batch.extras["carry"]), batch.extras["ends"]
+        return unroll(q.net, params, batch.obs, start, ends, key)[0]
+
     def loss(params: Params, batch: Batch, key: Key) -> tuple[jax.Array, Metrics]:
-        estimate, _ = q.net.apply(params, batch.obs, (), key)
+        estimate = estimates(params, batch, key)
         values = q.head.q(estimate)
         taken = _certain(batch.action, values)
         losses, priority = q.head.loss(q.head.pick(estimate, taken), batch.extras["target"])

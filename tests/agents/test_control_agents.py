@@ -66,7 +66,7 @@ def test_actions_without_bounds_are_refused(name):
         ("sac", {"target_critics": 3}, "target_critics = 3 is more than num_critics = 2"),
         ("sac", {"target_critics": 0}, "target_critics must be a whole number of at least 1"),
         ("sac", {"policy_values": "mean"}, "there is average, least"),
-        ("sac", {"network": "gru"}, "sac keeps no carry yet"),
+        ("sac", {"network": "gru"}, "sac learns from single steps"),
         ("sac", {"warmup_env_steps": 101}, "warmup_env_steps = 101 is more than buffer_size = 100"),
         ("tqc", {"num_quantiles": 2, "dropped_quantiles": 2}, "dropped_quantiles = 2 is more than"),
         (

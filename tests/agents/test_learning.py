@@ -1,13 +1,13 @@
 """Every agent learns a real environment from seeds nobody tuned on; minutes, so marked slow."""
 
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import numpy as np
 import pages
 import pytest
-from states import different_leaves
 
 import rljax
 from rljax.agents import AGENTS
@@ -80,6 +80,7 @@ def play(agent, state, deterministic: bool = True) -> np.ndarray:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", GATES)
 def test_agents_learn(name):
     agent, keys = population(name, GATES[name].num_seeds)
@@ -89,13 +90,19 @@ def test_agents_learn(name):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", GATES)
 def test_the_gates_refuse_frozen_and_random_policies(name):
     agent, keys = population(name, 4)
     start = agent.init(keys, replace(agent.hparams, lr=0.0))
     # Nothing changes what the next iteration starts from, so a few stand for all of them.
     state = trained(agent, start, 3)
-    assert not different_leaves(start.learner.params, state.learner.params)
+    # But for rounding: (1 - tau) x + tau x is not quite x, where a target follows.
+    jax.tree.map(
+        partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-7),
+        start.learner.params,
+        state.learner.params,
+    )
     assert not GATES[name].passes(play(agent, state))
     assert not GATES[name].passes(play(agent, state, deterministic=False))
 

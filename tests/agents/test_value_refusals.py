@@ -196,9 +196,9 @@ def test_priorities_of_new_steps_are_errors_of_values_for_a_prioritized_replay(
 
 
 @pytest.mark.parametrize("name", ["dqn", "pqn"])
-def test_values_have_no_memory(caplog, name):
+def test_a_memory_learns_from_sequences_and_an_agent_that_has_them_is_named(caplog, name):
     message = refusal(caplog, name, network="gru")
-    assert named(message, name, "carry", "'mlp'")
+    assert named(message, name, "network 'gru'", "'mlp'", "r2d2")
 
 
 @pytest.mark.parametrize("name", [*DEEP, *LAGGING, "a2c", "reinforce", *TABLES])

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from rljax.errors import UsageError
-from rljax.experiments import config
+from rljax.experiments import config, config_values
 
 GOOD = """
 env = "CartPole-v1"
@@ -117,7 +117,7 @@ def test_names_are_checked_before_jax_is_imported(write):
     ],
 )
 def test_a_flag_is_read_as_toml_would_be(text, value):
-    assert config.parse(text) == value
+    assert config_values.parse(text) == value
 
 
 def test_the_environment_gets_its_parameters_from_the_file_and_from_flags(write):

@@ -16,7 +16,7 @@ import pytest
 
 from rljax.cli import main
 from rljax.errors import RunError, UsageError
-from rljax.experiments import config, experiment, loggers, metrics
+from rljax.experiments import config, experiment, loggers, logging_tools, metrics
 from rljax.experiments.loggers import Logger
 from rljax.training.rows import Row
 
@@ -151,16 +151,16 @@ def test_a_csv_of_one_seed_has_a_line_for_each_row(tmp_path):
 
 
 def test_a_population_is_its_interquartile_mean_and_evaluations_their_range():
-    found = loggers.scalars({"env_steps": 8, "losses/entropy": [0, 1, 2, 3, 4, 5, 6, 700]})
+    found = logging_tools.scalars({"env_steps": 8, "losses/entropy": [0, 1, 2, 3, 4, 5, 6, 700]})
     assert found == {"env_steps": 8.0, "losses/entropy": 3.5}
-    found = loggers.scalars({"evaluation/return_mean": [[4.0, None], [1.0, 4.0]]})
+    found = logging_tools.scalars({"evaluation/return_mean": [[4.0, None], [1.0, 4.0]]})
     assert found == {
         "evaluation/return_mean": 3.0,
         "evaluation/return_mean/min": 1.0,
         "evaluation/return_mean/max": 4.0,
     }
-    assert loggers.scalars({"evaluation/return_mean": 2.0}) == {"evaluation/return_mean": 2.0}
-    assert loggers.scalars({"charts/episodic_return": None}) == {}
+    assert logging_tools.scalars({"evaluation/return_mean": 2.0}) == {"evaluation/return_mean": 2.0}
+    assert logging_tools.scalars({"charts/episodic_return": None}) == {}
 
 
 @pytest.mark.long

@@ -231,8 +231,11 @@ UNBOUNDED = Box(-np.inf, 1.0, (2,))
             {"observations": Dict({"eye": IMAGE}), "batch_norm": True},
             "^ddpg normalises the layers of an MLP, and not those of 'cnn'",
         ),
-        ({"kind": "gru"}, "^ddpg keeps no carry yet: use network 'mlp' or 'cnn'$"),
-        ({"critic_kind": "gru"}, "^ddpg keeps no carry yet"),
+        (
+            {"kind": "gru"},
+            "^ddpg learns from single steps, .* 'mlp' or 'cnn', or ppo, which learns",
+        ),
+        ({"critic_kind": "lstm"}, "^ddpg learns from single steps, and network 'lstm' from seq"),
         ({"critic_kind": "mpl"}, "'mpl' is not known; did you mean 'mlp'"),
         ({"activation": "rleu"}, "did you mean 'relu'"),
         ({"value": implicit_quantile(3)}, '^ddpg has no fractions .* "scalar", "c51" or "qr"$'),

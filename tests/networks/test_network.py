@@ -129,26 +129,32 @@ def test_a_cnn_sees_where_a_pixel_is():
     assert len(np.unique(np.round(values, 6))) == 20
 
 
-def test_unrolling_a_carry_equals_a_loop_that_resets_at_done():
+@pytest.mark.parametrize("kind, size", [("gru", 6), ("lstm", 12), ("min_gru", 6)])
+def test_unrolling_a_carry_equals_a_loop_that_resets_at_done(kind, size):
     length, batch = 6, 3
-    net, params, apply = build(FLAT, "gru")
+    net, params, apply = build(FLAT, kind)
     obs = jax.random.normal(KEY, (length, batch, 4))
     done = np.array([[0, 0, 1], [1, 0, 0], [0, 0, 0], [0, 0, 1], [1, 0, 0], [0, 0, 0]], bool)
-    start = jax.random.normal(KEY, (batch, 6))
+    start = jax.random.normal(KEY, (batch, size))
     carry, expected = start, []
     for t in range(length):
         out, carry = apply(params, obs[t], carry)
-        expected.append(out)
+        expected.append((*out, carry))
         carry = jnp.where(done[t][:, None], 0.0, carry)
-    outputs, values = unroll(net, params, obs, start, jnp.asarray(done))
-    np.testing.assert_allclose(outputs, jnp.stack([o for o, _ in expected]), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(values, jnp.stack([v for _, v in expected]), rtol=1e-5, atol=1e-6)
+    expected = [jnp.stack(each) for each in zip(*expected, strict=True)]
+    # Both ways: at once, as these networks do it, and by one step after the other.
+    for given in (net, net._replace(unroll=None)):
+        (outputs, values), carries = jax.jit(partial(unroll, given))(
+            params, obs, start, jnp.asarray(done)
+        )
+        for got, wanted in zip((outputs, values, carries), expected, strict=True):
+            np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_unrolling_without_a_carry_is_one_application():
     net, params, apply = build(FLAT, "mlp")
     obs = jax.random.normal(KEY, (2, 3, 4))
-    outputs, values = unroll(
+    (outputs, values), _ = unroll(
         net._replace(apply=lambda *a: apply(*a[:3])), params, obs, (), jnp.ones((2, 3), bool)
     )
     expected = apply(params, obs, ())[0]

@@ -494,7 +494,7 @@ def test_a_linen_module_may_be_given(kind):
         ),
         (
             lambda: q_network(env(), "gru", head=scalar(), agent="dqn"),
-            "^dqn keeps no carry yet: use network 'mlp' or 'cnn'$",
+            "^dqn learns from single steps, and network 'gru' from sequences: use .* or r2d2",
         ),
         (lambda: q_network(env(), "mpl", head=scalar()), "'mpl' is not known; did you mean 'mlp'"),
         (lambda: q_network(env(), "cnn", head=scalar()), r"'cnn' needs .* not Box\(4,\)"),

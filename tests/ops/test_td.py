@@ -227,3 +227,20 @@ def test_quantile_huber_and_its_gradient_equal_rlax(rlax):
         jax.value_and_grad(ours)(predicted), jax.value_and_grad(theirs)(predicted), strict=True
     ):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
+VALUES = [0.0, 1e-6, -1e-3, 0.3, -1.0, 7.5, -123.0, 1e4, -1e6]
+
+
+def test_rescaled_values_are_those_of_the_formula():
+    x = np.float64(VALUES)
+    expected = np.sign(x) * (np.sqrt(np.abs(x) + 1) - 1) + 1e-3 * x
+    np.testing.assert_allclose(ops.rescaled(jnp.float32(x)), expected, rtol=1e-5)
+
+
+def test_the_inverse_of_rescaled_values_is_that_of_the_formula_and_gives_them_back():
+    y = np.float64(VALUES)
+    root = np.sqrt(1 + 4 * 1e-3 * (np.abs(y) + 1 + 1e-3)) - 1
+    expected = np.sign(y) * (np.square(root / (2 * 1e-3)) - 1)
+    np.testing.assert_allclose(ops.unscaled(jnp.float32(y)), expected, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(ops.unscaled(ops.rescaled(jnp.float32(y))), y, rtol=1e-5)

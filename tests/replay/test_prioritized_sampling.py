@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rljax import replay
+from rljax.errors import UsageError
 from rljax.replay import sum_tree
 from rljax.types import Extras, Transition
 
@@ -126,6 +127,64 @@ def test_a_new_row_of_a_large_error_is_sampled_more_often(make_batch):
     assert (counts[:, -1] == 0).all()
     others = np.delete(counts[:, :-1].ravel(), length - 1 + 2)
     np.testing.assert_allclose(counts[1, 2] / others.mean(), 8, rtol=0.1)
+
+
+def test_the_priority_of_a_sequence_mixes_the_largest_and_the_mean_of_what_is_learnt(make_batch):
+    time, envs, window, stride, (begin, count), eta = 4, 2, 6, 2, (1, 3), 0.7
+    alpha, epsilon = 0.6, 0.01
+    memory = replay.prioritized(
+        24,
+        4,
+        window,
+        alpha=alpha,
+        beta=0.4,
+        epsilon=epsilon,
+        stride=stride,
+        learnt=(begin, count),
+        eta=eta,
+    )
+    rng = np.random.default_rng(2)
+    errors = rng.normal(0, 3, (32, envs))
+    rollout = make_batch(time, envs, {"priority": jnp.zeros((time, envs))})
+    state = memory.init(rollout)
+    length = state.storage.shape[1]
+    add, prioritize = jax.jit(memory.add), jax.jit(memory.prioritize)
+
+    def mixed(errors):
+        sizes = np.abs(errors)
+        return (eta * sizes.max() + (1 - eta) * sizes.mean() + epsilon) ** alpha
+
+    model = {}
+    for now in range(time, len(errors) + 1, time):
+        new = jnp.float32(errors[now - time : now])
+        state = add(state, rollout.annotate(priority=new))
+        starts = range(max(0, now - length), now - window + 1)
+        complete = [(e, s) for e in range(envs) for s in starts if s % stride == 0]
+        model = {
+            (e, s): model.get((e, s), mixed(errors[s + begin : s + begin + count, e]))
+            for e, s in complete
+        }
+        expected = np.zeros((envs, length))
+        for (e, s), priority in model.items():
+            expected[e, s % length] = priority
+        np.testing.assert_allclose(priorities_of(state), expected, rtol=1e-5)
+        if complete:
+            # Told of the rows that were learnt from, whose first is not that of the window.
+            env, start = complete[-1]
+            told_errors = rng.normal(0, 3, count)
+            row = env * length + (start + begin + np.arange(count)) % length
+            extras = Extras(
+                row=jnp.asarray(row)[:, None], priority=jnp.asarray(told_errors)[:, None]
+            )
+            state = prioritize(state, Transition(*[()] * 6, extras=extras))
+            model[env, start] = mixed(told_errors)
+
+
+def test_rows_that_are_learnt_lie_in_their_window():
+    with pytest.raises(
+        UsageError, match="row of a window that is learnt = 5 is more than window = 4"
+    ):
+        replay.prioritized(24, 4, 4, alpha=1.0, beta=0.0, learnt=(2, 3))
 
 
 def test_uniform_replay_ignores_priorities(make_batch):

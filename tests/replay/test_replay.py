@@ -282,16 +282,21 @@ def test_rollouts_unlike_the_first_are_refused(make, time, envs, fields, message
 
 @both
 @pytest.mark.parametrize("time, envs, window, stride", [(4, 2, 5, 2), (6, 1, 6, 3), (4, 2, 3, 4)])
-@pytest.mark.long
-def test_windows_begin_a_stride_apart(make, time, envs, window, stride):
-    memory = make(24, 4, window, stride=stride, extras=("carry",))
+@pytest.mark.parametrize("where", [pytest.param("extras", marks=pytest.mark.long), "first_extras"])
+def test_windows_begin_a_stride_apart(make, time, envs, window, stride, where):
+    memory = make(24, 4, window, stride=stride, **{where: ("carry",)})
     state = memory.init(stream(0, time, envs))
     length = state.storage.shape[1]
     for now in range(time, 3 * length + 1, time):
         state = memory.add(state, stream(now - time, time, envs))
         if now < window:
             continue
-        found = set(check_windows(samples_of(memory, state, 40), length))
+        batch = samples_of(memory, state, 40)
+        if where == "first_extras":
+            env, step = (batch.obs["where"][..., i].astype(int) for i in range(2))
+            np.testing.assert_array_equal(batch.extras["carry"][0], (env - step)[:1])
+            batch = batch.annotate(carry=(env - step,))
+        found = set(check_windows(batch, length))
         oldest = max(0, now - length)
         first = [f for f in range(oldest, now - window + 1) if f % stride == 0]
         assert found == {(env, f) for env in range(envs) for f in first}
@@ -329,3 +334,13 @@ def test_an_end_is_marked_at_the_newest_row_of_the_environments_that_are_named(m
         after.replace(truncated=()),
         before.replace(truncated=()),
     )
+
+
+@both
+def test_what_is_stored_of_the_first_rows_of_windows_takes_memory_for_those_alone(make):
+    def size(**options):
+        memory = make(24, 4, 3, stride=3, **options)
+        return replay.size_in_bytes(jax.eval_shape(memory.init, stream(0, 6, 2)))
+
+    assert size(extras=("carry",)) - size() == 24 * 4
+    assert size(first_extras=("carry",)) - size() == 24 // 3 * 4

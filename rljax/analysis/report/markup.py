@@ -94,3 +94,8 @@ def table(caption: str, head: Sequence[str], body: str, kind: str = "") -> str:
         f'<div class="scroll" role="region" tabindex="0" aria-label="{text(caption)}">'
         f'<table class="{kind}"><thead>{row(head, "th")}</thead>{body}</table></div>'
     )
+
+
+def body_of(rows: Iterable[str]) -> str:
+    """The body of a table, of rows."""
+    return f"<tbody>{''.join(rows)}</tbody>"

@@ -1,0 +1,87 @@
+"""Memories are the cells that their papers describe, as flax has them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from rljax.networks import memory
+
+KEY, B, F, H = jax.random.key(0), 3, 5, 4
+
+
+def fields(params):
+    """The weights of a memory, by gate: input kernels, input biases, recurrent kernels."""
+    params = jax.tree.map(np.asarray, params["params"])
+    size = params["recurrent"].shape[0]
+    gates = params["recurrent"].shape[1] // size
+    parts = params["input"]["kernel"], params["input"]["bias"], params["recurrent"]
+    return [np.split(x, gates, axis=-1) for x in parts]
+
+
+def randomized(params):
+    """Weights whose biases are not 0."""
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(KEY, len(leaves))
+    new = [jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
+    return jax.tree.unflatten(structure, new)
+
+
+def test_a_gru_is_flax_s():
+    mine, theirs = memory.GRU(H), nn.GRUCell(H)
+    x, carry = jax.random.normal(KEY, (B, F)), jax.random.normal(KEY, (B, H))
+    params = randomized(mine.init(KEY, x, carry))
+    kernels, biases, recurrent = fields(params)
+    weights = {
+        **{
+            f"i{g}": {"kernel": k, "bias": b}
+            for g, k, b in zip("rzn", kernels, biases, strict=True)
+        },
+        **{f"h{g}": {"kernel": k} for g, k in zip("rzn", recurrent, strict=True)},
+    }
+    weights["hn"]["bias"] = params["params"]["bias"]
+    expected, _ = theirs.apply({"params": weights}, carry, x)
+    got, after = mine.apply(params, x, carry)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(got, after)
+
+
+def test_an_lstm_is_flax_s():
+    mine, theirs = memory.LSTM(H), nn.LSTMCell(H)
+    x, carry = jax.random.normal(KEY, (B, F)), jax.random.normal(KEY, (B, 2 * H))
+    params = randomized(mine.init(KEY, x, carry))
+    kernels, biases, recurrent = fields(params)
+    # Here the input has the biases, and there the recurrent part.
+    weights = {
+        **{f"i{g}": {"kernel": k} for g, k in zip("ifgo", kernels, strict=True)},
+        **{
+            f"h{g}": {"kernel": k, "bias": b}
+            for g, k, b in zip("ifgo", recurrent, biases, strict=True)
+        },
+    }
+    (cell, hidden), expected = theirs.apply({"params": weights}, (carry[:, :H], carry[:, H:]), x)
+    got, after = mine.apply(params, x, carry)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(after, jnp.concatenate([cell, hidden], -1), rtol=1e-5, atol=1e-6)
+
+
+def test_the_carry_of_a_min_gru_is_a_mean_weighted_by_gates_of_the_input():
+    mine = memory.MinGRU(H)
+    x, carry = np.random.default_rng(0).normal(size=(B, F)), np.float32([[1, -1, 0, 2]] * B)
+    params = randomized(mine.init(KEY, jnp.float32(x), carry))
+    weights = jax.tree.map(np.float64, params["params"]["input"])
+    gate, new = np.split(x @ weights["kernel"] + weights["bias"], 2, axis=-1)
+    write = 1 / (1 + np.exp(-gate))
+    features, after = mine.apply(params, jnp.float32(x), carry)
+    np.testing.assert_allclose(after, (1 - write) * carry + write * new, rtol=1e-4, atol=1e-5)
+    assert features.shape == (B, H)
+
+
+@pytest.mark.parametrize("kind", memory.MEMORIES)
+def test_each_gate_begins_with_orthogonal_weights(kind):
+    module = memory.MEMORIES[kind](H)
+    carry = jnp.zeros((B, module.carry_size))
+    params = module.init(KEY, jnp.zeros((B, F)), carry)["params"]
+    for gate in np.split(params["input"]["kernel"], params["input"]["kernel"].shape[1] // H, 1):
+        np.testing.assert_allclose(gate.T @ gate, np.eye(H), atol=1e-4)
