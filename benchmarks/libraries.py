@@ -25,13 +25,15 @@ LIBRARIES = {
         "rejax",
         "run_rejax",
         "treats a time limit as the end of an episode, clips gradients by element, steps an "
-        "optimizer for each of PPO's networks, and samples its replay without replacement",
+        "optimizer for each of PPO's networks, samples its replay without replacement, and moves "
+        "SAC's target networks once for each step of all environments",
     ),
     "sb3": Library("SB3", "run_sb3", "steps Gymnasium's environments, one after the other"),
     "sbx": Library(
         "sbx",
         "run_sb3",
-        "steps Gymnasium's environments, one after the other, and does not clip the value loss",
+        "steps Gymnasium's environments, one after the other, does not clip the value loss, and of "
+        "several seeds trains one, whose rate is that of one after the other",
     ),
     "rllib": Library(
         "RLlib",

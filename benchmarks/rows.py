@@ -10,6 +10,7 @@ from benchmarks.work import (
     REJAX_PPO,
     WIDE,
     Work,
+    control,
     dqn,
     impala,
     ppo,
@@ -43,6 +44,7 @@ CARTPOLE, BREAKOUT = "CartPole-v1", "Breakout-MinAtar"
 LEARNT = 100.0  # CartPole, of at most 500; a random policy has 22
 BEGUN = 30.0  # the same, after a few thousand steps
 SMALL = ppo(4, 128, 976)
+SWINGS = -600.0  # Pendulum; a random policy has -1,200, and a good one -150
 RANDOM = {CARTPOLE: 22.3, BREAKOUT: 0.412}  # the mean return of random actions
 
 ROWS = [
@@ -104,6 +106,33 @@ ROWS = [
     Row("dqn 10", "dqn", dqn(10, 200_000), 60.0, peers=("purejaxrl",)),
     Row("dqn 128", "dqn", dqn(128, 2_000_000 // 128 * 128), 60.0, peers=("purejaxrl",)),
     Row("dqn rejax", "dqn", REJAX_DQN, 60.0, peers=("rejax",)),
+    *(
+        Row(
+            f"{agent} 1",
+            "control",
+            control(agent, 5_000),
+            SWINGS,
+            peers=("rejax", "sbx", "sb3"),
+        )
+        for agent in ("sac", "td3")
+    ),
+    *(
+        Row(
+            f"seeds 16 of {agent} 1",
+            "control",
+            control(agent, 5_000, seeds=16),
+            SWINGS,
+            peers=("rejax", "sbx"),
+        )
+        for agent in ("sac", "td3")
+    ),
+    Row(
+        "sac 128",
+        "control",
+        control("sac", 128 * 782, num_envs=128, updates=8),
+        SWINGS,
+        peers=("rejax",),
+    ),
     Row("tabular lake", "tabular", LAKE, 0.65, peers=("gymnasium", "python")),
     Row(
         "seeds 8 of ppo 4x128",

@@ -76,6 +76,30 @@ def dqn(num_envs: int, total_env_steps: int, **more: Any) -> Work:
     return training("dqn", total_env_steps, structure, hparams, **more)
 
 
+def control(
+    agent: str, total_env_steps: int, num_envs: int = 1, updates: int = 1, **more: Any
+) -> Work:
+    """SAC or TD3 on Pendulum with SB3's defaults, but for the learning rate, warm-up and memory.
+
+    Each update is of 256 samples, and all networks have two layers of 256. The noise of TD3 is
+    Gaussian.
+    """
+    structure = {
+        "num_envs": num_envs,
+        "buffer_size": 100_000 // num_envs * num_envs,
+        "batch_size": 256,
+        "updates_per_iteration": updates,
+        "warmup_env_steps": 1_024,
+        "hidden": [256, 256],
+        "activation": "relu",
+    }
+    hparams = {"lr": 1e-3, "gamma": 0.99, "tau": 0.005}
+    if agent == "td3":
+        structure["policy_delay"] = 2
+        hparams |= {"noise_std": 0.1, "smoothing_std": 0.2, "smoothing_clip": 0.5}
+    return training(agent, total_env_steps, structure, hparams, env="Pendulum-v1", **more)
+
+
 def impala(actors: int, num_envs: int, rollout_length: int, iterations: int) -> Work:
     """IMPALA on Gymnasium's CartPole, with actors that are processes of Ray."""
     return training(

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from rljax.agents.a3c import a3c as a3c
     from rljax.agents.apex import apex as apex
     from rljax.agents.appo import appo as appo
+    from rljax.agents.crossq import crossq as crossq
     from rljax.agents.d4pg import d4pg as d4pg
     from rljax.agents.ddpg import ddpg as ddpg
     from rljax.agents.dqn import dqn as dqn

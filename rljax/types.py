@@ -47,6 +47,14 @@ jax.tree_util.register_pytree_with_keys(
 
 
 @struct.dataclass
+class MaskedObs:
+    """An observation of an environment with an action mask, and the mask that goes with it."""
+
+    obs: Obs  # [..., ...] what the environment gave
+    legal: jax.Array  # [..., A] bool, which actions are legal there; all, where the task ended
+
+
+@struct.dataclass
 class Transition:
     """Experience, time-major. A batch is a transition that updates annotate through `extras`."""
 
@@ -67,7 +75,19 @@ class Transition:
         """This batch with `fields` added to (or replaced in) its extras."""
         return self.replace(extras=Extras({**self.extras, **fields}))  # type: ignore[attr-defined]
 
+    def get(self, name: str) -> Any:
+        """The field of a step, or the extra, of that name."""
+        return self.extras[name] if name not in STEP_FIELDS else getattr(self, name)
 
+    def put(self, name: str, value: Any) -> "Transition":
+        """This batch with the field of a step, or the extra, of that name replaced or added."""
+        if name in STEP_FIELDS:
+            return self.replace(**{name: value})  # type: ignore[attr-defined]
+        return self.annotate(**{name: value})
+
+
+STEP_FIELDS = ("obs", "action", "reward", "terminated", "truncated", "next_obs")
+"""The fields of `Transition` that are no extras."""
 Batch = Transition
 
 
@@ -199,6 +219,36 @@ class HasGoal(Protocol):
 
     def success(self, state: EnvState) -> jax.Array:
         """Whether an episode that ends in `state` has reached its goal, bool []."""
+        ...
+
+
+@runtime_checkable
+class HasActionMask(Protocol):
+    """What an environment has besides, if some of its Discrete actions are illegal at times.
+
+    The mask travels in the observation, as `MaskedObs`. Illegal actions are never chosen, explored
+    with or bootstrapped from. In each state in which somebody acts, one action is legal at least.
+    """
+
+    def action_mask(self, state: EnvState) -> jax.Array:
+        """Which actions are legal in `state`, bool [A]."""
+        ...
+
+
+@runtime_checkable
+class HasGoals(Protocol):
+    """What an environment has besides, if a goal is part of its observations: for hindsight."""
+
+    def achieved_goal(self, obs: Obs) -> Any:
+        """The goal that is reached in an observation, whatever its own goal is."""
+        ...
+
+    def with_goal(self, obs: Obs, goal: Any) -> Obs:
+        """The observation, had the episode another goal."""
+        ...
+
+    def goal_reward(self, next_obs: Obs) -> tuple[jax.Array, jax.Array]:
+        """Reward and terminated, [] each, of a step that led to an observation with its goal."""
         ...
 
 

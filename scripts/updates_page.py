@@ -52,7 +52,7 @@ def batch(obs: jax.Array, carry: jax.Array, **extras: jax.Array) -> Batch:
     """A batch of one kind of observations [T, N, ...], with all extras that any update reads."""
     zeros = jnp.zeros((T, N))
     indices = jnp.zeros((T, N), jnp.int32)
-    floats = ("advantage", "target", "discount", "weight", "clipped", INNER)
+    floats = ("advantage", "target", "discount", "weight", "clipped", "intrinsic_reward", INNER)
     return Transition(
         obs=obs,
         action=indices,
@@ -86,6 +86,7 @@ def examples() -> dict[str, Callable[[], Example]]:
     )
     pendulum = rljax.make("Pendulum-v1")
     control = networks.actor_and_critics(pendulum, hidden=(8,), value=head, scalars=["temperature"])
+    crossed = networks.actor_and_critics(pendulum, hidden=(8,), value=head, batch_norm=True)
     moves = batch(jnp.zeros((T, N, 3)), jnp.zeros((T, N, 1)), entropy=jnp.zeros((T, N)))
     moves = moves.replace(action=jnp.zeros((T, N, 1))).annotate(target=jnp.zeros((T, N, 5)))
     recorded = {"raw_action": jnp.zeros((T, N), jnp.int32), "log_prob": jnp.zeros((T, N))}
@@ -128,6 +129,10 @@ def examples() -> dict[str, Callable[[], Example]]:
     def of_part(loss: Callable, part: str) -> Example:
         return of_control(updates.gradient(loss, optax.sgd(1.0), part=part))
 
+    def of_crossed(update: updates.Update) -> Example:
+        params = crossed.init(jax.random.key(0))
+        return Example(update, params, moves.annotate(batch_stats=params["critic"]["batch_stats"]))
+
     def temperature(params):
         return jnp.exp(params["temperature"])
 
@@ -141,6 +146,15 @@ def examples() -> dict[str, Callable[[], Example]]:
         net = networks.actor_critic(cartpole, hidden=(8,), normalize_observations=True).net
         return of_values(updates.observation_statistics(net.encode), net, numbers)
 
+    def of_own(update: updates.Update) -> Example:
+        """Of an estimator that reads no parameters of the agent."""
+        return Example(update, (), numbers)
+
+    space, flips = cartpole.observation_space, rljax.make("BitFlip")
+    distillation = networks.random_distillation(space, hidden=(8,))
+    model = networks.dynamics(space, cartpole.action_space, hidden=(8,))
+    numbered = networks.numbered(lake.observation_space)
+    bits = batch(jnp.zeros((T, N, *flips.observation_space.shape), bool), jnp.zeros((T, N, 1)))
     value, step = actor_critic.value, constant(0.1)
     return {
         "gae": lambda: of_policy(updates.gae(value, 0.99, 0.95)),
@@ -165,6 +179,7 @@ def examples() -> dict[str, Callable[[], Example]]:
         "critic_target": lambda: of_control(
             updates.critic_target(control, control.choices, temperature=temperature)
         ),
+        "batch_statistics": lambda: of_crossed(updates.batch_statistics()),
         "target_network": lambda: of_values(updates.target_network(0.1), q.net, numbers),
         "remember_parameters": lambda: lagging(updates.remember_parameters(some_update, 2)),
         "double_table_target": lambda: Example(
@@ -175,6 +190,14 @@ def examples() -> dict[str, Callable[[], Example]]:
         "observation_statistics": statistics,
         "reward_scaling": lambda: of_policy(updates.reward_scaling(0.99)),
         "scaled_rewards": lambda: of_policy(updates.scaled_rewards(10.0)),
+        "counts": lambda: Example(updates.counts(numbered, lake.action_space.n), (), discrete),
+        "rnd": lambda: of_own(updates.rnd(distillation, 0.99, optax.sgd(1.0))),
+        "icm": lambda: of_own(updates.icm(model, optax.sgd(1.0))),
+        "bonus": lambda: of_own(updates.bonus(1.0)),
+        "hindsight": lambda: Example(updates.hindsight(flips), (), bits),
+        "with_own_parameters": lambda: of_own(
+            updates.with_own_parameters(lambda key: jnp.zeros(3), some_update)
+        ),
         "stateless": lambda: of_policy(some_update),
         "chain": lambda: of_policy(updates.chain(some_update)),
         "in_parts": lambda: of_policy(
@@ -188,6 +211,13 @@ def examples() -> dict[str, Callable[[], Example]]:
         ),
         "q_loss": lambda: of_values(of_loss(updates.q_loss(q)), q.net, distributions),
         "critic_loss": lambda: of_part(updates.critic_loss(control), "critic"),
+        "joint_critic_loss": lambda: of_crossed(
+            updates.gradient(
+                updates.joint_critic_loss(crossed, crossed.choices),
+                optax.sgd(1.0),
+                part="critic",
+            )
+        ),
         "actor_loss": lambda: of_part(
             updates.actor_loss(control, temperature=temperature), "actor"
         ),
@@ -248,7 +278,7 @@ def leaf_names(tree: tuple) -> list[tuple[str, str]]:
 def fields(names: list[tuple[str, str]]) -> list[str]:
     """The fields of the batch among the names of leaves, and "parameters"."""
     found = [
-        part if part == "parameters" else path.split(".")[-1]
+        part if part == "parameters" else path.removeprefix("extras.").split(".")[0]
         for part, path in names
         if part in ("parameters", "batch")
     ]

@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from rljax.envs import spaces
+from rljax.envs.simulators import zeros
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Still:
     name = "Still"
 
     def reset(self, key):
-        return jnp.int32(0), jnp.zeros(self.observation_space.shape, self.observation_space.dtype)
+        return jnp.int32(0), zeros(self.observation_space)
 
     def step(self, key, state, action):
         _, obs = self.reset(key)

@@ -1,8 +1,10 @@
-"""rejax's PPO and DQN."""
+"""rejax's PPO, DQN, SAC and TD3."""
 
 import jax
 import rejax
 import side
+from flax import linen as nn
+from rejax.networks import DeterministicPolicy, QNetwork
 
 
 def ppo(work):
@@ -51,11 +53,53 @@ def dqn(work):
     }
 
 
+def sac(work):
+    """Its warm-up acts by the policy, and its target networks move once for all environments."""
+    structure, numbers = work["structure"], work["hparams"]
+    return {
+        "hidden_layer_sizes": tuple(structure["hidden"]),
+        "agent_kwargs": {"activation": structure["activation"]},
+        "num_envs": structure["num_envs"],
+        "buffer_size": structure["buffer_size"],
+        "fill_buffer": structure["warmup_env_steps"],
+        "batch_size": structure["batch_size"],
+        "num_epochs": structure["updates_per_iteration"],
+        "learning_rate": numbers["lr"],
+        "gamma": numbers["gamma"],
+        "polyak": 1 - numbers["tau"],
+    }
+
+
+def td3(work):
+    """Its target networks move with the policy."""
+    structure, numbers = work["structure"], work["hparams"]
+    config = sac(work)
+    del config["hidden_layer_sizes"], config["agent_kwargs"]
+    return {
+        **config,
+        "policy_delay": structure["policy_delay"],
+        "exploration_noise": numbers["noise_std"],
+        "target_noise": numbers["smoothing_std"],
+        "target_noise_clip": numbers["smoothing_clip"],
+    }
+
+
+def resized(algorithm, structure):
+    """TD3 with layers of these sizes: those of its own are always two of 64."""
+    layers = {
+        "hidden_layer_sizes": tuple(structure["hidden"]),
+        "activation": getattr(nn, structure["activation"]),
+    }
+    policy = algorithm.actor
+    actor = DeterministicPolicy(policy.action_dim, policy.action_range, **layers)
+    return algorithm.replace(actor=actor, critic=QNetwork(**layers))
+
+
 def main() -> None:
     """Train as the work says; its evaluations are left out of what is timed."""
     work = side.work()
     total = work["total_env_steps"]
-    config = {"ppo": ppo, "dqn": dqn}[work["agent"]](work)
+    config = {"ppo": ppo, "dqn": dqn, "sac": sac, "td3": td3}[work["agent"]](work)
     algorithm = rejax.get_algo(work["agent"]).create(
         env=work["env"],
         total_timesteps=total,
@@ -63,16 +107,22 @@ def main() -> None:
         skip_initial_evaluation=True,
         **config,
     )
+    if work["agent"] == "td3":
+        algorithm = resized(algorithm, work["structure"])
     evaluate = algorithm.eval_callback
     silent = algorithm.replace(eval_callback=lambda algorithm, state, key: ())
 
-    def check(out):
-        return evaluate(algorithm, out[0], jax.random.PRNGKey(1))[1].mean()
+    def score(state):
+        return evaluate(algorithm, state, jax.random.PRNGKey(1))[1].mean()
 
-    key = jax.random.PRNGKey(work["seed"])
-    side.answer_program(
-        silent.train, [key], total, check, ["rejax", "flax", "optax", "gymnax", "distrax"]
-    )
+    def check(out):
+        return score(out[0]) if seeds == 1 else jax.vmap(score)(out[0]).mean()
+
+    key, train, seeds = jax.random.PRNGKey(work["seed"]), silent.train, work["seeds"]
+    if seeds > 1:
+        key, train = jax.random.split(key, seeds), jax.vmap(silent.train)
+    packages = ["rejax", "flax", "optax", "gymnax", "distrax"]
+    side.answer_program(train, [key], total * seeds, check, packages)
 
 
 main()

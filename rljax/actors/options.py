@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from rljax import ops
+from rljax.actors.policies import uniform_action
+from rljax.envs.action_masks import legal_actions
 from rljax.types import Actor, Carry, Hparams, Key, Obs, Params
 
 LONGEST = 1000  # steps of an option; with an exponent of 2, fewer than one in 1000 would take more
@@ -27,7 +29,8 @@ def ez_greedy(
     Where no option is in force, one begins with probability `epsilon(hparams, progress)`, so a
     larger part of the steps than that explores. How many steps it takes is zeta-distributed, the
     probability of n in proportion to n^-`duration_exponent`; were it always one, this would be
-    epsilon-greedy. The option stands beside the carry of `actor`, so it ends with its episode.
+    epsilon-greedy. The option stands beside the carry of `actor`, so it ends with its episode; it
+    also ends where its action is illegal.
 
     Source: Dabney et al. 2021, algorithm 1, https://arxiv.org/abs/2006.01782.
     """
@@ -40,9 +43,10 @@ def ez_greedy(
             inner, option = carry
             key_exploit, key_begin, key_action, key_steps = jax.random.split(key, 4)
             best, extras, inner = exploit(params, obs, inner, key_exploit)
+            option = _while_legal(option, legal_actions(obs))
             idle = option.steps_left == 0
             begins = idle & jax.random.bernoulli(key_begin, probability, best.shape)
-            sampled = jax.random.randint(key_action, best.shape, 0, num_actions)
+            sampled, _ = uniform_action(obs, num_actions, key_action)
             steps = ops.sample_zeta(hparams.duration_exponent, LONGEST, best.shape, key_steps)
             action = jnp.where(begins, sampled, option.action)
             steps_left = jnp.where(begins, steps, option.steps_left)
@@ -62,3 +66,11 @@ def ez_greedy(
         return actor.initial_carry(leading), option
 
     return Actor(actor.init, policy, mode, initial_carry)
+
+
+def _while_legal(option: Option, legal: jax.Array | None) -> Option:
+    """The option, ended where its action is not among the legal ones, bool [N, A] or None."""
+    if legal is None:
+        return option
+    allowed = jnp.take_along_axis(legal, option.action[:, None], axis=-1)[:, 0]
+    return option._replace(steps_left=jnp.where(allowed, option.steps_left, 0))

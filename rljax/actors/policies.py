@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rljax import ops
 from rljax.envs import spaces
+from rljax.envs.action_masks import legal_actions
 from rljax.errors import UsageError
 from rljax.networks import ActorCritic
-from rljax.types import Actor, Key, Policy
+from rljax.types import Actor, Key, Obs, Policy
 
 
 def policy_actor(actor_critic: ActorCritic) -> Actor:
@@ -23,17 +25,16 @@ def policy_actor(actor_critic: ActorCritic) -> Actor:
 def random_policy(space: spaces.Space) -> Policy:
     """Actions [N, ...] of any space, whatever is observed; records log_prob [N].
 
-    They are uniform in a Discrete space and within the bounds of a Box; where a side of a Box has
-    no bound, standard Gaussian around 0, or around the bound it has, folded to the right side.
+    They are uniform over the legal actions of a Discrete space and within the bounds of a Box;
+    where a side of a Box has no bound, standard Gaussian around 0, or around the bound it has,
+    folded to the right side.
     Raises UsageError for a space of actions that is neither.
     """
     if isinstance(space, spaces.Discrete):
-        log_size = np.log(space.n)
 
         def discrete(params, obs, carry, key: Key):
-            leading = jax.tree.leaves(obs)[0].shape[:1]
-            action = jax.random.randint(key, leading, 0, space.n)
-            return action, {"log_prob": jnp.full(leading, -log_size, jnp.float32)}, carry
+            action, number = uniform_action(obs, space.n, key)
+            return action, {"log_prob": -jnp.log(number)}, carry
 
         return discrete
     if not isinstance(space, spaces.Box):
@@ -60,6 +61,20 @@ def random_policy(space: spaces.Space) -> Policy:
         return action.astype(space.dtype), recorded, carry
 
     return box
+
+
+def uniform_action(obs: Obs, num_actions: int, key: Key) -> tuple[jax.Array, jax.Array]:
+    """Legal actions int32 [N], all equally likely, and how many there are, float32 [N].
+
+    Consumes the key.
+    """
+    legal = legal_actions(obs)
+    if legal is None:
+        leading = jax.tree.leaves(obs)[0].shape[:1]
+        action = jax.random.randint(key, leading, 0, num_actions)
+        return action, jnp.full(leading, num_actions, jnp.float32)
+    number = jnp.sum(legal, axis=-1, dtype=jnp.float32)
+    return ops.sample(legal / number[..., None], key), number
 
 
 def with_random_actions(policy: Policy, space: spaces.Space) -> Policy:

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from rljax.envs.action_masks import observed
 from rljax.networks import QNetwork
 from rljax.types import Actor, Carry, Hparams, Key, Obs, Params
 
@@ -29,7 +30,11 @@ def with_traces(actor: Actor, table: QNetwork) -> Actor:
             keeps = q[envs, action] >= jnp.max(q, axis=-1)
             fade = jnp.where(keeps, hparams.gamma * hparams.trace_lambda, 0.0)
             trace = trace * fade[:, None, None]
-            trace = jnp.where(trace < SMALLEST_TRACE, 0.0, trace).at[envs, obs, action].set(1.0)
+            trace = (
+                jnp.where(trace < SMALLEST_TRACE, 0.0, trace)
+                .at[envs, observed(obs), action]
+                .set(1.0)
+            )
             return action, {**extras, "trace": trace}, (inner, trace)
 
         return act

@@ -16,6 +16,7 @@ AGENTS = {
     "a3c": "rljax.agents.a3c:a3c",
     "apex": "rljax.agents.apex:apex",
     "appo": "rljax.agents.appo:appo",
+    "crossq": "rljax.agents.crossq:crossq",
     "d4pg": "rljax.agents.d4pg:d4pg",
     "ddpg": "rljax.agents.ddpg:ddpg",
     "double_q_learning": "rljax.agents.tabular:double_q_learning",

@@ -12,6 +12,7 @@ from rljax import _cpu, collectives
 from rljax.actors import random_policy
 from rljax.actors.rollouts import episode_metrics, rollout, start
 from rljax.agents.schedule import Schedule
+from rljax.envs.action_masks import legal_actions
 from rljax.envs.simulators import on_host, refuse_to_step
 from rljax.errors import UsageError
 from rljax.hparams import check_number
@@ -397,16 +398,22 @@ def check_hparams(hparams: Hparams, kind: type, agent: str) -> Hparams:
 
 
 def input_metrics(batch: Transition) -> Metrics:
-    """How many numbers an environment gave that are not finite; anything but 0 stops training."""
+    """How often an environment gave what nobody can use; anything but 0 stops training.
+
+    That is numbers that are not finite, and masks in which no action is legal.
+    """
 
     def bad(tree) -> jax.Array:
         leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
         return jnp.float32(sum(jnp.sum(~jnp.isfinite(x)) for x in leaves))
 
-    return {
+    metrics = {
         "nonfinite/obs": bad((batch.obs, batch.next_obs)),
         "nonfinite/reward": bad(batch.reward),
     }
+    if (legal := legal_actions(batch.obs)) is not None:
+        metrics["faults/no_legal_action"] = jnp.float32(jnp.sum(~jnp.any(legal, axis=-1)))
+    return metrics
 
 
 def check_traces(agent: Agent) -> None:

@@ -7,6 +7,7 @@ import jax
 
 from rljax.agents import ddpg as plain
 from rljax.agents.variants import variant_of
+from rljax.hparams import non_negative
 from rljax.networks import ValueHead
 from rljax.types import Agent, Environment
 
@@ -15,6 +16,9 @@ from rljax.types import Agent, Environment
 @dataclass(frozen=True)
 class Hparams(plain.Hparams):
     """The hyperparameters of D4PG: traced, so a sweep compiles once."""
+
+    noise_std: float = non_negative(0.3)
+    """Standard deviation of the noise in the first environment, for actions scaled to [-1, 1]."""
 
 
 @variant_of(plain.ddpg, "agent")

@@ -19,7 +19,8 @@ from rljax.actors import (
 )
 from rljax.actors import exploration as explorations
 from rljax.agents.assembly import check_hparams, off_policy
-from rljax.agents.replays import Windows, replay_of
+from rljax.agents.curiosity import Curiosity, CuriosityHparams
+from rljax.agents.replays import ReplayHparams, Windows, relabelled, replay_of
 from rljax.agents.schedule import Schedule
 from rljax.errors import UsageError
 from rljax.hparams import fraction, non_negative
@@ -42,7 +43,7 @@ from rljax.updates import (
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Hparams(ExplorationHparams):
+class Hparams(ExplorationHparams, CuriosityHparams, ReplayHparams):
     """The hyperparameters of DQN: traced, so a sweep compiles once."""
 
     lr: float = non_negative(2.5e-4)
@@ -55,11 +56,6 @@ class Hparams(ExplorationHparams):
     """Global norm at which gradients are clipped."""
     adam_eps: float = non_negative(1e-5)
     """Adam's denominator offset."""
-    priority_exponent: float = fraction(0.5)
-    """How much priorities count, from 0 (not at all) to 1."""
-    importance_start: float = fraction(0.4)
-    """How much importance weights correct for priorities at the start of the schedule; fully at its
-    end."""
     priority_mix: float = fraction(0.9)
     """What the largest error of a sequence counts in its priority; the mean counts the rest."""
 
@@ -89,6 +85,7 @@ def dqn(
     rescale_values: bool = False,
     prioritized: bool = False,
     initial_priorities: bool = False,
+    hindsight: int = 0,
     exploration: str | Exploration = "epsilon_greedy",
     noisy: bool = False,
     head: str | networks.ValueHead = "scalar",
@@ -99,6 +96,7 @@ def dqn(
     normalize_observations: bool = False,
     scale_images: bool = True,
     anneal_lr: bool = False,
+    curiosity: str = "none",
     first: Update | None = None,
     hparams: Hparams | None = None,
     agent: str = "dqn",
@@ -136,6 +134,8 @@ def dqn(
         prioritized: whether to sample by the size of the last error.
         initial_priorities: whether a new step has the error of who acted as its priority, instead
             of the largest so far; for prioritized = True and the scalar head.
+        hindsight: for an environment with goals, how many steps ahead a sample may look for another
+            goal, one that was reached there; 0 for none.
         exploration: "epsilon_greedy" (annealed), "boltzmann", "fixed_epsilons", with an epsilon for
             each environment, or "ez_greedy", which repeats each random action for a random time,
             and so gets to where single ones do not; or an `actors.Exploration`.
@@ -151,6 +151,8 @@ def dqn(
         normalize_observations: by running statistics, kept in the parameters.
         scale_images: whether images (three axes of uint8) are divided by 255.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
+        curiosity: intrinsic rewards, added to the others: "none", "counts" (of states and actions),
+            "rnd" (errors in predicting a random network) or "icm" (of a model of features).
         first: an update of your own, which is given every rollout once, before it is added to the
             replay buffer (of what it writes, the fields of a step).
         hparams: the hyperparameters; `Hparams()` by default.
@@ -168,7 +170,7 @@ def dqn(
         warmup_env_steps=warmup_env_steps,
         updates_per_iteration=updates_per_iteration,
     )
-    windows = Windows(n_step, sequence_length, burn_in, overlap)
+    windows = Windows(n_step, sequence_length, burn_in, overlap, hindsight)
     replay = replay_of(schedule, buffer_size, batch_size, windows, prioritized)
     q = networks.q_network(
         env,
@@ -204,6 +206,9 @@ def dqn(
             )
         )
 
+    other_goals = relabelled(env, hindsight)
+    curious = Curiosity(curiosity, env, network, hidden, agent=agent)
+
     def of_network(params, batch: Batch, key):
         return batch.annotate(carry=network_carry(batch.extras["carry"])), {}
 
@@ -211,6 +216,7 @@ def dqn(
         statistics = observation_statistics(q.net.encode, part="online")
         return chain(
             first,
+            curious.as_reward(hp),
             stateless(of_network) if recurrent else None,
             td.initial_priorities(q, hp.gamma, n_step) if initial_priorities else None,
             statistics if normalize_observations else None,
@@ -226,6 +232,7 @@ def dqn(
             next_estimates(q),
         )
         return chain(
+            other_goals(hp),
             target_network(hp.tau, target_period),
             remember if recurrent else None,
             td.n_step(hp.gamma, n_step, rows=sequence_length),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,22 +12,24 @@ from flax import linen as nn
 from rljax import networks
 from rljax.actors import NoiseHparams, noisy_actor
 from rljax.agents.assembly import check_hparams, off_policy
-from rljax.agents.replays import Windows, replay_of
+from rljax.agents.replays import ReplayHparams, Windows, relabelled, replay_of
 from rljax.agents.schedule import Schedule
 from rljax.hparams import fraction, non_negative
 from rljax.types import Actor, Agent, Environment, Update
-from rljax.updates import chain, learning_rate, observation_statistics, td
+from rljax.updates import chain, learning_rate, observation_statistics, scaled_rewards, td
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Hparams(NoiseHparams):
+class Hparams(NoiseHparams, ReplayHparams):
     """The hyperparameters that all of them have."""
 
     lr: float = non_negative(1e-3)
     """Adam's learning rate (at the start, where it is annealed)."""
     critic_lr_factor: float = non_negative(1.0)
     """The learning rate of critics, as a multiple of it."""
+    adam_b1: float = fraction(0.9)
+    """How much of Adam's mean gradient a step keeps."""
     adam_eps: float = non_negative(1e-8)
     """Adam's denominator offset."""
     gamma: float = fraction(0.99)
@@ -35,9 +38,6 @@ class Hparams(NoiseHparams):
     """How far target networks move each time: 1 is a copy."""
     priority_exponent: float = fraction(0.6)
     """How much priorities count, from 0 (not at all) to 1."""
-    importance_start: float = fraction(0.4)
-    """How much importance weights correct for priorities at the start of the schedule; fully at its
-    end."""
 
 
 class Optimizers(NamedTuple):
@@ -50,7 +50,7 @@ class Optimizers(NamedTuple):
 Learn = Callable[[networks.ActorAndCritics, Any, Optimizers], Update]
 """(policy and critics, hparams, optimizers) to an update of samples whose steps are n-step ones."""
 
-CHOSEN = ("learn", "kind", "stochastic", "targets", "scalars", "agent")
+CHOSEN = ("learn", "kind", "stochastic", "targets", "scalars", "batch_norm", "agent")
 """Arguments that the agents decide."""
 
 
@@ -73,6 +73,7 @@ def off_policy_actor_critic(
     noise: str = "gaussian",
     n_step: int = 1,
     prioritized: bool = False,
+    hindsight: int = 0,
     num_critics: int = 1,
     head: str | networks.ValueHead = "scalar",
     loss: str | Callable = "squared",
@@ -84,8 +85,13 @@ def off_policy_actor_critic(
     network: str | nn.Module | networks.Pair = "auto",
     critic_network: str | nn.Module | networks.Pair = "auto",
     layer_norm: bool = False,
+    batch_norm: bool = False,
     normalize_observations: bool = False,
+    reward_scale: float = 1.0,
     scale_images: bool = True,
+    actor_obs: Sequence[str] | None = None,
+    critic_obs: Sequence[str] | None = None,
+    critic_hidden: Sequence[int] | None = None,
     anneal_lr: bool = False,
     first: Update | None = None,
     hparams: Hparams | None = None,
@@ -114,6 +120,8 @@ def off_policy_actor_critic(
             which goes on from step to step, or "none".
         n_step: how many rewards a target sums before it bootstraps.
         prioritized: whether to sample by the size of the last error.
+        hindsight: for an environment with goals, how many steps ahead a sample may look for another
+            goal, one that was reached there; 0 for none.
         num_critics: how many critics there are, each with weights of its own.
         head: what a critic's outputs are: "scalar", or a distribution over returns: "c51" or "qr";
             or a `networks.ValueHead`.
@@ -128,8 +136,14 @@ def off_policy_actor_critic(
             `(init, apply)`; see `networks.actor_and_critics`.
         critic_network: of the critics, in the same way.
         layer_norm: whether critics normalise each layer but the last before its activation.
+        batch_norm: whether they normalise what enters a layer over the batch.
         normalize_observations: by running statistics, kept in the parameters.
+        reward_scale: what rewards are multiplied by before they are learnt from.
         scale_images: whether images (three axes of uint8) are divided by 255.
+        actor_obs: of observations that are a Dict, the parts that the policy reads, such as
+            ["state"]; by default all.
+        critic_obs: the parts that the critics read; by default all.
+        critic_hidden: sizes of the dense layers of each critic; by default `hidden`.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
         first: an update of your own, which is given every rollout once, before it is added to the
             replay buffer (of what it writes, the fields of a step).
@@ -148,7 +162,8 @@ def off_policy_actor_critic(
         warmup_env_steps=warmup_env_steps,
         updates_per_iteration=updates_per_iteration,
     )
-    replay = replay_of(schedule, buffer_size, batch_size, Windows(n_step), prioritized)
+    windows = Windows(n_step, hindsight=hindsight)
+    replay = replay_of(schedule, buffer_size, batch_size, windows, prioritized)
     ac = networks.actor_and_critics(
         env,
         network,
@@ -161,21 +176,26 @@ def off_policy_actor_critic(
         targets=targets,
         scalars=scalars,
         layer_norm=layer_norm,
+        batch_norm=batch_norm,
         normalize_observations=normalize_observations,
         scale_images=scale_images,
+        actor_obs=actor_obs,
+        critic_obs=critic_obs,
+        critic_hidden=critic_hidden,
         agent=agent,
     )
+    other_goals = relabelled(env, hindsight)
     actor = Actor(ac.init, lambda hp, progress: ac.policy, ac.mode)
     statistics = observation_statistics(ac.encode) if normalize_observations else None
 
     def update(hp: Hparams, progress: jax.Array) -> Update:
         lr = learning_rate(hp.lr, progress, anneal_lr)
-        of_actor, of_critic = (
-            optax.adam(rate, eps=hp.adam_eps) for rate in (lr, hp.critic_lr_factor * lr)
-        )
+        adam = partial(optax.adam, b1=hp.adam_b1, eps=hp.adam_eps)
         return chain(
+            other_goals(hp),
+            scaled_rewards(reward_scale) if reward_scale != 1.0 else None,
             td.n_step(hp.gamma, n_step, rows=1),
-            learn(ac, hp, Optimizers(of_actor, of_critic)),
+            learn(ac, hp, Optimizers(adam(lr), adam(hp.critic_lr_factor * lr))),
         )
 
     return off_policy(

@@ -15,6 +15,7 @@ from flax import linen as nn
 from rljax import networks, ops
 from rljax.actors import lagged, policy_actor
 from rljax.agents.assembly import check_hparams, on_policy
+from rljax.agents.curiosity import Curiosity, CuriosityHparams
 from rljax.agents.schedule import Schedule
 from rljax.hparams import fraction, non_negative, positive
 from rljax.types import Agent, Batch, Environment, Update
@@ -41,7 +42,7 @@ CHOSEN = ("advantage", "learn_values", "optimizer", "policy_lag", "contribute", 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Shared:
+class Shared(CuriosityHparams):
     """The hyperparameters of a policy gradient, but for those of its optimizer."""
 
     lr: float = non_negative(2e-3)
@@ -116,7 +117,11 @@ def policy_gradient(
     distribution: str | networks.Head = "normal",
     normalize_observations: bool = False,
     scale_images: bool = True,
+    actor_obs: Sequence[str] | None = None,
+    critic_obs: Sequence[str] | None = None,
+    critic_hidden: Sequence[int] | None = None,
     anneal_lr: bool = True,
+    curiosity: str = "none",
     first: Update | None = None,
     hparams: Shared | None = None,
 ) -> Agent:
@@ -145,7 +150,14 @@ def policy_gradient(
             `networks.Head`.
         normalize_observations: by running statistics, kept in the parameters.
         scale_images: whether images (three axes of uint8) are divided by 255.
+        actor_obs: of observations that are a Dict, the parts that the policy reads, such as
+            ["state"]; by default all.
+        critic_obs: the parts that the value function reads; by default all.
+        critic_hidden: sizes of the dense layers of the value function; by default `hidden`.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
+        curiosity: intrinsic rewards with values of their own: "none", "counts" (of states and
+            actions), "rnd" (errors in predicting a random network) or "icm" (of a model of
+            features).
         first: an update of your own, which is given every rollout once, before the others.
         hparams: the hyperparameters; `Hparams()` by default.
 
@@ -167,8 +179,13 @@ def policy_gradient(
         distribution,
         normalize_observations,
         scale_images=scale_images,
+        actor_obs=actor_obs,
+        critic_obs=critic_obs,
+        critic_hidden=critic_hidden,
         agent=agent,
     )
+
+    advantages = Curiosity(curiosity, env, network, hidden, agent=agent).beside(advantage)
 
     def policy_loss(pi, outputs, batch: Batch):
         log_prob = pi.log_prob(batch.extras["raw_action"])
@@ -182,7 +199,7 @@ def policy_gradient(
         lr = learning_rate(hp.lr, progress, anneal_lr)
         learn = chain(
             first,
-            advantage(ac, hp),
+            advantages(ac, hp),
             gradient(loss, optimizer(hp, lr)),
             observation_statistics(ac.net.encode) if normalize_observations else None,
         )

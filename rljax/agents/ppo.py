@@ -11,6 +11,7 @@ from flax import linen as nn
 from rljax import networks, ops
 from rljax.actors import lagged, policy_actor
 from rljax.agents.assembly import check_hparams, on_policy
+from rljax.agents.curiosity import Curiosity, CuriosityHparams
 from rljax.agents.schedule import Schedule
 from rljax.errors import check_known
 from rljax.hparams import fraction, non_negative
@@ -34,7 +35,7 @@ OBJECTIVES = ("clip", "kl_penalty")
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Hparams:
+class Hparams(CuriosityHparams):
     """The hyperparameters of PPO: traced, so a sweep compiles once."""
 
     lr: float = non_negative(2.5e-4)
@@ -84,9 +85,13 @@ def ppo(
     normalize_observations: bool = False,
     reward_scale: float = 1.0,
     scale_images: bool = True,
+    actor_obs: Sequence[str] | None = None,
+    critic_obs: Sequence[str] | None = None,
+    critic_hidden: Sequence[int] | None = None,
     anneal_lr: bool = True,
     stop_at_kl: bool = False,
     policy_lag: int = 0,
+    curiosity: str = "none",
     advantage: Callable[[networks.ActorCritic, Any], Update] = gae_of,
     first: Update | None = None,
     hparams: Hparams | None = None,
@@ -118,10 +123,17 @@ def ppo(
         normalize_observations: by running statistics, kept in the parameters.
         reward_scale: what rewards are multiplied by before they are learnt from.
         scale_images: whether images (three axes of uint8) are divided by 255.
+        actor_obs: of observations that are a Dict, the parts that the policy reads, such as
+            ["state"]; by default all.
+        critic_obs: the parts that the value function reads; by default all.
+        critic_hidden: sizes of the dense layers of the value function; by default `hidden`.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
         stop_at_kl: whether to end an iteration's epochs once `approx_kl` passes 1.5 `target_kl`.
         policy_lag: how many iterations old the parameters are that act, as those of the actors of
             a distributed learner; 0 for none.
+        curiosity: intrinsic rewards with values of their own: "none", "counts" (of states and
+            actions), "rnd" (errors in predicting a random network) or "icm" (of a model of
+            features).
         advantage: `(actor-critic, hparams)` to the update that writes advantages and targets; GAE
             by default.
         first: an update of your own, which is given every rollout once, before the others.
@@ -147,8 +159,13 @@ def ppo(
         distribution,
         normalize_observations,
         scale_images=scale_images,
+        actor_obs=actor_obs,
+        critic_obs=critic_obs,
+        critic_hidden=critic_hidden,
         agent=agent,
     )
+    curious = Curiosity(curiosity, env, network, hidden, num_minibatches, agent)
+    advantages = curious.beside(advantage)
     if sequence_length is None:
         sequence_length = rollout_length if ac.net.recurrent else 1
 
@@ -191,7 +208,7 @@ def ppo(
         learn = chain(
             first,
             scaled_rewards(reward_scale) if reward_scale != 1.0 else None,
-            advantage(ac, hp),
+            advantages(ac, hp),
             fit,
             observation_statistics(ac.net.encode) if normalize_observations else None,
         )

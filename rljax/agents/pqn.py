@@ -13,6 +13,7 @@ from flax import linen as nn
 from rljax import networks
 from rljax.actors import Exploration, ExplorationHparams, exploring_actor
 from rljax.agents.assembly import check_hparams, on_policy
+from rljax.agents.curiosity import Curiosity, CuriosityHparams
 from rljax.agents.schedule import Schedule
 from rljax.hparams import fraction, non_negative
 from rljax.types import Agent, Environment, Update
@@ -30,7 +31,7 @@ from rljax.updates import (
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Hparams(ExplorationHparams):
+class Hparams(ExplorationHparams, CuriosityHparams):
     """The hyperparameters of PQN: traced, so a sweep compiles once."""
 
     lr: float = non_negative(5e-4)
@@ -65,6 +66,7 @@ def pqn(
     normalize_observations: bool = False,
     scale_images: bool = True,
     anneal_lr: bool = True,
+    curiosity: str = "none",
     first: Update | None = None,
     hparams: Hparams | None = None,
 ) -> Agent:
@@ -90,6 +92,8 @@ def pqn(
         normalize_observations: by running statistics, kept in the parameters.
         scale_images: whether images (three axes of uint8) are divided by 255.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
+        curiosity: intrinsic rewards, added to the others: "none", "counts" (of states and actions),
+            "rnd" (errors in predicting a random network) or "icm" (of a model of features).
         first: an update of your own, which is given every rollout once, before the others.
         hparams: the hyperparameters; `Hparams()` by default.
 
@@ -116,12 +120,15 @@ def pqn(
         agent="pqn",
     )
 
+    curious = Curiosity(curiosity, env, network, hidden, num_minibatches, "pqn")
+
     def update(hp: Hparams, progress: jax.Array) -> Update:
         lr = learning_rate(hp.lr, progress, anneal_lr)
         optimizer = clipped_adam(lr, hp.max_grad_norm, hp.adam_eps, rectified=True)
         fit = gradient(q_loss(q), optimizer)
         return chain(
             first,
+            curious.as_reward(hp),
             lambda_target(q, hp.gamma, hp.q_lambda),
             epochs(fit, num_epochs, num_minibatches),
             observation_statistics(q.net.encode) if normalize_observations else None,

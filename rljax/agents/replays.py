@@ -8,8 +8,35 @@ import jax
 
 from rljax.agents.schedule import Schedule
 from rljax.errors import UsageError, check_at_most, check_count, check_divides, check_positive
+from rljax.hparams import fraction
 from rljax.ops import linear_schedule
 from rljax.replay import Replay, prioritized, uniform
+from rljax.types import Environment, Update
+from rljax.updates import hindsight
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ReplayHparams:
+    """The hyperparameters of samples; each is read where it is asked for."""
+
+    priority_exponent: float = fraction(0.5)
+    """How much priorities count, from 0 (not at all) to 1."""
+    importance_start: float = fraction(0.4)
+    """How much importance weights correct for priorities at the start of the schedule; fully at its
+    end."""
+    hindsight_fraction: float = fraction(0.8)
+    """The part of the samples whose goal is one that was reached later."""
+
+
+def relabelled(env: Environment, steps_ahead: int) -> Callable[[Any], Update | None]:
+    """From hyperparameters to the update that gives samples other goals; None for 0 steps ahead.
+
+    Raises UsageError for an environment without goals.
+    """
+    if steps_ahead > 0:
+        hindsight(env)
+    return lambda hp: hindsight(env, hp.hindsight_fraction) if steps_ahead else None
 
 
 @dataclass(frozen=True)
@@ -24,10 +51,18 @@ class Windows:
     """Steps in front of them, for the carry of a network with memory."""
     overlap: int = 0
     """Of the L steps, those that the next window learns from as well."""
+    hindsight: int = 0
+    """Steps from the first one on of which one gives the window another goal; 0 for its own."""
 
     def __post_init__(self) -> None:
         check_positive(n_step=self.n_step, sequence_length=self.sequence_length)
-        check_count(burn_in=self.burn_in, overlap=self.overlap)
+        check_count(burn_in=self.burn_in, overlap=self.overlap, hindsight=self.hindsight)
+        if self.hindsight and self.sequence_length > 1:
+            raise UsageError(
+                f"hindsight = {self.hindsight} gives another goal to single steps, not to those of "
+                f"sequence_length = {self.sequence_length}: set hindsight to 0, or use an agent "
+                "without memory"
+            )
         if self.overlap >= self.sequence_length:
             raise UsageError(
                 f"overlap = {self.overlap} leaves nothing new to the next window of "
@@ -43,7 +78,16 @@ class Windows:
     @property
     def length(self) -> int:
         """Steps of a window, with those whose rewards the last targets sum."""
-        return self.burn_in + self.sequence_length + self.n_step - 1
+        return max(self.burn_in + self.sequence_length + self.n_step - 1, self.hindsight)
+
+    @property
+    def counted(self) -> str:
+        """What `length` comes from."""
+        if self.length == self.hindsight > self.n_step:
+            return "hindsight"
+        if self.length == self.n_step:
+            return "n_step"
+        return "burn_in + sequence_length + n_step - 1"
 
 
 def replay_of(
@@ -61,9 +105,7 @@ def replay_of(
     warmup = schedule.warmup_env_steps or 0
     check_at_most("warmup_env_steps", warmup, "buffer_size", buffer_size)
     rows = schedule.rollout_length * schedule.warmup_rollouts
-    of_one_step = windows.length == windows.n_step
-    what = "n_step" if of_one_step else "burn_in + sequence_length + n_step - 1"
-    check_at_most(what, windows.length, "the warm-up of each environment", rows)
+    check_at_most(windows.counted, windows.length, "the warm-up of each environment", rows)
     if windows.stride > 1:
         by = "sequence_length - overlap"
         check_divides("rollout_length", schedule.rollout_length, by, windows.stride)

@@ -16,7 +16,7 @@ from rljax.envs.spaces import Discrete
 from rljax.errors import check_known, check_positive
 from rljax.hparams import at_most, fraction, positive
 from rljax.networks import ActorAndCritics
-from rljax.types import Agent, Environment, Params, Update
+from rljax.types import Agent, Environment, Update
 from rljax.updates import (
     actor_loss,
     average,
@@ -29,7 +29,7 @@ from rljax.updates import (
     target_network,
     temperature_loss,
 )
-from rljax.updates.critics import Pool
+from rljax.updates.critics import Pool, Temperature
 
 POLICY_VALUES = {"least": least, "average": average}
 
@@ -57,22 +57,38 @@ def learning(
     """Algorithm 1 of the paper, from a sample on."""
 
     def learn(ac: ActorAndCritics, hp: Hparams, optimizers: base.Optimizers) -> Update:
-        def temperature(params: Params) -> jax.Array:
-            log_of_learnt = params["temperature"] if learn_temperature else 0.0
-            return hp.temperature * jnp.exp(log_of_learnt)
-
-        of_actor = actor_loss(ac, POLICY_VALUES[policy_values], temperature=temperature)
-        of_temperature = temperature_loss(target_entropy(ac, hp))
-        fit_temperature = gradient(of_temperature, optimizers.actor, part="temperature")
+        temperature = temperature_of(hp, learn_temperature)
         return chain(
             critic_target(ac, ac.choices, pool, target_critics, temperature),
             gradient(critic_loss(ac), optimizers.critic, part="critic"),
-            gradient(of_actor, optimizers.actor, part="actor"),
-            fit_temperature if learn_temperature else None,
+            fit_policy(ac, hp, optimizers, learn_temperature, policy_values),
             target_network(hp.tau, part="critic", target="target_critic"),
         )
 
     return learn
+
+
+def temperature_of(hp: Hparams, is_learnt: bool) -> Temperature:
+    """What a nat of entropy is worth, by the parameters."""
+    return lambda params: hp.temperature * jnp.exp(params["temperature"] if is_learnt else 0.0)
+
+
+def fit_policy(
+    ac: ActorAndCritics,
+    hp: Hparams,
+    optimizers: base.Optimizers,
+    learn_temperature: bool,
+    policy_values: str = "least",
+) -> Update:
+    """The steps of the policy, and of the temperature if it is learnt."""
+    temperature = temperature_of(hp, learn_temperature)
+    of_actor = actor_loss(ac, POLICY_VALUES[policy_values], temperature=temperature)
+    of_temperature = temperature_loss(target_entropy(ac, hp))
+    fit_temperature = gradient(of_temperature, optimizers.actor, part="temperature")
+    return chain(
+        gradient(of_actor, optimizers.actor, part="actor"),
+        fit_temperature if learn_temperature else None,
+    )
 
 
 def target_entropy(ac: ActorAndCritics, hp: Hparams):

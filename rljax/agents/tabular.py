@@ -13,6 +13,7 @@ import jax
 from rljax.actors import Exploration, ExplorationHparams, with_traces
 from rljax.actors import exploration as explorations
 from rljax.agents.assembly import check_hparams, on_policy
+from rljax.agents.curiosity import Curiosity, CuriosityHparams
 from rljax.agents.schedule import Schedule
 from rljax.errors import UsageError, check_known
 from rljax.hparams import fraction, non_negative, positive
@@ -23,7 +24,7 @@ from rljax.updates import chain, tables, td
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Hparams(ExplorationHparams):
+class Hparams(ExplorationHparams, CuriosityHparams):
     """The hyperparameters of tabular control: traced, so a sweep compiles once."""
 
     lr: float = non_negative(0.1)
@@ -66,6 +67,8 @@ ARGUMENTS = """
         step_size: how the learning rate falls: "constant", "harmonic" or "visit_count".
         initial_value: what every cell starts from; above the largest return, it makes the learner
             try everything (optimism).
+        curiosity: intrinsic rewards, added to the others: "none", "counts" (of states and actions),
+            "rnd" (errors in predicting a random network) or "icm" (of a model of features).
         first: an update of your own, which is given every rollout once, before the others.
         hparams: the hyperparameters; `Hparams()` by default.
 
@@ -95,6 +98,7 @@ def _control(
         exploration: str | Exploration = "epsilon_greedy",
         step_size: str = "constant",
         initial_value: float = 0.0,
+        curiosity: str = "none",
         first: Update | None = None,
         hparams: Hparams | None = None,
     ) -> Agent:
@@ -118,13 +122,14 @@ def _control(
                 "not say: use 'epsilon_greedy' or 'boltzmann'"
             )
         table = q_table(env, initial_value, num_tables, agent=name)
+        curious = Curiosity(curiosity, env, agent=name)
         actor = explore.actor(table, env.action_space.n)
 
         def update(hp: Hparams, progress: jax.Array) -> Update:
             step = STEP_SIZES[step_size](hp)
             policy = explore.probabilities and explore.probabilities(hp, progress)
             parts = algorithm(table, hp, step, policy)
-            return chain(first, td.n_step(hp.gamma, n_step), *parts)
+            return chain(first, curious.as_reward(hp), td.n_step(hp.gamma, n_step), *parts)
 
         return on_policy(
             env,

@@ -1,10 +1,11 @@
 """Environments: the registry of names, and `make`."""
 
 import importlib
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from rljax.errors import UsageError, check_known
+from rljax.errors import UsageError, check_known, nearest
 
 GYMNAX = (
     "CartPole-v1",
@@ -39,7 +40,17 @@ GYMNAX = (
 GRID_WORLDS = ("CliffWalking", "FrozenLake4x4", "FrozenLake8x8", "GridWorld10x10")
 """The maps of `rljax.envs.grid_world`, written down here because it imports JAX."""
 
-NAMES = GRID_WORLDS + GYMNAX
+OWN: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "ConnectFour": ("connect_four", "make", {}),
+    "DoorKey5x5": ("door_key", "DoorKey", {"size": 5}),
+    "DoorKey6x6": ("door_key", "DoorKey", {"size": 6}),
+    "DoorKey8x8": ("door_key", "DoorKey", {"size": 8}),
+    "BitFlip": ("goals", "BitFlip", {}),
+    "PointReach": ("goals", "PointReach", {}),
+}
+"""Other environments of rljax: name to a module of `rljax.envs`, what makes it, and with what."""
+
+NAMES = (*GRID_WORLDS, *OWN, *GYMNAX)
 """Those that need no further package."""
 
 SUITES = {
@@ -118,6 +129,18 @@ def _make(name: str | Callable[..., Any], params: dict[str, Any]) -> Any:
         from rljax.envs import grid_world
 
         return grid_world.make(name, **params)
+    if name in OWN:
+        module, member, given = OWN[name]
+        factory = getattr(importlib.import_module(f"rljax.envs.{module}"), member)
+        check_parameters(name, params, inspect.signature(factory).parameters)
+        return factory(**{**given, **params})
     from rljax.envs import gymnax
 
     return gymnax.make(name, **params)
+
+
+def check_parameters(name: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse parameters that an environment does not have, with the nearest one that it has."""
+    for key in given:
+        if key not in known:
+            raise UsageError(f"environment {name} has no parameter {key!r}{nearest(key, known)}")

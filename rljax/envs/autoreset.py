@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from rljax.envs.action_masks import with_mask
 from rljax.errors import ceil_div
 from rljax.types import Action, Environment, EnvState, HasCostlyReset, Key, Obs
 
@@ -11,8 +12,12 @@ PORTIONS = 16
 
 
 def reset(env: Environment, key: Key) -> tuple[EnvState, Obs]:
-    """Start an episode; consumes the key."""
-    return _typed(env.reset(key), jax.eval_shape(env.reset, key))
+    """Start an episode; consumes the key.
+
+    The observation of an environment with an action mask is a `MaskedObs`, here and below.
+    """
+    state, obs = _typed(env.reset(key), jax.eval_shape(env.reset, key))
+    return state, with_mask(env, state, obs)
 
 
 def step(env: Environment, key: Key, state: EnvState, action: Action):
@@ -24,8 +29,9 @@ def step(env: Environment, key: Key, state: EnvState, action: Action):
     next_state, obs, reward, terminated, truncated = env.step(key, state, action)
     terminated = jnp.asarray(terminated, bool)
     truncated = jnp.asarray(truncated, bool) & ~terminated
-    typed = _typed((next_state, obs), jax.eval_shape(env.reset, key))
-    return *typed, jnp.asarray(reward, jnp.float32), terminated, truncated
+    state, obs = _typed((next_state, obs), jax.eval_shape(env.reset, key))
+    obs = with_mask(env, state, obs, terminated)
+    return state, obs, jnp.asarray(reward, jnp.float32), terminated, truncated
 
 
 def autoreset(env: Environment, key: Key, state: EnvState, action: Action):

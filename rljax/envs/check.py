@@ -19,8 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from rljax.envs import autoreset, spaces
+from rljax.envs.action_masks import legal_actions, observed
 from rljax.envs.simulators import on_host
-from rljax.types import Action, Environment, Key
+from rljax.errors import UsageError
+from rljax.types import Action, Environment, HasActionMask, Key
 
 MEMBERS = ("name", "observation_space", "action_space", "reset", "step")
 STEP = ("state", "obs", "reward", "terminated", "truncated")
@@ -56,7 +58,7 @@ def check_env(env: Any) -> list[Finding]:
 
         return check_simulator(env)
     found: list[Finding] = []
-    for examine in (_members, _reset, _step, _purity, _starts, _play):
+    for examine in (_members, _reset, _mask, _step, _purity, _starts, _play):
         found += examine(env)
         if any(finding.is_error for finding in found):
             break
@@ -120,6 +122,17 @@ def _step(env: Any) -> Iterator[Finding]:
             )
 
 
+def _mask(env: Environment) -> Iterator[Finding]:
+    if not isinstance(env, HasActionMask):
+        return
+    try:
+        jax.eval_shape(lambda key: autoreset.reset(env, key), jax.random.key(0))
+    except UsageError as error:
+        yield Finding(str(error), _where(env, "action_mask", RETURN))
+    except Exception as error:  # Of whoever wrote the environment.
+        yield _failure(env, "action_mask", error)
+
+
 def _purity(env: Any) -> Iterator[Finding]:
     state, _ = _strong(jax.eval_shape(env.reset, jax.random.key(0)))
     arguments = {
@@ -161,6 +174,12 @@ def _play(env: Any) -> Iterator[Finding]:
     except Exception as error:
         yield _failure(env, "step", error, "vmapped, ")
         return
+    if seen["stuck"].any():
+        yield Finding(
+            "action_mask allows no action in a state in which the episode goes on: leave one legal "
+            "action, or return terminated=True",
+            _where(env, "action_mask", RETURN),
+        )
     where = _where(env, "step", RETURN)
     for path, space, low, high in parts(env.observation_space, seen["low"], seen["high"]):
         yield from outside(path, space, low.min(0), high.max(0), where)
@@ -194,12 +213,15 @@ def _episodes(env: Environment, key: Key) -> dict[str, Any]:
     def step(loop, key):
         state, obs, length = loop
         key_act, key_env = jax.random.split(key)
-        actions = jax.vmap(lambda k: _random_action(env, k))(jax.random.split(key_act, EPISODES))
+        actions = jax.vmap(lambda k, o: _random_action(env, k, legal_actions(o)))(
+            jax.random.split(key_act, EPISODES), obs
+        )
         following, new, reward, terminated, truncated, last = jax.vmap(
             lambda k, s, a: autoreset.autoreset(env, k, s, a)
         )(jax.random.split(key_env, EPISODES), state, actions)
         length = length + 1
-        both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), obs, last)
+        both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), observed(obs), observed(last))
+        legal = legal_actions(obs)
         seen = {
             "low": jax.tree.map(lambda x: x.min(0), both),
             "high": jax.tree.map(lambda x: x.max(0), both),
@@ -207,6 +229,7 @@ def _episodes(env: Environment, key: Key) -> dict[str, Any]:
             "terminated": terminated,
             "truncated": truncated,
             "length": length,
+            "stuck": jnp.bool_(False) if legal is None else ~legal.any(-1),
         }
         return (following, new, jnp.where(terminated | truncated, 0, length)), seen
 
@@ -214,10 +237,12 @@ def _episodes(env: Environment, key: Key) -> dict[str, Any]:
     return jax.lax.scan(step, begin, jax.random.split(key, STEPS))[1]
 
 
-def _random_action(env: Environment, key: Key) -> Action:
-    """An action anywhere in its space; around 0 where that has no bounds."""
+def _random_action(env: Environment, key: Key, legal: jax.Array | None) -> Action:
+    """A legal action anywhere in its space; around 0 where that has no bounds."""
     space = env.action_space
     if isinstance(space, spaces.Discrete):
+        if legal is not None:
+            return jax.random.categorical(key, jnp.where(legal, 0.0, -jnp.inf)).astype(space.dtype)
         return jax.random.randint(key, space.shape, 0, space.n, space.dtype)
     low, high = (np.clip(bound, -1e6, 1e6) for bound in (space.low, space.high))
     uniform = jax.random.uniform(key, space.shape, minval=low, maxval=high)

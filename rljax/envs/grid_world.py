@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rljax.envs import spaces
-from rljax.errors import UsageError, check_positive, nearest
+from rljax.envs import check_parameters, spaces
+from rljax.errors import UsageError, check_positive
 from rljax.types import Action, Key, Obs
 
 CELLS = {
@@ -283,8 +283,5 @@ MAPS: dict[str, dict[str, Any]] = {
 
 def make(name: str, **params: Any) -> GridWorld:
     """The world of `MAPS` called `name`; `params` override its fields."""
-    known = [f.name for f in fields(GridWorld)]
-    for key in params:
-        if key not in known:
-            raise UsageError(f"environment {name} has no parameter {key!r}{nearest(key, known)}")
+    check_parameters(name, params, [f.name for f in fields(GridWorld)])
     return GridWorld(**{"name": name, **MAPS[name], **params})

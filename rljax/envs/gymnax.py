@@ -1,5 +1,6 @@
 """Adapter for gymnax 1.x; importing gymnax takes a while, so it happens in `make`."""
 
+import inspect
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -7,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rljax.envs import spaces
-from rljax.errors import UsageError, nearest
+from rljax.envs import check_parameters, spaces
+from rljax.errors import UsageError
 from rljax.types import Action, EnvState, Key, Obs
 
 GOALS = (
@@ -83,7 +84,11 @@ def convert(space: Any) -> spaces.Space:
 
 
 def make(name: str, **params: Any) -> GymnaxEnvironment:
-    """The gymnax environment `name`; `params` override its EnvParams by field name."""
+    """The gymnax environment `name`.
+
+    `params` override its EnvParams by field name, or are arguments of its class, such as the size
+    of DeepSea-bsuite.
+    """
     import gymnax
 
     try:
@@ -92,9 +97,10 @@ def make(name: str, **params: Any) -> GymnaxEnvironment:
         raise UsageError(
             f"environment {name} downloads its data when it is made, and that failed: {error}"
         ) from error
-    known = [f.name for f in fields(defaults)]
-    for key in params:
-        if key not in known:
-            raise UsageError(f"environment {name} has no parameter {key!r}{nearest(key, known)}")
+    arguments = inspect.signature(type(env)).parameters
+    check_parameters(name, params, [*(f.name for f in fields(defaults)), *arguments])
+    structure = {key: params.pop(key) for key in list(params) if key in arguments}
+    if structure:
+        env, defaults = gymnax.make(name, **structure)
     kind = GymnaxGoal if name in GOALS else GymnaxEnvironment
     return kind(name, env, defaults.replace(**params))

@@ -208,3 +208,36 @@ class ContinuousTarget:
         """The end, with the reward."""
         reward = -jnp.sum(jnp.square(action - 1.5 * state))
         return state, state, reward, jnp.bool_(True), jnp.bool_(False)
+
+
+@dataclass(frozen=True)
+class LegalActions:
+    """Steps in which half of the four actions are legal: 0 and 2 at even times, 1 and 3 at odd.
+
+    The observation is the time. Actions 0 and 1 pay 1, actions 2 and 3 nothing, and an illegal one
+    10: so the best return is `length`, and a larger one betrays an agent that ignores the mask.
+    """
+
+    length: int = 3
+    name = "LegalActions"
+    action_space = spaces.Discrete(4)
+
+    @property
+    def observation_space(self) -> spaces.Discrete:
+        """The time."""
+        return spaces.Discrete(self.length)
+
+    def action_mask(self, state: EnvState) -> jax.Array:
+        """Actions of the parity of the time, bool [4]; none any more at the end."""
+        return (jnp.arange(4) % 2 == state % 2) & (state < self.length)
+
+    def reset(self, key: Key) -> tuple[EnvState, Obs]:
+        """Time 0."""
+        return jnp.int32(0), jnp.int32(0)
+
+    def step(self, key: Key, state: EnvState, action: Action):
+        """One step later, with the reward."""
+        legal = self.action_mask(state)[action]
+        reward = jnp.where(legal, jnp.where(action < 2, 1.0, 0.0), 10.0)
+        time = state + 1
+        return time, time % self.length, reward, time >= self.length, jnp.bool_(False)

@@ -287,6 +287,7 @@ def member(agent: Agent, config: Config, state: State, index: int) -> tuple[Agen
 def play(agent: Agent, state: State, key: Key, max_steps: int) -> dict[str, Any]:
     """One episode step by step: env_state, obs, reward, and next_obs, each NumPy [T, ...]."""
     from rljax.envs import autoreset
+    from rljax.envs.action_masks import observed
 
     @jax.jit
     def run(state: State, key: Key):
@@ -299,7 +300,12 @@ def play(agent: Agent, state: State, key: Key, max_steps: int) -> dict[str, Any]
             following, next_obs, reward, terminated, truncated = autoreset.step(
                 agent.env, key, env_state, action[0]
             )
-            seen = {"env_state": following, "obs": next_obs, "reward": reward, "over": over}
+            seen = {
+                "env_state": following,
+                "obs": observed(next_obs),
+                "reward": reward,
+                "over": over,
+            }
             return (following, next_obs, carry, over | terminated | truncated), seen
 
         begin = (env_state, obs, agent.initial_carry((1,)), jnp.bool_(False))

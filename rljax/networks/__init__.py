@@ -2,6 +2,15 @@
 
 from rljax.networks.actor_critics import ActorCritic, actor_critic, actor_critic_network
 from rljax.networks.actors_and_critics import ActorAndCritics, Choices, actor_and_critics
+from rljax.networks.curiosity import (
+    Dynamics,
+    Numbered,
+    RandomDistillation,
+    dynamics,
+    numbered,
+    random_distillation,
+    value_network,
+)
 from rljax.networks.distributions import Categorical, Head, Normal, TanhNormal, head
 from rljax.networks.initializers import orthogonal
 from rljax.networks.modules import (
@@ -37,14 +46,17 @@ __all__ = [
     "ActorCriticModule",
     "Categorical",
     "Choices",
+    "Dynamics",
     "Head",
     "Network",
     "NoisyDense",
     "Normal",
+    "Numbered",
     "Outputs",
     "Pair",
     "QNetwork",
     "Quantiles",
+    "RandomDistillation",
     "RecurrentActorCriticModule",
     "RunningStatistics",
     "TanhNormal",
@@ -53,17 +65,21 @@ __all__ = [
     "actor_critic",
     "actor_critic_network",
     "categorical",
+    "dynamics",
     "from_linen",
     "head",
     "implicit_quantile",
     "normalized",
+    "numbered",
     "orthogonal",
     "q_network",
     "q_table",
     "quantile",
+    "random_distillation",
     "reset_carry",
     "scalar",
     "unroll",
     "value_head",
+    "value_network",
     "with_target",
 ]

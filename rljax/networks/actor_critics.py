@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from rljax import ops
 from rljax.envs import spaces
+from rljax.envs.action_masks import legal_actions
 from rljax.errors import UsageError
 from rljax.networks.distributions import Distribution, Head, head
-from rljax.networks.encoding import on_observations, read
+from rljax.networks.encoding import Reader, on_observations, read
 from rljax.networks.modules import ActorCriticModule, Outputs, RecurrentActorCriticModule
-from rljax.networks.network import Network, Pair, from_linen
+from rljax.networks.network import Features, Network, Pair, from_linen, is_given
 from rljax.networks.recurrence import unroll
 from rljax.types import Action, Batch, Carry, Environment, Key, Obs, Params
 
@@ -75,6 +77,9 @@ def actor_critic(
     normalize_observations: bool = False,
     agent: str = "this agent",
     scale_images: bool = True,
+    actor_obs: Sequence[str] | None = None,
+    critic_obs: Sequence[str] | None = None,
+    critic_hidden: Sequence[int] | None = None,
 ) -> ActorCritic:
     """The actor-critic for an environment's spaces; see `actor_critic_network` and `head`.
 
@@ -90,6 +95,9 @@ def actor_critic(
         normalize_observations,
         agent,
         scale_images,
+        actor_obs,
+        critic_obs,
+        critic_hidden,
     )
     return ActorCritic(net, action_head)
 
@@ -103,6 +111,9 @@ def actor_critic_network(
     normalize_observations: bool = False,
     agent: str = "this agent",
     scale_images: bool = True,
+    actor_obs: Sequence[str] | None = None,
+    critic_obs: Sequence[str] | None = None,
+    critic_hidden: Sequence[int] | None = None,
 ) -> Network:
     """The actor-critic that reads a space's observations.
 
@@ -120,26 +131,71 @@ def actor_critic_network(
         normalize_observations: whether to put running statistics between the two.
         agent: who asks, for error messages.
         scale_images: whether images (three axes of uint8) are divided by 255.
+        actor_obs: of observations that are a Dict, the parts that the policy reads; None for all.
+        critic_obs: the parts that the value function reads. Where they are others, each of the two
+            has a torso of its own.
+        critic_hidden: sizes of the dense layers of the value function; None for `hidden`.
 
     Raises:
-        UsageError: for a space, kind or activation that does not fit, in one sentence.
+        UsageError: for a space, kind, activation or part that does not fit, in one sentence.
+
+    Source of a critic that reads more than its policy: Pinto et al. 2018,
+    https://arxiv.org/abs/1710.06542.
     """
-    reader = read(space, kind, hidden, activation, agent, scale_images)
-    torso, shape = reader.torso, reader.shape
+
+    def reader_of(sizes: Sequence[int], names: Sequence[str] | None, setting: str) -> Reader:
+        return read(space, kind, sizes, activation, agent, scale_images, names, setting)
+
+    of_actor = reader_of(hidden, actor_obs, "actor_obs")
+    of_critic = reader_of(critic_hidden or hidden, critic_obs, "critic_obs")
+    torso, shape = of_actor.torso, of_actor.shape
     outputs = partial(Outputs, head.num_outputs, head.state_independent_std)
-    match reader.kind:
+    same_view = critic_obs == actor_obs
+    apart = not same_view or critic_hidden is not None
+    if apart and (of_actor.memory or is_given(kind)):
+        what = "a network of its own" if is_given(kind) else f"network {kind!r}"
+        raise UsageError(
+            f"{what} is one for policy and value of {agent}: leave out critic_hidden, and let "
+            "actor_obs and critic_obs be the same"
+        )
+    match of_actor.kind:
         case tuple():
-            net = Network(*reader.kind)
+            net = Network(*of_actor.kind)
             _check_outputs(net, shape, head, agent)
         case nn.Module():
-            net = from_linen(reader.kind, shape)
-        case _ if reader.memory:
-            module = RecurrentActorCriticModule(torso, outputs, reader.memory)
-            net = from_linen(module, shape, reader.memory().carry_size)
+            net = from_linen(of_actor.kind, shape)
+        case _ if of_actor.memory:
+            recurrent = RecurrentActorCriticModule(torso, outputs, of_actor.memory)
+            net = from_linen(recurrent, shape, of_actor.memory().carry_size)
         case _:
-            shared = reader.kind in ("cnn", "nature_cnn")
-            net = from_linen(ActorCriticModule(torso, outputs, shared), shape)
-    return on_observations(reader, net, normalize_observations)
+            shared = of_actor.kind in ("cnn", "nature_cnn") and not apart
+            module = ActorCriticModule(torso, outputs, shared, of_critic.torso)
+            net = from_linen(module, shape if same_view else (shape, of_critic.shape))
+
+    def views(features: Features) -> tuple[jax.Array, jax.Array]:
+        return of_actor.view(features), of_critic.view(features)
+
+    view = of_actor.view if same_view else views
+    return with_legal_logits(on_observations(of_actor, net, normalize_observations, view))
+
+
+def with_legal_logits(inner: Network) -> Network:
+    """`inner`, an actor-critic, whose policy never takes actions that a `MaskedObs` forbids."""
+
+    def legal(outputs: tuple[jax.Array, jax.Array], obs: Obs) -> tuple[jax.Array, jax.Array]:
+        logits, values = outputs
+        return ops.only_legal(logits, legal_actions(obs)), values
+
+    def apply(params: Params, obs: Obs, carry: Carry, key: Key | None):
+        outputs, carry = inner.apply(params, obs, carry, key)
+        return legal(outputs, obs), carry
+
+    def unroll(params: Params, obs: Obs, carry: Carry, done: jax.Array, key: Key | None):
+        assert inner.unroll is not None
+        outputs, carries = inner.unroll(params, obs, carry, done, key)
+        return legal(outputs, obs), carries
+
+    return inner._replace(apply=apply, unroll=unroll if inner.unroll else None)
 
 
 def _check_outputs(net: Network, shape: tuple[int, ...], head: Head, agent: str) -> None:

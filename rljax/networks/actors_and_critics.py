@@ -9,19 +9,29 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from rljax import collectives
+from rljax import collectives, ops
 from rljax.envs import spaces
+from rljax.envs.action_masks import legal_actions
+from rljax.envs.simulators import zeros
 from rljax.errors import UsageError, check_positive
 from rljax.networks.distributions import Categorical, Distribution, Head, deterministic, head
 from rljax.networks.encoding import Reader, read, refuse_memory
-from rljax.networks.modules import ActionValues, CriticModule, Outputs, PolicyModule
-from rljax.networks.network import Network, Pair, from_linen, is_given, with_one_axis
+from rljax.networks.modules import MLP, ActionValues, CriticModule, Outputs, PolicyModule
+from rljax.networks.network import (
+    Features,
+    Network,
+    Pair,
+    from_linen,
+    is_given,
+    viewed,
+    with_one_axis,
+)
 from rljax.networks.normalization import fresh_statistics, standardized
 from rljax.networks.value_heads import Estimate, ValueHead
 from rljax.types import Action, Batch, Carry, Environment, Key, Obs, Params
 
-Critic = Callable[[Params, jax.Array, jax.Array | None], Estimate]
-"""(params, features [..., F], actions [..., A] scaled to [-1, 1], or None for all of a Discrete
+Critic = Callable[[Params, Features, jax.Array | None], Estimate]
+"""(params, features, actions [..., A] scaled to [-1, 1], or None for all of a Discrete
 space) to what a `ValueHead` reads [..., K, *shape], of one critic."""
 
 
@@ -50,15 +60,18 @@ class ActorAndCritics(NamedTuple):
     """
 
     init: Callable[[Key], Params]
-    actor: Network  # features to policy outputs, on its own part of the parameters
+    actor: Network  # features to policy outputs, on a part of the parameters
     critic: Critic
     head: Head
     value: ValueHead
-    encode: Callable[[Obs], jax.Array]
+    encode: Callable[[Obs], Features]
     space: spaces.Discrete | spaces.Box  # of actions
+    trained_critic: Callable[[Params, Features, Any], tuple[Estimate, Any]] | None = None
+    """The critic in a loss: batches are normalised by their own statistics; besides, the running
+    ones as they are then, {} for critics without."""
 
-    def features(self, params: Params, obs: Obs) -> jax.Array:
-        """What the networks read: features [..., F], standardised where there are statistics."""
+    def features(self, params: Params, obs: Obs) -> Features:
+        """What the networks read a view of, standardised where there are statistics."""
         features = self.encode(obs)
         if "statistics" in params:
             return standardized(params["statistics"], features)
@@ -87,14 +100,25 @@ class ActorAndCritics(NamedTuple):
         critics = params[part]
         if which is not None:
             critics = jax.tree.map(lambda x: x[which], critics)
-        features = self.features(params, obs)
-        if isinstance(self.space, spaces.Box):
-            half_range = np.where(self.space.half_range > 0, self.space.half_range, 1.0)
-            action = (action - self.space.middle) / half_range  # type: ignore[operator]
-        else:
-            action = None
+        features, action = self.features(params, obs), self._scaled(action)
         # All critics are one network: products of matrices become one product of E of them.
         return jax.vmap(lambda critic: self.critic(critic, features, action))(critics)
+
+    def trained_estimate(
+        self, params: Params, obs: Obs, action: Action | None
+    ) -> tuple[Estimate, Any]:
+        """As `estimate`, in a loss: also the running statistics of normalised batches, then."""
+        features, action = self.features(params, obs), self._scaled(action)
+        critic = self.trained_critic
+        assert critic is not None, "actor_and_critics makes one"
+        return jax.vmap(lambda weights: critic(weights, features, action))(params["critic"])
+
+    def _scaled(self, action: Action | None) -> jax.Array | None:
+        """Actions of a Box scaled to [-1, 1]; None in a Discrete space."""
+        if not isinstance(self.space, spaces.Box):
+            return None
+        half_range = np.where(self.space.half_range > 0, self.space.half_range, 1.0)
+        return (action - self.space.middle) / half_range  # type: ignore[operator]
 
     def choices(self, params: Params, obs: Obs, key: Key, part: str = "actor") -> Choices:
         """What the policy may do in states [T, N]; differentiable, and consumes the key.
@@ -129,7 +153,8 @@ class ActorAndCritics(NamedTuple):
         return self.head.action(self.distribution(params, obs).mode()), carry
 
     def _outputs(self, params: Params, obs: Obs, part: str) -> jax.Array:
-        return self.actor.apply(params[part], self.features(params, obs), (), None)[0]
+        outputs = self.actor.apply(params[part], self.features(params, obs), (), None)[0]
+        return ops.only_legal(outputs, legal_actions(obs))
 
 
 def actor_and_critics(
@@ -145,8 +170,12 @@ def actor_and_critics(
     targets: Sequence[str] = ("critic",),
     scalars: Sequence[str] = (),
     layer_norm: bool = False,
+    batch_norm: bool = False,
     normalize_observations: bool = False,
     scale_images: bool = True,
+    actor_obs: Sequence[str] | None = None,
+    critic_obs: Sequence[str] | None = None,
+    critic_hidden: Sequence[int] | None = None,
     agent: str = "this agent",
 ) -> ActorAndCritics:
     """The policy and the critics for an environment's spaces.
@@ -170,31 +199,43 @@ def actor_and_critics(
         targets: parts of the parameters that are followed by a part "target_...".
         scalars: names of further parts, each a number that begins at 0.
         layer_norm: whether each layer of a critic but the last is normalised before its activation.
+        batch_norm: whether what enters a layer of a critic is normalised over batches, see
+            `modules.BatchRenorm`. Losses use `trained_estimate`.
         normalize_observations: whether to put running statistics in front of all networks.
         scale_images: whether images (three axes of uint8) are divided by 255.
+        actor_obs: of observations that are a Dict, the parts that the policy reads; None for all.
+        critic_obs: the parts that the critics read.
+        critic_hidden: sizes of the dense layers of each critic; None for `hidden`.
         agent: who asks, for error messages.
 
     Raises:
-        UsageError: for a space, kind or activation that does not fit, in one sentence.
+        UsageError: for a space, kind, activation or part that does not fit, in one sentence.
     """
     check_positive(num_critics=num_critics)
     if value.implicit:
         raise UsageError(f'{agent} has no fractions to sample: use head "scalar", "c51" or "qr"')
     for given in (kind, critic_kind):
         refuse_memory(given, agent, "ppo, which learns from sequences")
-    if isinstance(critic_kind, Network) or (layer_norm and is_given(critic_kind)):
+    if isinstance(critic_kind, Network) or ((layer_norm or batch_norm) and is_given(critic_kind)):
         raise UsageError(
             f"a critic_network of one's own for {agent} is a linen module or a pair, and "
-            "layer_norm is for the critics that it builds itself"
+            "layer_norm and batch_norm are for the critics that it builds itself"
         )
     space = env.action_space
     action_head = _head(space, stochastic, agent)
     assert not isinstance(space, spaces.Dict), "no head is for these"
 
-    def reader_of(given: str | nn.Module | Pair) -> Reader:
-        return read(env.observation_space, given, hidden, activation, agent, scale_images)
-
-    of_actor, of_critic = reader_of(kind), reader_of(critic_kind)
+    reader_of = partial(
+        read,
+        env.observation_space,
+        activation=activation,
+        agent=agent,
+        scale_images=scale_images,
+    )
+    of_actor = reader_of(kind, hidden, names=actor_obs, setting="actor_obs")
+    of_critic = reader_of(
+        critic_kind, critic_hidden or hidden, names=critic_obs, setting="critic_obs"
+    )
     outputs = partial(Outputs, action_head.num_outputs, False)
     match of_actor.kind:
         case tuple():
@@ -203,7 +244,14 @@ def actor_and_critics(
             actor = from_linen(of_actor.kind, of_actor.shape)
         case _:
             actor = from_linen(PolicyModule(of_actor.torso, outputs), of_actor.shape)
-    init_critic, critic = _critic(of_critic, space, value, layer_norm)
+    if batch_norm and of_critic.torso.func is not MLP:  # type: ignore[attr-defined]
+        raise UsageError(
+            f"{agent} normalises the layers of an MLP, and not those of {of_critic.kind!r}: give "
+            "it critic_network 'mlp', or use sac"
+        )
+    torso = partial(of_critic.torso, layer_norm=layer_norm)
+    torso = partial(torso, batch_norm=True) if batch_norm else torso
+    init_critic, critic, trained_critic = _critic(of_critic, torso, space, value)
 
     def init(key: Key) -> Params:
         key_actor, key_critics = jax.random.split(key)
@@ -213,10 +261,13 @@ def actor_and_critics(
         params |= {f"target_{part}": jax.tree.map(jnp.copy, params[part]) for part in targets}
         params |= {name: jnp.zeros(()) for name in scalars}
         if normalize_observations:
-            params["statistics"] = fresh_statistics(of_actor.shape)
+            params["statistics"] = fresh_statistics(of_actor.features)
         return params
 
-    made = ActorAndCritics(init, actor, critic, action_head, value, of_actor.encode, space)
+    actor = viewed(actor, of_actor.view)
+    made = ActorAndCritics(
+        init, actor, critic, action_head, value, of_actor.encode, space, trained_critic
+    )
     _check_outputs(made, env.observation_space, num_critics, agent)
     return made
 
@@ -248,25 +299,47 @@ def _head(space: spaces.Space, stochastic: bool, agent: str) -> Head:
 
 
 def _critic(
-    reader: Reader, space: spaces.Discrete | spaces.Box, value: ValueHead, layer_norm: bool
-) -> tuple[Callable[[Key], Params], Critic]:
-    """One critic: its fresh parameters, and what it makes of features and actions."""
+    reader: Reader,
+    torso: Callable[[], nn.Module],
+    space: spaces.Discrete | spaces.Box,
+    value: ValueHead,
+) -> tuple[Callable[[Key], Params], Critic, Callable]:
+    """One critic: its fresh parameters, what it makes of features and actions, and that in a loss.
+
+    The torso is for a critic that is not given.
+    """
     if isinstance(reader.kind, tuple):
-        return reader.kind  # type: ignore[return-value]
+        given_init, given_apply = reader.kind  # type: ignore[misc]
+
+        def given(params: Params, features: Features, action: jax.Array | None) -> Estimate:
+            return given_apply(params, reader.view(features), action)
+
+        return given_init, given, lambda *inputs: (given(*inputs), {})
     module = reader.kind
     if not isinstance(module, nn.Module):
         outputs = partial(ActionValues, space.n if isinstance(space, spaces.Discrete) else 1)
-        torso = partial(reader.torso, layer_norm=layer_norm)
         module = CriticModule(torso, outputs, value.shape)
 
     def init(key: Key) -> Params:
         action = jnp.zeros((1, *space.shape)) if isinstance(space, spaces.Box) else None
         return module.init(key, jnp.zeros((1, *reader.shape)), action)
 
-    def apply(params: Params, features: jax.Array, action: jax.Array | None) -> Estimate:
-        return with_one_axis(partial(module.apply, params), len(reader.shape), features, action)
+    def apply(params: Params, features: Features, action: jax.Array | None) -> Estimate:
+        seen = reader.view(features)
+        return with_one_axis(partial(module.apply, params), len(reader.shape), seen, action)
 
-    return init, apply
+    def trained(params: Params, features: Features, action: jax.Array | None):
+        moved = {}
+
+        def function(*inputs):
+            estimate, changed = module.apply(params, *inputs, mutable=["batch_stats"])
+            moved.update(changed)
+            return estimate
+
+        seen = reader.view(features)
+        return with_one_axis(function, len(reader.shape), seen, action), moved
+
+    return init, apply, trained
 
 
 def _check_outputs(
@@ -277,7 +350,7 @@ def _check_outputs(
 
     def shapes(key: Key):
         params = made.init(key)
-        obs = jnp.zeros((1, *space.shape), space.dtype)  # type: ignore[union-attr]
+        obs = jax.tree.map(lambda x: x[None], zeros(space))
         action = jnp.zeros((1, *actions.shape), actions.dtype)
         return made._outputs(params, obs, "actor"), made.estimate(params, obs, action)
 

@@ -9,10 +9,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from rljax.envs import spaces
+from rljax.envs.action_masks import observed
+from rljax.envs.simulators import zeros
 from rljax.errors import UsageError, check_known, check_positive
 from rljax.networks.memory import MEMORIES
 from rljax.networks.modules import CNN, MLP, NatureCNN
-from rljax.networks.network import Network, Pair, encoded, is_given
+from rljax.networks.network import Features, Network, Pair, encoded, is_given, viewed
 from rljax.networks.normalization import normalized
 from rljax.types import Obs
 
@@ -26,59 +28,78 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 NETWORKS = ("auto", "mlp", "cnn", "nature_cnn", *MEMORIES)
 SMALLEST_SIDES = {"cnn": 3, "nature_cnn": 36}
 """Of an image, for its convolutions."""
-ONE_PART = "; let the environment give one part, as those of MuJoCo Playground do with part='state'"
 TORSOS: dict[object, type[nn.Module]] = {"cnn": CNN, "nature_cnn": NatureCNN}
 
 
 def encoder(
-    space: spaces.Space, kind: object, agent: str, scale_images: bool = True
-) -> Callable[[Obs], jax.Array]:
-    """How an observation becomes float features: one-hot, flattened, or left as pixels.
+    space: spaces.Space, agent: str, scale_images: bool = True
+) -> Callable[[Obs], Features]:
+    """How an observation becomes float features: one-hot, or the numbers that it has.
 
-    With `scale_images`, images (three axes of uint8) are divided by 255.
+    Of a Dict they are a dict, of those parts that an observation has: so a policy that reads some
+    of them needs no others. With `scale_images`, images (three axes of uint8) are divided by 255. A
+    mask of actions is no feature.
 
     Raises UsageError for spaces that no network here can read, naming the agent and the space.
     """
-    if isinstance(kind, str) and kind in SMALLEST_SIDES:
-        least, other = SMALLEST_SIDES[kind], "mlp" if _side(space) < 3 else "cnn"
-        if _side(space) < least:
-            raise UsageError(
-                f"network {kind!r} needs observations of height, width ({least} or more) and "
-                f"channels, not {spaces.describe(space)}; use {other!r}"
-            )
+    features = _features(space, agent, scale_images)
+    return lambda obs: features(observed(obs))
+
+
+def _features(space: spaces.Space, agent: str, scale_images: bool) -> Callable[[Obs], Features]:
+    if isinstance(space, spaces.Dict):
+        parts = {name: _features(part, agent, scale_images) for name, part in space.spaces.items()}
+        return lambda obs: {name: parts[name](part) for name, part in obs.items()}
     if isinstance(space, spaces.Discrete):
         return lambda obs: jax.nn.one_hot(obs, space.n)
     if not isinstance(space, spaces.Box) or len(space.shape) > 3:
         raise UsageError(
             f"{agent} cannot use observations of {spaces.describe(space)}: "
-            "it reads a Discrete space or a Box of at most three axes"
-            f"{ONE_PART if isinstance(space, spaces.Dict) else ''}"
+            "it reads a Discrete space, a Box of at most three axes, or a Dict of these"
         )
-    rank = len(space.shape)
-    is_image = rank == 3 and space.dtype == jnp.uint8
+    is_image = len(space.shape) == 3 and space.dtype == jnp.uint8
     largest = 255.0 if is_image and scale_images else 1.0
-    is_flat = kind in ("mlp", *MEMORIES)
-
-    def features(obs: Obs) -> jax.Array:
-        x = jnp.asarray(obs, jnp.float32) / largest
-        return x.reshape(*x.shape[: x.ndim - rank], -1) if is_flat else x
-
-    return features
+    return lambda obs: jnp.asarray(obs, jnp.float32) / largest
 
 
-def _side(space: spaces.Space) -> int:
-    """The shorter side of an image; 0 for what is none."""
-    if not isinstance(space, spaces.Box) or len(space.shape) != 3:
-        return 0
-    return min(space.shape[:2])
+def _part(
+    space: spaces.Space, names: Sequence[str] | None, setting: str, agent: str
+) -> tuple[spaces.Space, Callable[[Features], Any]]:
+    """The space that a network reads, and how to get it from features, arrays in a tuple.
+
+    It is all of a space, or these parts of a Dict.
+    """
+    if not isinstance(space, spaces.Dict):
+        if names is not None:
+            raise UsageError(
+                f"{agent} observes {spaces.describe(space)}, which has no parts to choose from: "
+                f"leave out {setting}"
+            )
+        return space, lambda features: features
+    names = sorted(space.spaces) if names is None else names
+    if not names:
+        raise UsageError(f"{setting} of {agent} is empty: name one of {', '.join(space.spaces)}")
+    for name in names:
+        check_known(setting, name, space.spaces)
+    if len(names) == 1:
+        return space.spaces[names[0]], lambda features: features[names[0]]
+    chosen = spaces.Dict({name: space.spaces[name] for name in names})
+    return chosen, lambda features: tuple(features[name] for name in names)
+
+
+def _side(shapes: Sequence[tuple[int, ...]]) -> int:
+    """The shorter side of an image, if that is all there is; else 0."""
+    return min(shapes[0][:2]) if len(shapes) == 1 and len(shapes[0]) == 3 else 0
 
 
 class Reader(NamedTuple):
-    """What the networks on one space have in common."""
+    """What the networks that read the same of a space have in common."""
 
     kind: str | nn.Module | Network | Pair  # "auto" decided
-    encode: Callable[[Obs], jax.Array]  # observations to float features
-    shape: tuple[int, ...]  # of one observation's features
+    encode: Callable[[Obs], Features]  # observations to float features
+    features: Any  # the shapes of one observation's features
+    view: Callable[[Features], jax.Array]  # of features, what these networks read
+    shape: tuple[int, ...]  # of one observation's view
     torso: Callable[..., nn.Module]  # an MLP or a CNN; takes their further fields
     memory: Callable[[], Any] | None  # a layer of `networks.memory` behind it
 
@@ -90,23 +111,51 @@ def read(
     activation: str,
     agent: str,
     scale_images: bool = True,
+    names: Sequence[str] | None = None,
+    setting: str = "names",
 ) -> Reader:
     """The part of a network that depends on the observations; see `actor_critic` for the arguments.
 
-    Raises UsageError for a space, kind or activation that does not fit, in one sentence.
+    Args:
+        names: of a Dict, the parts to read, in this order; None for all, in the order of names. One
+            part is read in its own shape. Several are flattened and joined.
+        setting: what users know `names` by, for error messages.
+
+    Raises UsageError for a space, kind, activation or name that does not fit, in one sentence.
     """
     if not is_given(kind):
         check_known("network", kind, NETWORKS)
     check_known("activation", activation, ACTIVATIONS)
     for size in hidden:
         check_positive(hidden=size)
+    encode = encoder(space, agent, scale_images)
+    features = jax.eval_shape(lambda: encode(zeros(space)))
+    seen, select = _part(space, names, setting, agent)
+    shapes = [x.shape for x in jax.tree.leaves(select(features))]
+    side = _side(shapes)
     if kind == "auto":
-        pixels = isinstance(space, spaces.Box) and len(space.shape) == 3
-        large = _side(space) >= SMALLEST_SIDES["nature_cnn"]
-        kind = "nature_cnn" if large else "cnn" if pixels else "mlp"
-    encode = encoder(space, kind, agent, scale_images)
-    assert not isinstance(space, spaces.Dict), "encoder refuses these"
-    shape = jax.eval_shape(encode, jax.ShapeDtypeStruct(space.shape, space.dtype)).shape
+        if len(shapes) > 1 and any(len(shape) == 3 for shape in shapes):
+            raise UsageError(
+                f"{agent} would flatten an image of {spaces.describe(seen)}: let it read one part, "
+                "or say so with network 'mlp'"
+            )
+        large = side >= SMALLEST_SIDES["nature_cnn"]
+        kind = "nature_cnn" if large else "cnn" if len(shapes[0]) == 3 else "mlp"
+    if isinstance(kind, str) and side < SMALLEST_SIDES.get(kind, 0):
+        raise UsageError(
+            f"network {kind!r} needs observations of height, width ({SMALLEST_SIDES[kind]} or "
+            f"more) and channels, not {spaces.describe(seen)}; use {'mlp' if side < 3 else 'cnn'!r}"
+        )
+    is_flat = kind in ("mlp", *MEMORIES) or len(shapes) > 1
+
+    def view(features: Features) -> jax.Array:
+        arrays = jax.tree.leaves(select(features))
+        if is_flat:
+            sized = zip(arrays, shapes, strict=True)
+            arrays = [x.reshape(*x.shape[: x.ndim - len(shape)], -1) for x, shape in sized]
+        return arrays[0] if len(arrays) == 1 else jnp.concatenate(arrays, axis=-1)
+
+    shape = jax.eval_shape(view, features).shape
     module = TORSOS.get(kind, MLP) if isinstance(kind, str) else MLP
     torso = partial(module, tuple(hidden), ACTIVATIONS[activation])
     memory = None
@@ -116,7 +165,7 @@ def read(
                 f"network {kind!r} needs at least one size in hidden: the last is its carry's"
             )
         memory = partial(MEMORIES[kind], hidden[-1])
-    return Reader(kind, encode, shape, torso, memory)
+    return Reader(kind, encode, features, view, shape, torso, memory)
 
 
 def refuse_memory(kind: object, agent: str, instead: str) -> None:
@@ -128,6 +177,15 @@ def refuse_memory(kind: object, agent: str, instead: str) -> None:
         )
 
 
-def on_observations(reader: Reader, inner: Network, normalize: bool) -> Network:
-    """`inner`, which takes features, on the observations they are made of."""
-    return encoded(normalized(inner, reader.shape) if normalize else inner, reader.encode)
+def on_observations(
+    reader: Reader,
+    inner: Network,
+    normalize: bool,
+    view: Callable[[Features], Any] | None = None,
+) -> Network:
+    """`inner`, which takes what `view` gives of features, on the observations they are made of.
+
+    The view is that of the reader, unless another is given.
+    """
+    net = viewed(inner, reader.view if view is None else view)
+    return encoded(normalized(net, reader.features) if normalize else net, reader.encode)

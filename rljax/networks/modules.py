@@ -68,6 +68,53 @@ def joined(x: jax.Array, beside: jax.Array | None) -> jax.Array:
     return x if beside is None else jnp.concatenate([x, beside], axis=-1)
 
 
+class BatchRenorm(nn.Module):
+    """Features of mean 0 and variance 1 over a batch, times a scale plus a bias that are learnt.
+
+    Where the collection "batch_stats" is mutable, as in a loss, a batch is normalised by its own
+    statistics, those of all devices, and the running ones move. After `warmup` batches, what the
+    two differ by is corrected, within bounds. Elsewhere the running ones normalise.
+
+    Source: Ioffe 2017, algorithm 1, https://arxiv.org/abs/1702.03275; the warm-up and the bounds (3
+    and 5) are those of Bhatt et al. 2024, https://arxiv.org/abs/1902.05605.
+    """
+
+    momentum: float = 0.99
+    epsilon: float = 1e-3
+    warmup: int = 100_000
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[..., F] to [..., F]; the statistics are over all leading axes."""
+        shape = x.shape[-1:]
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        running_variance = self.variable("batch_stats", "variance", jnp.ones, shape)
+        count = self.variable("batch_stats", "count", jnp.zeros, ())
+        scale = self.param("scale", nn.initializers.ones, shape)
+        bias = self.param("bias", nn.initializers.zeros, shape)
+        mean, variance = running_mean.value, running_variance.value
+        if self.is_mutable_collection("batch_stats") and not self.is_initializing():
+            axes = tuple(range(x.ndim - 1))
+            of_batch = collectives.pmean(jnp.mean(x, axes))
+            spread = collectives.pmean(jnp.mean(jnp.square(x - of_batch), axes))
+            factor = jnp.sqrt((spread + self.epsilon) / (variance + self.epsilon))
+            shift = (of_batch - mean) * jax.lax.rsqrt(variance + self.epsilon)
+            warm = count.value >= self.warmup
+            factor, shift = jax.lax.stop_gradient(
+                (
+                    jnp.where(warm, jnp.clip(factor, 1 / 3, 3.0), 1.0),
+                    jnp.where(warm, jnp.clip(shift, -5.0, 5.0), 0.0),
+                )
+            )
+            x = (x - of_batch) * jax.lax.rsqrt(spread + self.epsilon) * factor + shift
+            running_mean.value = mean + (1 - self.momentum) * (of_batch - mean)
+            running_variance.value = variance + (1 - self.momentum) * (spread - variance)
+            count.value = count.value + 1
+        else:
+            x = (x - mean) * jax.lax.rsqrt(variance + self.epsilon)
+        return x * scale + bias
+
+
 class MLP(nn.Module):
     """Fully connected layers over the flattened observation, and over what stands beside it."""
 
@@ -75,14 +122,17 @@ class MLP(nn.Module):
     activation: Activation
     layer: Layer = dense
     layer_norm: bool = False  # between each layer and its activation
+    batch_norm: bool = False  # in front of the first layer, and behind each activation
 
     @nn.compact
     def __call__(self, x: jax.Array, beside: jax.Array | None = None) -> jax.Array:
         """[..., F], and [..., G] if given, to [..., hidden[-1]]."""
         x = joined(x, beside)
+        x = BatchRenorm()(x) if self.batch_norm else x
         for size in self.hidden:
             x = self.layer(size, SQRT2)(x)
             x = self.activation(nn.LayerNorm()(x) if self.layer_norm else x)
+            x = BatchRenorm()(x) if self.batch_norm else x
         return x
 
 
@@ -188,18 +238,37 @@ class PolicyModule(nn.Module):
         return self.outputs()(self.torso()(x)), carry
 
 
+class EmbeddingModule(nn.Module):
+    """A torso and one more layer: features of features, learnt or random."""
+
+    torso: Callable[[], nn.Module]
+    size: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, beside: jax.Array | None = None) -> jax.Array:
+        """Features [..., F], and [..., G] beside them if given, to [..., size]."""
+        return dense(self.size, SQRT2)(self.torso()(x, beside))
+
+
 class ActorCriticModule(nn.Module):
-    """A policy and a value, each with a torso of its own or both on a shared one."""
+    """A policy and a value, each with a torso of its own or both on a shared one.
+
+    They read the same features, or each its own of a pair.
+    """
 
     torso: Callable[[], nn.Module]
     outputs: Callable[[], Outputs]
     shared: bool = False
+    critic_torso: Callable[[], nn.Module] | None = None  # of the value; None for another `torso`
 
     @nn.compact
-    def __call__(self, x: jax.Array, carry: Carry) -> tuple[tuple[jax.Array, jax.Array], Carry]:
+    def __call__(
+        self, x: jax.Array | tuple[jax.Array, jax.Array], carry: Carry
+    ) -> tuple[tuple[jax.Array, jax.Array], Carry]:
         """Features [..., F] to (outputs [..., K], value [...]); the carry passes through."""
-        actor = self.torso()(x)
-        critic = actor if self.shared else self.torso()(x)
+        of_actor, of_critic = x if isinstance(x, tuple) else (x, x)
+        actor = self.torso()(of_actor)
+        critic = actor if self.shared else (self.critic_torso or self.torso)()(of_critic)
         value = dense(1, 1.0, name="value")(critic)
         return (self.outputs()(actor), value[..., 0]), carry
 

@@ -6,9 +6,13 @@ from typing import Any, NamedTuple, TypeGuard
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from rljax.types import Carry, Key, Obs, Params
+
+Features = Any
+"""What observations become before a network reads them: float arrays, of a Dict by their names."""
 
 
 class Network(NamedTuple):
@@ -23,7 +27,7 @@ class Network(NamedTuple):
     """
     initial_carry: Callable[[tuple[int, ...]], Carry] = lambda leading: ()
     """Leading axes to the carry with which an episode begins."""
-    encode: Callable[[Obs], jax.Array] = lambda obs: obs
+    encode: Callable[[Obs], Features] = lambda obs: obs
     """Observations to float features."""
     unroll: Callable[[Params, Obs, Carry, jax.Array, Key | None], tuple[Any, Carry]] | None = None
     """(params, obs [L, B, ...], carry [B, ...], done [L, B], key) to the outputs [L, B, ...] of
@@ -48,27 +52,33 @@ def is_given(kind: object) -> TypeGuard[nn.Module | Network | Pair]:
     return isinstance(kind, nn.Module | Network) or is_pair
 
 
-def from_linen(module: nn.Module, shape: tuple[int, ...], carry_size: int = 0) -> Network:
+def from_linen(
+    module: nn.Module, shape: tuple[int, ...] | tuple[tuple[int, ...], ...], carry_size: int = 0
+) -> Network:
     """A linen module `(features, carry) -> (outputs, carry)` as a `Network`.
 
     Args:
         module: the module; it is called with one leading axis. Its noise is the rng stream "noise".
             With a carry it also takes sequences, `(features [L, B, ...], carry [B, ...],
             done [L, B])`, as `Network.unroll` does.
-        shape: of one observation's features.
+        shape: of one observation's features; several shapes for features that are a tuple.
         carry_size: the size of its recurrent carry [..., carry_size]; 0 for none.
     """
+
+    several = any(isinstance(each, tuple) for each in shape)
+    example = tuple(_one(each) for each in shape) if several else _one(shape)
+    rank = jax.tree.leaves(example)[0].ndim - 1
 
     def initial_carry(leading: tuple[int, ...]) -> Carry:
         return jnp.zeros((*leading, carry_size)) if carry_size else ()
 
     def init(key: Key) -> Params:
-        return module.init(key, jnp.zeros((1, *shape)), initial_carry((1,)))
+        return module.init(key, jax.tree.map(jnp.zeros_like, example), initial_carry((1,)))
 
     def apply(params: Params, features: jax.Array, carry: Carry, key: Key | None):
         rngs = None if key is None else {"noise": key}
         function = partial(module.apply, params, rngs=rngs)
-        return with_one_axis(function, len(shape), features, carry)
+        return with_one_axis(function, rank, features, carry)
 
     def unroll(params: Params, features: jax.Array, carry: Carry, done: jax.Array, key: Key | None):
         rngs = None if key is None else {"noise": key}
@@ -77,13 +87,18 @@ def from_linen(module: nn.Module, shape: tuple[int, ...], carry_size: int = 0) -
     return Network(init, apply, initial_carry, unroll=unroll if carry_size else None)
 
 
-def with_one_axis(function: Callable, rank: int, features: jax.Array, *others):
+def _one(shape: Any) -> np.ndarray:
+    return np.zeros((1, *shape), np.float32)
+
+
+def with_one_axis(function: Callable, rank: int, features: Any, *others):
     """`function(features, *others)`, for which leading axes are made one and restored after it.
 
-    XLA's CPU backend multiplies matrices with two at half the speed. Of one observation, features
-    have `rank` axes.
+    XLA's CPU backend multiplies matrices with two at half the speed. Of one observation, features,
+    or the first array of them, have `rank` axes.
     """
-    leading = features.shape[: features.ndim - rank]
+    first = jax.tree.leaves(features)[0]
+    leading = first.shape[: first.ndim - rank]
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(leading) :]), (features, *others))
     return jax.tree.map(lambda x: x.reshape(*leading, *x.shape[1:]), function(*flat))
 
@@ -101,7 +116,12 @@ def on_inputs(inner: Network, prepare: Callable[[Params, Obs], tuple[Params, Any
     return inner._replace(apply=apply, unroll=unroll if inner.unroll else None)
 
 
-def encoded(inner: Network, encode: Callable[[Obs], jax.Array]) -> Network:
+def viewed(inner: Network, view: Callable[[Features], Any]) -> Network:
+    """`inner` on what a view gives of features."""
+    return on_inputs(inner, lambda params, features: (params, view(features)))
+
+
+def encoded(inner: Network, encode: Callable[[Obs], Features]) -> Network:
     """`inner` on encoded observations."""
     return on_inputs(inner, lambda params, obs: (params, encode(obs)))._replace(encode=encode)
 

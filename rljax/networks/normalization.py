@@ -1,10 +1,12 @@
 """Running statistics of features, in front of a network."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from rljax.networks.network import Network, on_inputs
+from rljax.networks.network import Features, Network, on_inputs
 from rljax.types import Key, Params
 
 
@@ -17,32 +19,44 @@ class RunningStatistics:
     count: jax.Array  # [] float32
 
 
-def fresh_statistics(shape: tuple[int, ...]) -> RunningStatistics:
-    """Those of no experience: features of this shape stay as they are."""
-    return RunningStatistics(jnp.zeros(shape), jnp.ones(shape), jnp.float32(0))
+Statistics = Any
+"""`RunningStatistics`, of features with names by these names."""
 
 
-def standardized(statistics: RunningStatistics, features: jax.Array) -> jax.Array:
+def fresh_statistics(shapes: Any) -> Statistics:
+    """Those of no experience: features of these shapes stay as they are."""
+
+    def fresh(x: Any) -> RunningStatistics:
+        return RunningStatistics(jnp.zeros(x.shape), jnp.ones(x.shape), jnp.float32(0))
+
+    return jax.tree.map(fresh, shapes)
+
+
+def standardized(statistics: Statistics, features: Features) -> Features:
     """Features [..., F...] of running mean 0 and variance 1, clipped to [-10, 10].
 
     No gradient reaches the statistics.
     """
+    if isinstance(features, dict):
+        return {name: standardized(statistics[name], part) for name, part in features.items()}
     statistics = jax.lax.stop_gradient(statistics)
     scale = jax.lax.rsqrt(statistics.variance + 1e-8)
     return jnp.clip((features - statistics.mean) * scale, -10.0, 10.0)
 
 
-def normalized(inner: Network, shape: tuple[int, ...]) -> Network:
+def normalized(inner: Network, shapes: Any) -> Network:
     """`inner` on features of running mean 0 and variance 1, clipped to [-10, 10].
 
     The statistics live in the parameters, so that rollout, loss, evaluation and checkpoint all use
     the one snapshot; `updates.observation_statistics` moves them and gradients never do.
+
+    `shapes` are those of one observation's features.
     """
 
     def init(key: Key) -> Params:
-        return {"network": inner.init(key), "statistics": fresh_statistics(shape)}
+        return {"network": inner.init(key), "statistics": fresh_statistics(shapes)}
 
-    def prepare(params: Params, features: jax.Array):
+    def prepare(params: Params, features: Features):
         return params["network"], standardized(params["statistics"], features)
 
     return on_inputs(inner, prepare)._replace(init=init)

@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from rljax import ops
 from rljax.envs import spaces
+from rljax.envs.action_masks import legal_actions
 from rljax.errors import UsageError
 from rljax.networks.encoding import on_observations, read, refuse_memory
 from rljax.networks.modules import ActionValues, ImplicitQModule, NoisyDense, QModule, dense
 from rljax.networks.network import Network, Pair, from_linen, is_given, on_part
-from rljax.networks.value_heads import ValueHead
+from rljax.networks.value_heads import Estimate, ValueHead
 from rljax.types import Carry, Environment, Key, Obs, Params
 
 
@@ -30,7 +32,11 @@ class QNetwork(NamedTuple):
     ) -> tuple[jax.Array, Carry]:
         """Expected values [..., A] of observations [..., ...]; with key None, without noise."""
         estimate, carry = self.net.apply(params, obs, carry, key)
-        return self.head.q(estimate), carry
+        return self.expected(estimate, obs), carry
+
+    def expected(self, estimate: Estimate, obs: Obs) -> jax.Array:
+        """Expected values [..., A] of an estimate, `ops.ILLEGAL` where `obs` forbids an action."""
+        return ops.only_legal(self.head.q(estimate), legal_actions(obs))
 
 
 def with_target(q: QNetwork) -> QNetwork:

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 from rljax.envs import spaces
+from rljax.envs.action_masks import observed
 from rljax.errors import UsageError
 from rljax.networks.network import Network
 from rljax.networks.q_networks import QNetwork
@@ -33,6 +34,6 @@ def q_table(
         return jnp.full(shape, initial_value, jnp.float32)
 
     def apply(params: Params, obs: Obs, carry: Carry, key: Key | None):
-        return (jnp.mean(params, axis=0) if num_tables > 1 else params)[obs], carry
+        return (jnp.mean(params, axis=0) if num_tables > 1 else params)[observed(obs)], carry
 
     return QNetwork(Network(init, apply), scalar("squared"))

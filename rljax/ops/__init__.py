@@ -11,6 +11,7 @@ from rljax.ops.exploration import (
     sample_zeta,
 )
 from rljax.ops.importance_weighting import vtrace
+from rljax.ops.masking import ILLEGAL, is_legal, only_legal
 from rljax.ops.policy_gradient import (
     adapted_kl_coef,
     approximate_kl,
@@ -36,6 +37,7 @@ from rljax.ops.td import (
 )
 
 __all__ = [
+    "ILLEGAL",
     "adapted_kl_coef",
     "approximate_kl",
     "boltzmann",
@@ -49,10 +51,12 @@ __all__ = [
     "generalized_advantage",
     "greedy",
     "huber",
+    "is_legal",
     "lambda_returns",
     "linear_recurrence",
     "linear_schedule",
     "n_step_returns",
+    "only_legal",
     "penalized_surrogate",
     "permutation",
     "policy_evaluation",

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from rljax.ops.masking import is_legal
+
 
 def greedy(q: jax.Array) -> jax.Array:
     """Probabilities [..., A] that fall on the highest values [..., A], equally where they tie.
@@ -14,14 +16,17 @@ def greedy(q: jax.Array) -> jax.Array:
 
 
 def epsilon_greedy(q: jax.Array, epsilon) -> jax.Array:
-    """Greedy probabilities [..., A], but with probability `epsilon` any of the A actions.
+    """Greedy probabilities [..., A], but with probability `epsilon` any of the legal actions.
 
+    Those are all but the ones whose value is `ILLEGAL`, each equally likely.
     `epsilon` is a scalar, or of a shape that broadcasts, such as [N, 1] for values [N, A].
 
     Source: Sutton and Barto 2018, section 2.2, http://incompleteideas.net/book/the-book-2nd.html;
     Mnih et al. 2015, algorithm 1, https://doi.org/10.1038/nature14236.
     """
-    return (1.0 - epsilon) * greedy(q) + epsilon / q.shape[-1]
+    legal = is_legal(q)
+    share = epsilon / jnp.sum(legal, axis=-1, keepdims=True)
+    return (1.0 - epsilon) * greedy(q) + jnp.where(legal, share, 0.0)
 
 
 def fixed_epsilons(epsilon, alpha, place: jax.Array, envs: int) -> jax.Array:

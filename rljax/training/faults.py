@@ -16,20 +16,22 @@ from rljax.training.rows import EPISODE_MEANS, LATEST, NEVER
 from rljax.types import Agent, State
 
 CAUSES = {
-    "nonfinite/obs": "an observation from the environment",
-    "nonfinite/reward": "a reward from the environment",
+    "nonfinite/obs": "an observation from the environment {} is not finite",
+    "nonfinite/reward": "a reward from the environment {} is not finite",
+    "nonfinite/intrinsic_reward": "the intrinsic reward in the environment {} is not finite",
+    "faults/no_legal_action": "the environment {} has an action mask without a legal action",
 }
-
+"""Metric to what is wrong where it is not 0, with a place for the environment's name."""
 
 GRADIENT = "grad_norm"
 """How the name of a gradient's norm ends."""
 
 
 def cause(metric: str, env: str) -> str:
-    """What is at fault where a metric is, in words; `env` is the environment's name."""
+    """What is wrong where a metric is at fault, in words; `env` is the environment's name."""
     if metric in CAUSES:
-        return f"{CAUSES[metric]} {env}"
-    return "a gradient" if metric.endswith(GRADIENT) else metric
+        return CAUSES[metric].format(env)
+    return f"{'a gradient' if metric.endswith(GRADIENT) else metric} is not finite"
 
 
 @dataclass(frozen=True)
@@ -38,15 +40,12 @@ class Fault:
 
     iteration: int  # the one in which it was found, counted from 1
     env_steps: int  # behind the state at its end
-    what: str  # "a gradient", or the name of a metric or a leaf
+    what: str  # "a gradient is not finite", say, or the same of a metric or a leaf
     leaves: tuple[str, ...]  # of the learner that are not finite
 
     def __str__(self) -> str:
         in_state = f"; in the state: {', '.join(self.leaves[:3])}" if self.leaves else ""
-        return (
-            f"{self.what} is not finite in iteration {self.iteration} "
-            f"(env steps {self.env_steps}){in_state}"
-        )
+        return f"{self.what} in iteration {self.iteration} (env steps {self.env_steps}){in_state}"
 
 
 OnFault = Callable[[dict[int, Fault]], None]

@@ -14,6 +14,8 @@ Hook = Callable[[State, Row], Row | None]
 NEVER = (
     "nonfinite/obs",
     "nonfinite/reward",
+    "nonfinite/intrinsic_reward",
+    "faults/no_legal_action",
     collectives.REPLICAS_DIFFER,
 )  # anything but 0 is an end
 TOO_MUCH = {

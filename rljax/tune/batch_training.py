@@ -187,7 +187,7 @@ def outcome(
         first, seed, end = min(lost, key=lambda each: each[:2])
         return replace(
             done,
-            failure=f"seed {seed} diverged at env step {end.env_steps}: {end.what} is not finite",
+            failure=f"seed {seed} diverged at env step {end.env_steps}: {end.what}",
             rows=[row for row in mine if row["iteration"] < first],
         )
     values, statistic = np.array(scores, float)[:, None], STATISTICS[objective]

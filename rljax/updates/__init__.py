@@ -2,8 +2,17 @@
 
 from rljax.types import Update
 from rljax.updates.advantages import gae, n_step_advantage, rewards_to_go, vtrace
-from rljax.updates.composition import chain, in_parts, stateless
-from rljax.updates.critics import critic_loss, critic_target, smallest, smoothed, without_largest
+from rljax.updates.composition import chain, in_parts, stateless, with_own_parameters
+from rljax.updates.critics import (
+    batch_statistics,
+    critic_loss,
+    critic_target,
+    joint_critic_loss,
+    smallest,
+    smoothed,
+    without_largest,
+)
+from rljax.updates.curiosity import bonus, counts, icm, rnd
 from rljax.updates.delays import every
 from rljax.updates.kl import adaptive_kl
 from rljax.updates.lag import remember_parameters
@@ -12,6 +21,7 @@ from rljax.updates.minibatches import epochs
 from rljax.updates.normalization import observation_statistics, reward_scaling, scaled_rewards
 from rljax.updates.optimization import clipped_adam, gradient, learning_rate
 from rljax.updates.policies import actor_loss, average, least, temperature_loss
+from rljax.updates.relabelling import hindsight
 from rljax.updates.sequences import burn_in, fresh_carry, next_estimates
 from rljax.updates.tables import (
     constant,
@@ -40,10 +50,13 @@ __all__ = [
     "actor_loss",
     "adaptive_kl",
     "average",
+    "batch_statistics",
+    "bonus",
     "burn_in",
     "chain",
     "clipped_adam",
     "constant",
+    "counts",
     "critic_loss",
     "critic_target",
     "double",
@@ -56,8 +69,11 @@ __all__ = [
     "gradient",
     "greedy",
     "harmonic",
+    "hindsight",
+    "icm",
     "initial_priorities",
     "in_parts",
+    "joint_critic_loss",
     "lambda_target",
     "learning_rate",
     "least",
@@ -69,6 +85,7 @@ __all__ = [
     "remember_parameters",
     "reward_scaling",
     "rewards_to_go",
+    "rnd",
     "scaled_rewards",
     "smallest",
     "smoothed",
@@ -81,5 +98,6 @@ __all__ = [
     "trace_step",
     "visit_count",
     "vtrace",
+    "with_own_parameters",
     "without_largest",
 ]

@@ -1,6 +1,7 @@
 """Estimators: updates that annotate the batch for a fitter behind them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -72,7 +73,15 @@ def _steps(x: jax.Array) -> jax.Array:
     return x.reshape(-1, *x.shape[2:])
 
 
-def gae(value: Value, gamma, gae_lambda) -> Update:
+def gae(
+    value: Value,
+    gamma,
+    gae_lambda,
+    *,
+    reward: str = "reward",
+    prefix: str = "",
+    episodic: bool = True,
+) -> Update:
     """Annotate the batch with generalised advantages (`ops.generalized_advantage`).
 
     Reads obs, next_obs, reward, terminated, truncated and extras carry of fresh experience. Writes
@@ -81,22 +90,37 @@ def gae(value: Value, gamma, gae_lambda) -> Update:
     `value(params, obs, carry) -> (values, carry)` takes any leading axes: the carry stored with
     each step makes one parallel call out of what would be a loop. The steps of the batch are
     consecutive, as those of a rollout are.
+
+    Args:
+        value: what is learnt.
+        gamma: discount per step.
+        gae_lambda: how far advantages reach, from 0 (one step) to 1.
+        reward: name of the field or extra that is the reward.
+        prefix: what the names of the fields written, and of the metric, begin with.
+        episodic: whether returns end with their episodes. If not, they go on in the episode that
+            follows, as returns of intrinsic rewards may (Burda et al. 2019, section 2.3,
+            https://arxiv.org/abs/1810.12894).
     """
 
     def apply(params: Params, batch: Batch, key: Key):
-        values, next_values = values_around(value, params, batch)
+        steps = batch
+        if not episodic:
+            never = jnp.zeros_like(batch.terminated)
+            steps = replace(batch, terminated=never, truncated=never)
+        values, next_values = values_around(value, params, steps)
         advantage = generalized_advantage(
-            batch.reward,
+            batch.get(reward),
             values,
             next_values,
-            batch.terminated,
-            batch.truncated,
+            steps.terminated,
+            steps.truncated,
             gamma,
             gae_lambda,
         )
         target = advantage + values
-        metrics = {"losses/explained_variance": explained_variance(values, target)}
-        return batch.annotate(value=values, advantage=advantage, target=target), metrics
+        written = {"value": values, "advantage": advantage, "target": target}
+        batch = batch.annotate(**{prefix + name: field for name, field in written.items()})
+        return batch, {f"losses/{prefix}explained_variance": explained_variance(values, target)}
 
     return stateless(apply)
 

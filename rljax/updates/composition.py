@@ -79,6 +79,26 @@ def run(update: Update, params: Params, state: UpdateState, batch: Batch, key: K
         ) from None
 
 
+def with_own_parameters(init: Callable[[Key], Params], update: Update) -> Update:
+    """`update` of parameters of its own, instead of those of the agent.
+
+    They begin as `init(key)` and are kept in the state, so an estimator can own a network that it
+    trains itself, and stand in front of any agent. Reads and writes what `update` does.
+    """
+
+    def begin(params: Params, key: Key) -> UpdateState:
+        key_own, key_update = jax.random.split(key)
+        own = init(key_own)
+        return own, update.init(own, key_update)
+
+    def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
+        own, inner = state
+        own, inner, batch, metrics = run(update, own, inner, batch, key)
+        return params, (own, inner), batch, metrics
+
+    return Update(begin, apply)
+
+
 def stateless(apply) -> Update:
     """An update without a state, from `(params, batch, key) -> (batch, metrics)`."""
 

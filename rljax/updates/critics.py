@@ -9,7 +9,7 @@ from rljax import collectives
 from rljax.envs import spaces
 from rljax.errors import check_at_most
 from rljax.networks import ActorAndCritics, Choices, ValueHead
-from rljax.types import Batch, Key, Metrics, Obs, Params, Update
+from rljax.types import Batch, Key, Metrics, Obs, Params, Update, UpdateState
 from rljax.updates.composition import stateless
 from rljax.updates.optimization import Loss
 from rljax.updates.td import annotate_target, td_loss
@@ -116,15 +116,27 @@ def critic_target(
             check_at_most("target_critics", num_critics, "num_critics", critics)
             which = jax.random.permutation(key_which, critics)[:num_critics]
         estimates = ac.estimate(params, batch.next_obs, chosen.action, "target_critic", which)
-        after = ac.value.pick(pool(ac.value, estimates), chosen.probability)
-        reward = batch.reward
-        if temperature is not None:
-            # As a reward it serves every head: a distribution of returns is shifted by it.
-            bonus = temperature(params) * chosen.entropy
-            reward = reward + batch.extras["discount"] * bonus
-        return annotate_target(batch, ac.value, after, reward), {}
+        return _with_target(ac, params, batch, chosen, pool(ac.value, estimates), temperature), {}
 
     return stateless(apply)
+
+
+def _with_target(
+    ac: ActorAndCritics,
+    params: Params,
+    batch: Batch,
+    chosen: Choices,
+    estimate: jax.Array,
+    temperature: Temperature | None,
+) -> Batch:
+    """The batch with target, by one estimate [..., K, *shape] of the actions that come next."""
+    after = ac.value.pick(estimate, chosen.probability)
+    reward = batch.reward
+    if temperature is not None:
+        # As a reward it serves every head: a distribution of returns is shifted by it.
+        bonus = temperature(params) * chosen.entropy
+        reward = reward + batch.extras["discount"] * bonus
+    return annotate_target(batch, ac.value, after, reward)
 
 
 def critic_loss(ac: ActorAndCritics) -> Loss:
@@ -136,12 +148,71 @@ def critic_loss(ac: ActorAndCritics) -> Loss:
     """
 
     def loss(params: Params, batch: Batch, key: Key) -> tuple[jax.Array, Metrics]:
-        estimates = ac.estimate(params, batch.obs, batch.action)
-        chosen = ac.value.pick(estimates, ac.taken(batch))
-        target = batch.extras["target"]
-        target = jnp.broadcast_to(target, (len(chosen), *target.shape))
-        losses, priorities = ac.value.loss(chosen, target)
-        values = jnp.mean(ac.value.q(chosen))
-        return td_loss(batch, jnp.sum(losses, axis=0), jnp.mean(priorities, axis=0), values)
+        return _distance(ac, batch, ac.estimate(params, batch.obs, batch.action))
 
     return loss
+
+
+def _distance(ac: ActorAndCritics, batch: Batch, estimates: jax.Array) -> tuple[jax.Array, Metrics]:
+    """The loss and the metrics of estimates [E, T, N, K, *shape] of what was observed and done."""
+    chosen = ac.value.pick(estimates, ac.taken(batch))
+    target = batch.extras["target"]
+    target = jnp.broadcast_to(target, (len(chosen), *target.shape))
+    losses, priorities = ac.value.loss(chosen, target)
+    values = jnp.mean(ac.value.q(chosen))
+    return td_loss(batch, jnp.sum(losses, axis=0), jnp.mean(priorities, axis=0), values)
+
+
+def joint_critic_loss(
+    ac: ActorAndCritics,
+    choose: Choose,
+    pool: Pool = smallest,
+    temperature: Temperature | None = None,
+) -> Loss:
+    """`critic_target` and `critic_loss` in one, for critics that need no target network.
+
+    What was done, and what is chosen next, pass the critics together. So critics with normalised
+    batches see both as one distribution, which is what makes them stable. No gradient reaches the
+    target.
+
+    Reads obs, action, reward, next_obs, discount (from `n_step`) and, where a replay wrote it,
+    weight, each [T, N]. Gives what `critic_loss` gives, and batch_stats, the running statistics
+    then, for `batch_statistics`.
+
+    Args:
+        ac: the critics; there need be no part "target_critic".
+        choose: which actions the target assumes to come next.
+        pool: how the estimates of several critics become one.
+        temperature: the reward for a nat of the entropy of what comes next; None for no reward.
+
+    Source: Bhatt et al. 2024 (CrossQ), section 3, https://arxiv.org/abs/1902.05605.
+    """
+
+    def loss(params: Params, batch: Batch, key: Key) -> tuple[jax.Array, Metrics]:
+        chosen = choose(params, batch.next_obs, key)
+
+        def together(now, after):
+            return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), now, after)
+
+        obs = together(batch.obs, batch.next_obs)
+        action = None if chosen.action is None else together(batch.action, chosen.action)
+        estimates, statistics = ac.trained_estimate(params, obs, action)
+        now, after = jnp.split(estimates, 2, axis=1)
+        batch = _with_target(ac, params, batch, chosen, pool(ac.value, after), temperature)
+        mean, metrics = _distance(ac, batch, now)
+        return mean, {**metrics, **statistics}
+
+    return loss
+
+
+def batch_statistics(part: str = "critic") -> Update:
+    """Put the running statistics of normalised batches where a loss found them to be.
+
+    Reads batch_stats (from `joint_critic_loss`), and changes that part of the parameters.
+    """
+
+    def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
+        moved = {**params[part], "batch_stats": batch.extras["batch_stats"]}
+        return {**params, part: moved}, state, batch, {}
+
+    return Update(lambda params, key: (), apply)

@@ -8,15 +8,19 @@ import jax.numpy as jnp
 
 from rljax import collectives
 from rljax.networks import RunningStatistics
+from rljax.networks.network import Features
+from rljax.networks.normalization import Statistics
 from rljax.types import Batch, Key, Obs, Params, PerEnvironment, Update, UpdateState
 from rljax.updates.composition import stateless
 
 
-def merge(statistics: RunningStatistics, features: jax.Array) -> RunningStatistics:
-    """Statistics with a batch of features [..., F] added.
+def merge(statistics: Statistics, features: Features) -> Statistics:
+    """Statistics with a batch of features [..., F] added, each part's with its own.
 
     Source: Chan, Golub and LeVeque 1983, eq. 2.1, https://doi.org/10.1080/00031305.1983.10483115.
     """
+    if isinstance(features, dict):
+        return {name: merge(statistics[name], part) for name, part in features.items()}
     axes = tuple(range(features.ndim - statistics.mean.ndim))
     size = jnp.float32(features.size / statistics.mean.size * collectives.count())
     count = statistics.count + size
@@ -35,7 +39,7 @@ def merge(statistics: RunningStatistics, features: jax.Array) -> RunningStatisti
     )
 
 
-def observation_statistics(encode: Callable[[Obs], jax.Array], part: str | None = None) -> Update:
+def observation_statistics(encode: Callable[[Obs], Features], part: str | None = None) -> Update:
     """Add the batch's observations to `params["statistics"]` of a normalised network.
 
     With `part`, to those of that part of the parameters. Reads obs of fresh experience. In a chain,
@@ -63,13 +67,14 @@ def scaled_rewards(factor) -> Update:
     return stateless(apply)
 
 
-def reward_scaling(gamma) -> Update:
+def reward_scaling(gamma, *, reward: str = "reward", episodic: bool = True) -> Update:
     """Divide rewards by the running standard deviation of discounted returns.
 
-    Reads and replaces reward [T, N], reads terminated and truncated [T, N], of fresh experience.
-    Each environment keeps the discounted sum of its rewards since its episode began. Returns that
-    are reported, and those of evaluations, stay as the environment gives them. Nothing is clipped:
-    where rewards are rare, the first ones are large.
+    Reads and replaces reward [T, N], or the extra of another name, and reads terminated and
+    truncated [T, N], of fresh experience. Where it is not `episodic`, returns go on from one
+    episode to the next. Each environment keeps the discounted sum of its rewards since its episode
+    began. Returns that are reported, and those of evaluations, stay as the environment gives them.
+    Nothing is clipped: where rewards are rare, the first ones are large.
 
     >>> import rljax
     >>> first = rljax.updates.reward_scaling(0.99)
@@ -86,13 +91,15 @@ def reward_scaling(gamma) -> Update:
         statistics, so_far = state
 
         def step(so_far: jax.Array, inputs):
-            reward, done = inputs
-            total = gamma * so_far + reward
+            reward_t, done = inputs
+            total = gamma * so_far + reward_t
             return jnp.where(done, 0.0, total), total
 
-        so_far, totals = jax.lax.scan(step, so_far.value, (batch.reward, batch.done))
+        ends = batch.done if episodic else jnp.zeros_like(batch.done)
+        rewards = batch.get(reward)
+        so_far, totals = jax.lax.scan(step, so_far.value, (rewards, ends))
         statistics = merge(statistics, totals)
-        batch = replace(batch, reward=batch.reward * jax.lax.rsqrt(statistics.variance + 1e-8))
+        batch = batch.put(reward, rewards * jax.lax.rsqrt(statistics.variance + 1e-8))
         return params, (statistics, PerEnvironment(so_far)), batch, {}
 
     return Update(init, apply)

@@ -21,7 +21,7 @@ def gradient(
     """One gradient step on a batch, the whole of it where devices share it.
 
     Reads what `loss(params, batch, key) -> (scalar, metrics)` reads. Those of the metrics that are
-    arrays [T, N] are written into the batch, the scalars reported. Adds the metric
+    arrays [T, N], or trees, are written into the batch, the scalars reported. Adds the metric
     `losses/grad_norm`, the global norm before any clipping; of a part other than "online" its name
     is `losses/PART_grad_norm`. Running statistics inside the parameters are left to the updates
     that keep them.
@@ -49,7 +49,7 @@ def gradient(
 
         params = learning(whole)
         grads, metrics = jax.grad(loss_of, has_aux=True)(params)
-        fields = {name: x for name, x in metrics.items() if jnp.ndim(x)}
+        fields = {name: x for name, x in metrics.items() if isinstance(x, dict) or jnp.ndim(x)}
         batch = batch.annotate(**fields) if fields else batch
         metrics = {name: x for name, x in metrics.items() if name not in fields}
         grads, metrics = collectives.pmean((grads, metrics))

@@ -89,7 +89,7 @@ def next_estimates(q: QNetwork) -> Update:
 
         now = ahead(q.net, "carry", key_now)
         by_target = ahead(q.target, "target_carry", key_target) if q.target else now
-        ahead_of_all = {"next_estimate": by_target, "next_values": q.head.q(now)}
+        ahead_of_all = {"next_estimate": by_target, "next_values": q.expected(now, batch.next_obs)}
         return batch.annotate(ends=batch.done, **jax.lax.stop_gradient(ahead_of_all)), {}
 
     return stateless(apply)

@@ -6,7 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rljax import collectives
+from rljax import collectives, ops
+from rljax.envs.action_masks import legal_actions, observed
 from rljax.types import Batch, Key, Params, Parts, Update, UpdateState
 from rljax.updates.composition import in_parts, stateless
 
@@ -37,7 +38,7 @@ def visit_count(lr, exponent) -> StepSize:
 
 def visited(batch: Batch) -> tuple[Any, ...]:
     """The cell of each step: its state and action."""
-    return batch.obs, batch.action
+    return observed(batch.obs), batch.action
 
 
 def double_table_target() -> Update:
@@ -54,8 +55,9 @@ def double_table_target() -> Update:
         table = jax.random.bernoulli(collectives.fold_in(key), shape=batch.reward.shape).astype(
             jnp.int32
         )
-        action = jnp.argmax(params[table, batch.next_obs], axis=-1)
-        judged = params[1 - table, batch.next_obs, action]
+        cell = observed(batch.next_obs)
+        values = ops.only_legal(params[table, cell], legal_actions(batch.next_obs))
+        judged = params[1 - table, cell, jnp.argmax(values, axis=-1)]
         target = batch.reward + batch.extras["discount"] * judged
         return batch.annotate(table=table, target=target), {}
 
@@ -118,7 +120,7 @@ def trace_step(step_size: StepSize) -> Update:
         error = batch.extras["target"] - params[index]
         visits = jnp.zeros_like(params).at[index].add(1.0)
         envs = jnp.arange(error.shape[1])
-        older = trace[0].at[envs, batch.obs[0], batch.action[0]].set(0.0)  # [N, S, A]
+        older = trace[0].at[envs, index[0][0], batch.action[0]].set(0.0)  # [N, S, A]
         moved, weight, squares = collectives.psum(
             (
                 jnp.einsum("tn,tnsa->sa", error, trace),

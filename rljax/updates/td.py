@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax import collectives, ops
+from rljax.envs.action_masks import legal_actions
 from rljax.errors import check_at_most, check_positive
 from rljax.networks import QNetwork, ValueHead, unroll
 from rljax.networks.value_heads import Chosen
@@ -141,7 +142,7 @@ def td_target(q: QNetwork, next_policy: NextPolicy = greedy) -> Update:
         else:
             estimate, _ = (q.target or q.net).apply(params, batch.next_obs, (), key_target)
             q_now, _ = q.values(params, batch.next_obs, (), key_now)
-        policy = next_policy(q_now, q.head.q(estimate), batch, key_policy)
+        policy = next_policy(q_now, q.expected(estimate, batch.next_obs), batch, key_policy)
         chosen = q.head.pick(estimate, policy)
         return annotate_target(batch, q.head, chosen, batch.reward), {}
 
@@ -189,7 +190,8 @@ def initial_priorities(q: QNetwork, gamma, n: int = 1) -> Update:
         ahead_of_all = batch.annotate(next_estimate=ahead)
         spanning = n_step(gamma, min(n, len(batch.reward)))
         _, _, spanned, _ = spanning.apply(params, (), ahead_of_all, key)
-        following = jnp.max(spanned.extras["next_estimate"], axis=-1)
+        legal = legal_actions(spanned.next_obs)
+        following = jnp.max(ops.only_legal(spanned.extras["next_estimate"], legal), axis=-1)
         target = q.head.backup(following, spanned.reward, spanned.extras["discount"])
         taken = q.head.pick(recorded, _certain(batch.action, recorded))
         return batch.annotate(priority=q.head.loss(taken, target)[1]), {}

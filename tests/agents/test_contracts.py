@@ -13,7 +13,7 @@ from states import arrays, different_leaves, is_key, jit
 
 import rljax
 from rljax._cpu import tuning
-from rljax.envs import probes, spaces
+from rljax.envs import goals, probes, spaces
 from rljax.envs.grid_world import GridWorld
 from rljax.replay import ReplayState, packing
 from rljax.types import Agent
@@ -43,11 +43,31 @@ class Graded(probes.Recall):
         return super().step(key, state, (action[0] + 1.0) / 2.0)
 
 
+@dataclass(frozen=True)
+class Privileged(Graded):
+    """Graded, with what a critic may know besides: the cue, in every step."""
+
+    observation_space = spaces.Dict(
+        {"state": spaces.Box(-1.0, 1.0, (2,)), "cue": spaces.Box(-1.0, 1.0, (1,))}
+    )
+
+    def _observe(self, time, cue):
+        return {"state": super()._observe(time, cue), "cue": cue[None]}
+
+
 class Row(NamedTuple):
-    """How to build an agent, and which of its hyperparameters play no part in it."""
+    """How to build an agent, and which of its hyperparameters play no part in it.
+
+    Those of `OPTIONAL` play none but for what is `asked` for.
+    """
 
     make: Callable[..., Agent]
     unread: set[str]
+    asked: set[str] = set()
+
+
+CURIOSITY = {"curiosity_coef", "curiosity_gamma", "curiosity_lr"}
+OPTIONAL = CURIOSITY | {"hindsight_fraction"}
 
 
 def partially(factory, env, lr: float = LR, **options) -> Callable[..., Agent]:
@@ -85,6 +105,8 @@ ddpg, td3, d4pg, sac, tqc = (
     partially(getattr(rljax, name), Graded(), **replayed)
     for name in ("ddpg", "td3", "d4pg", "sac", "tqc")
 )
+crossq = partially(rljax.crossq, Graded(), **replayed, critic_hidden=(8,), policy_delay=2)
+asymmetric = {"actor_obs": ("state",), "normalize_observations": True}
 pqn = partially(rljax.pqn, probes.Recall(), **minibatches)
 a2c = partially(rljax.a2c, probes.Recall(), hidden=(8,))
 a3c = partially(rljax.a3c, probes.Recall(), hidden=(8,), policy_lag=1)
@@ -118,12 +140,19 @@ AGENTS = {
     "ppo cnn": Row(partially(rljax.ppo, Pictured(), **minibatches), no_kl),
     "ppo normal": Row(target, no_kl | no_time),
     "ppo tanh_normal": Row(partial(target, distribution="tanh_normal"), no_kl | no_time),
+    "ppo asymmetric": Row(
+        partially(rljax.ppo, Privileged(), **minibatches, **asymmetric, critic_hidden=(4,)), no_kl
+    ),
     "ppo kl_penalty": Row(partial(recall, objective="kl_penalty"), set()),
+    "ppo legal actions": Row(partially(rljax.ppo, probes.LegalActions(), **minibatches), no_kl),
     "ppo stop_at_kl clip_value normalize_observations": Row(
         partial(recall, stop_at_kl=True, clip_value=True, normalize_observations=True),
         {"kl_coef"},
     ),
+    "ppo rnd": Row(partial(recall, curiosity="rnd"), no_kl, CURIOSITY),
     "a2c": Row(a2c, set()),
+    "a2c icm": Row(partial(a2c, curiosity="icm"), set(), CURIOSITY),
+    "impala counts": Row(partial(impala, curiosity="counts"), set(), CURIOSITY),
     "a2c n_step gru": Row(partial(a2c, n_step=3, network="gru"), {"gae_lambda"}),
     "a3c": Row(a3c, set()),
     "impala": Row(impala, set()),
@@ -138,6 +167,18 @@ AGENTS = {
     ),
     "dqn prioritized squared": Row(
         partial(dqn, prioritized=True, loss="squared"), one_step | elsewhere
+    ),
+    "dqn hindsight": Row(
+        partially(rljax.dqn, goals.BitFlip(3), target_period=2, hindsight=3, **replayed),
+        not_prioritized | one_step | elsewhere,
+        {"hindsight_fraction"},
+    ),
+    "dqn rnd": Row(
+        partial(dqn, curiosity="rnd"), not_prioritized | one_step | elsewhere, CURIOSITY
+    ),
+    "dqn legal actions": Row(
+        partially(rljax.dqn, probes.LegalActions(), target_period=2, **replayed),
+        not_prioritized | one_step | elsewhere,
     ),
     "dqn ez_greedy": Row(
         partial(dqn, exploration="ez_greedy"),
@@ -167,6 +208,11 @@ AGENTS = {
     "ddpg ornstein_uhlenbeck normalize_observations": Row(
         partial(ddpg, noise="ornstein_uhlenbeck", normalize_observations=True), not_prioritized
     ),
+    "ddpg hindsight": Row(
+        partially(rljax.ddpg, goals.PointReach(), hindsight=4, **replayed),
+        not_prioritized | no_drift,
+        {"hindsight_fraction"},
+    ),
     "td3": Row(td3, not_prioritized | no_drift),
     "d4pg": Row(partial(d4pg, **atoms), no_drift),
     "sac": Row(sac, not_prioritized | no_noise | of_discrete),
@@ -185,6 +231,11 @@ AGENTS = {
         ),
         not_prioritized | no_noise | of_discrete | {"target_entropy"},
     ),
+    "sac asymmetric": Row(
+        partially(rljax.sac, Privileged(), **replayed, **asymmetric, reward_scale=2.0),
+        not_prioritized | no_noise | of_discrete,
+    ),
+    "crossq": Row(crossq, not_prioritized | no_noise | of_discrete | {"tau"}),
     "tqc": Row(
         partial(tqc, num_critics=2, num_quantiles=5, dropped_quantiles=1),
         not_prioritized | no_noise | of_discrete,
@@ -192,6 +243,10 @@ AGENTS = {
     "pqn": Row(pqn, elsewhere),
     "pqn ez_greedy": Row(partial(pqn, exploration="ez_greedy"), elsewhere - {"duration_exponent"}),
     "q_learning": Row(table(rljax.q_learning), unused),
+    "q_learning counts": Row(
+        table(rljax.q_learning, curiosity="counts"), unused, {"curiosity_coef"}
+    ),
+    "q_learning legal actions": Row(partially(rljax.q_learning, probes.LegalActions()), unused),
     "q_learning n_step boltzmann harmonic": Row(
         table(rljax.q_learning, n_step=3, exploration="boltzmann", step_size="harmonic"),
         annealing | unused - {"temperature", "half_life"},
@@ -232,6 +287,17 @@ LONG = {
     "r2d2 gru iqn ez_greedy",
     "drqn",
     "ppo normal",
+    "ppo legal actions",
+    "ppo rnd",
+    "dqn hindsight",
+    "ddpg hindsight",
+    "a2c icm",
+    "impala counts",
+    "dqn rnd",
+    "q_learning counts",
+    "dqn legal actions",
+    "q_learning legal actions",
+    "ppo asymmetric",
     "ppo cnn",
     "ppo tanh_normal",
     "ppo kl_penalty",
@@ -251,6 +317,8 @@ LONG = {
     "ddpg ornstein_uhlenbeck normalize_observations",
     "d4pg",
     "sac discrete",
+    "sac asymmetric",
+    "crossq",
     "sac subset of critics, fixed temperature",
     "tqc",
     "pqn ez_greedy",
@@ -440,7 +508,7 @@ def test_every_hyperparameter_given_to_init_counts_unless_listed_as_unread(case)
             usual, outcome(replace(case.agent.hparams, **{name: number * 1e-6}))
         )
     }
-    assert unread == case.row.unread
+    assert unread == case.row.unread | (OPTIONAL & numbers.keys()) - case.row.asked
 
 
 def test_actions_lie_in_their_space_and_only_samples_need_a_key(case):

@@ -36,6 +36,7 @@ LONG = (
     "ddpg ornstein_uhlenbeck normalize_observations",
     "td3",
     "d4pg",
+    "crossq",
     "pqn",
     "sarsa",
     "q_lambda",

@@ -121,9 +121,12 @@ def test_dqn_s_first_update_is_normalised_by_the_warm_up():
     assert state.learner.params["online"]["statistics"].count == WARMUP + N * T
 
 
-def test_rewards_are_scaled_by_the_deviation_of_discounted_returns(make_batch):
+@pytest.mark.parametrize("name", ["reward", "intrinsic_reward"])
+def test_rewards_are_scaled_by_the_deviation_of_discounted_returns(name, make_batch):
+    """Returns of intrinsic rewards go on where an episode ends."""
     gamma, rng = 0.9, np.random.default_rng(0)
-    update = updates.reward_scaling(gamma)
+    episodic = name == "reward"
+    update = updates.reward_scaling(gamma, reward=name, episodic=episodic)
     shared, kept = update.init((), jax.random.key(0))
     state = shared, PerEnvironment(jnp.broadcast_to(kept.value, (N,)))
     so_far, seen = np.zeros(N), []
@@ -132,8 +135,8 @@ def test_rewards_are_scaled_by_the_deviation_of_discounted_returns(make_batch):
         for t in range(T):
             so_far = gamma * so_far + reward[t]
             seen.append(so_far)
-            so_far = np.where(done[t], 0.0, so_far)
-        batch = make_batch(T, N, reward=jnp.array(reward, jnp.float32), terminated=jnp.array(done))
+            so_far = np.where(done[t] & episodic, 0.0, so_far)
+        batch = make_batch(T, N, terminated=jnp.array(done)).put(name, jnp.float32(reward))
         _, state, after, _ = update.apply((), state, batch, jax.random.key(0))
-        np.testing.assert_allclose(after.reward, reward / np.std(seen), rtol=1e-4)
+        np.testing.assert_allclose(after.get(name), reward / np.std(seen), rtol=1e-4)
         np.testing.assert_allclose(state[1].value, so_far, rtol=1e-5)

@@ -111,9 +111,9 @@ box = spaces.Box(-np.inf, np.inf, (2,))
     ("env", "options", "named"),
     [
         (
-            Still(spaces.Dict({"camera": box, "speed": spaces.Discrete(3)})),
+            Still(spaces.Dict({"camera": spaces.Box(0, 1, (3, 3, 1)), "speed": box})),
             {},
-            ["ppo", "observations", "camera: Box(2,) float32", "speed: Discrete(3)", "Discrete"],
+            ["ppo", "flatten an image", "camera: Box(3, 3, 1) float32", "network 'mlp'"],
         ),
         (
             Still(spaces.Box(-1, 1, (2, 3, 4, 5))),

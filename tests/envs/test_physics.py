@@ -88,8 +88,7 @@ def test_observations_with_names_are_a_dict_or_one_part_of_it():
     _, obs = env.reset(jax.random.key(0))
     assert {name: x.shape for name, x in obs.items()} == {"state": (2,), "privileged_state": (3,)}
     assert rljax.check_env(env)[1:] == []  # It never ends by itself.
-    with pytest.raises(UsageError, match="ppo cannot use observations of Dict.*part='state'"):
-        rljax.ppo(env)
+    rljax.ppo(env, actor_obs=["state"])
     part = PhysicsEnvironment("task", Task(), part="state")
     assert part.observation_space.shape == (2,)
     np.testing.assert_array_equal(part.reset(jax.random.key(0))[1], obs["state"])

@@ -16,6 +16,8 @@ from rljax.experiments import experiment, migration
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 NEW = {"hparams/temperature": 1, "hparams/epsilon_base": 0.4, "hparams/epsilon_alpha": 7}
+NEW |= {f"hparams/curiosity_{name}": x for name, x in (("coef", 1), ("gamma", 0.99), ("lr", 1e-3))}
+NEW |= {"hparams/hindsight_fraction": 0.8}
 """Hyperparameters that came later, and their defaults."""
 
 
@@ -32,6 +34,7 @@ def test_a_run_of_an_earlier_version_goes_on_to_the_same_end(name, tmp_path):
     expected = {migration.renamed(path, renames): leaf for path, leaf in saved.items()}
     assert {path for path in found if path not in expected} <= NEW.keys()
     for path, default in NEW.items():
-        expected.setdefault(path, np.float32(default))
+        shape = found[path].shape if path in found else ()
+        expected.setdefault(path, np.full(shape, default, np.float32))
         found.setdefault(path, np.float32(default))
     assert_equal_but_for_rounding(found, expected, rtol=1e-3)

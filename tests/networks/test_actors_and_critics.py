@@ -213,6 +213,7 @@ def test_networks_of_ones_own_may_be_given():
     np.testing.assert_allclose(ac.mode(params, OBS[0], ())[0], expected, rtol=1e-4, atol=1e-5)
 
 
+DEEP = Dict({"eye": Box(0, 1, (1, 1, 1, 1))})
 UNBOUNDED = Box(-np.inf, 1.0, (2,))
 
 
@@ -225,7 +226,11 @@ UNBOUNDED = Box(-np.inf, 1.0, (2,))
         ),
         ({"actions": UNBOUNDED}, r"^ddpg needs actions with finite bounds, not Box\(2,\) .* ppo$"),
         ({"actions": Box(-1, 1, (2, 2))}, "^ddpg needs a Discrete action space or a Box of one"),
-        ({"observations": Dict({"eye": FLAT})}, "^ddpg cannot use observations of Dict"),
+        ({"observations": DEEP}, r"^ddpg cannot use observations of Box\(1, 1, 1, 1\)"),
+        (
+            {"observations": Dict({"eye": IMAGE}), "batch_norm": True},
+            "^ddpg normalises the layers of an MLP, and not those of 'cnn'",
+        ),
         (
             {"kind": "gru"},
             "^ddpg learns from single steps, .* 'mlp' or 'cnn', or ppo, which learns",

@@ -176,10 +176,10 @@ def test_reset_carry_clears_finished_rows_to_the_initial_carry():
     "space, kind, obs, expected",
     [
         (Discrete(3), "mlp", [2, 0], [[0, 0, 1], [1, 0, 0]]),
-        (Box(0, 9, (2, 2), np.int32), "mlp", [[[1, 2], [3, 4]]], [[1, 2, 3, 4]]),
-        (Box(0, 9, ()), "mlp", [5.0], [[5]]),
+        (Box(0, 9, (2, 2), np.int32), "mlp", [[[1, 2], [3, 4]]], None),
+        (Box(0, 9, ()), "mlp", [5.0], None),
         (IMAGES, "cnn", np.full((1, 3, 3, 1), 51), np.full((1, 3, 3, 1), 0.2)),
-        (IMAGES, "mlp", np.full((1, 3, 3, 1), 51), np.full((1, 9), 0.2)),
+        (IMAGES, "mlp", np.full((1, 3, 3, 1), 51), np.full((1, 3, 3, 1), 0.2)),
         (Box(0, 255, (3,), np.uint8), "mlp", [[51, 0, 255]], [[51, 0, 255]]),
         (Box(0, 255, (3, 3, 1)), "cnn", np.full((1, 3, 3, 1), 51.0), None),
     ],
@@ -254,7 +254,11 @@ def test_fresh_statistics_change_nothing():
 @pytest.mark.parametrize(
     "space, options, message",
     [
-        (Dict({"eye": FLAT}), {}, r"^my agent cannot use observations of Dict\(eye: Box\(4,\)"),
+        (
+            Dict({"eye": Box(0, 1, (2, 3, 4, 5))}),
+            {},
+            r"^my agent cannot use observations of Box\(2, 3, 4, 5\)",
+        ),
         (Box(0, 1, (2, 3, 4, 5)), {}, r"^my agent cannot use observations of Box\(2, 3, 4, 5\)"),
         (FLAT, {"kind": "cnn"}, r"'cnn' needs .* not Box\(4,\) float32 in \[-1, 1\]; use 'mlp'"),
         (Box(0, 1, (2, 9, 1)), {"kind": "cnn"}, r"'cnn' needs .* not Box\(2, 9, 1\)"),

@@ -11,7 +11,7 @@ from scipy import special, stats
 
 from rljax import ops
 from rljax.actors import value_actor
-from rljax.envs.spaces import Box, Dict, Discrete
+from rljax.envs.spaces import Box, Discrete
 from rljax.errors import UsageError
 from rljax.networks import (
     MLP,
@@ -489,8 +489,8 @@ def test_a_linen_module_may_be_given(kind):
             r"^dqn needs a Discrete action space, not Box\(2,\) float32 in \[-1, 1\]$",
         ),
         (
-            lambda: q_network(env(Dict({"eye": FLAT})), head=scalar(), agent="dqn"),
-            r"^dqn cannot use observations of Dict\(eye: Box\(4,\)",
+            lambda: q_network(env(Box(0, 1, (1, 1, 1, 1))), head=scalar(), agent="dqn"),
+            r"^dqn cannot use observations of Box\(1, 1, 1, 1\)",
         ),
         (
             lambda: q_network(env(), "gru", head=scalar(), agent="dqn"),
