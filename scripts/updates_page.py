@@ -93,6 +93,7 @@ def examples() -> dict[str, Callable[[], Example]]:
     numbers = batch(jnp.zeros((T, N, 4)), jnp.zeros((T, N, 8)), **recorded)
     valued = numbers.annotate(action_values=jnp.zeros((T, N, 2)))
     windows = batch(jnp.zeros((T, N, 4)), jnp.zeros((1, N, 8)))
+    stored = windows.replace(extras=Extras(carry=windows.extras["carry"]))
     windows = windows.annotate(target_carry=jnp.zeros((1, N, 8)))
     distributions = numbers.annotate(target=jnp.zeros((T, N, 5)))
     discrete = batch(
@@ -167,7 +168,7 @@ def examples() -> dict[str, Callable[[], Example]]:
         "fresh_carry": lambda: of_values(
             updates.fresh_carry(remembering.net), remembering.net, windows
         ),
-        "burn_in": lambda: of_values(updates.burn_in(remembering, 2), remembering.net, windows),
+        "burn_in": lambda: of_values(updates.burn_in(remembering, 2), remembering.net, stored),
         "next_estimates": lambda: of_values(
             updates.next_estimates(remembering), remembering.net, windows
         ),

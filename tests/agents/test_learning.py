@@ -45,6 +45,8 @@ GATES = {
     "dqn/cartpole": Gate(16, 490, 400),  # 499.1, 2.4, 491.5
     "rainbow/cartpole": Gate(8, 490, 400),  # 500.0, 0.0, 500.0, of 16
     "apex/cartpole": Gate(16, 490, 400),  # 500.0, 0.0, 500.0
+    "r2d2/memory_chain": Gate(4, 0.9, 0.8),  # 1.0, 0.0, 1.0, of 4
+    "drqn/memory_chain": Gate(4, 0.9, 0.8),  # 1.0, 0.0, 1.0, of 4
     "sac/pendulum": Gate(8, -160, -190),  # -145.0, 13.2, -171.4, of 16
     "crossq/pendulum": Gate(8, -190, -230),  # -167.2, 5.1, -172.1, of 4, with 16 episodes each
     "td3/pendulum": Gate(8, -160, -190),  # -145.7, 12.8, -171.8, of 16
