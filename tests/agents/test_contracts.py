@@ -100,7 +100,7 @@ dqn, rainbow, apex, r2d2, drqn = (
     for factory in (rljax.dqn, rljax.rainbow, rljax.apex, rljax.r2d2, rljax.drqn)
 )
 sequences = {"sequence_length": 4, "burn_in": 2, "overlap": 2, "n_step": 2}
-r2d2 = partial(r2d2, **sequences)
+r2d2, drqn = partial(r2d2, **sequences), partial(drqn, sequence_length=4, overlap=3)
 ddpg, td3, d4pg, sac, tqc = (
     partially(getattr(rljax, name), Graded(), **replayed)
     for name in ("ddpg", "td3", "d4pg", "sac", "tqc")
@@ -361,8 +361,11 @@ def unpacked(state):
     replay = state.worker.replay
     if not isinstance(replay, ReplayState):
         return state
-    rows = packing.unpack(replay.layout, replay.storage)
-    return replace(state, worker=replace(state.worker, replay=replace(replay, storage=rows)))
+    rows, firsts = packing.unpack(replay.layout, replay.storage), replay.firsts
+    if not isinstance(firsts, tuple):
+        firsts = packing.unpack(replay.first_layout, firsts)
+    replay = replace(replay, storage=rows, firsts=firsts)
+    return replace(state, worker=replace(state.worker, replay=replay))
 
 
 def test_one_program_serves_fresh_stepped_restored_and_changed_states(case):

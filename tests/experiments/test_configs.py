@@ -34,9 +34,10 @@ def test_every_config_parses_and_runs_two_iterations(path):
     # Small: what is tested is that the parts fit, and compiling is most of the time either way.
     flags = {"structure.num_envs": "8", "structure.rollout_length": "16", "total_env_steps": "256"}
     full = config.load(path)
-    if full.structure.get("sequence_length", 1) > 1:  # 16 is a multiple of this stride.
-        flags |= {"structure.sequence_length": "8", "structure.overlap": "4"}
-        flags |= {"structure.burn_in": "4"}
+    if (full.structure.get("sequence_length") or 1) > 1:
+        flags |= {"structure.sequence_length": "8"}
+        if "burn_in" in full.structure:  # 16 is a multiple of the stride.
+            flags |= {"structure.overlap": "4", "structure.burn_in": "4"}
     if "warmup_env_steps" in full.structure:
         flags |= {"structure.warmup_env_steps": "128", "total_env_steps": "384"}
         flags |= {"structure.buffer_size": "512", "structure.batch_size": "16"}
@@ -73,6 +74,7 @@ def test_there_is_a_config_for_every_environment_of_the_results_and_every_agent(
         "brax_inverted_pendulum",
         "breakout",
         "cartpole",
+        "cartpole_positions",
         "deep_sea",
         "door_key",
         "freeway",
