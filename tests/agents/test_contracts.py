@@ -246,7 +246,7 @@ AGENTS = {
     "q_learning counts": Row(
         table(rljax.q_learning, curiosity="counts"), unused, {"curiosity_coef"}
     ),
-    "q_learning legal actions": Row(partially(rljax.q_learning, probes.LegalActions()), unused),
+    "q_learning legal actions": Row(partially(rljax.q_learning, probes.LegalActions(7)), unused),
     "q_learning n_step boltzmann harmonic": Row(
         table(rljax.q_learning, n_step=3, exploration="boltzmann", step_size="harmonic"),
         annealing | unused - {"temperature", "half_life"},
