@@ -7,7 +7,8 @@ import jax
 import numpy as np
 
 from rljax.envs import spaces
-from rljax.envs.check import Finding, outside, parts
+from rljax.envs.check_types import outside, parts
+from rljax.envs.findings import Finding
 from rljax.envs.simulators import HostEnvironment, Simulator, Steps
 from rljax.types import Obs
 

@@ -13,12 +13,9 @@ from rljax.networks.curiosity import (
 )
 from rljax.networks.distributions import Categorical, Head, Normal, TanhNormal, head
 from rljax.networks.initializers import orthogonal
+from rljax.networks.layers import CNN, MLP, NatureCNN, NoisyDense
 from rljax.networks.modules import (
-    CNN,
-    MLP,
     ActorCriticModule,
-    NatureCNN,
-    NoisyDense,
     Outputs,
     Quantiles,
     RecurrentActorCriticModule,

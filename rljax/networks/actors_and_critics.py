@@ -16,7 +16,8 @@ from rljax.envs.simulators import zeros
 from rljax.errors import UsageError, check_positive
 from rljax.networks.distributions import Categorical, Distribution, Head, deterministic, head
 from rljax.networks.encoding import Reader, read, refuse_memory
-from rljax.networks.modules import MLP, ActionValues, CriticModule, Outputs, PolicyModule
+from rljax.networks.layers import MLP
+from rljax.networks.modules import ActionValues, CriticModule, Outputs, PolicyModule
 from rljax.networks.network import (
     Features,
     Network,

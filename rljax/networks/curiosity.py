@@ -12,7 +12,8 @@ from flax import linen as nn
 from rljax.envs import spaces
 from rljax.envs.action_masks import observed
 from rljax.networks.encoding import ACTIVATIONS, read
-from rljax.networks.modules import MLP, EmbeddingModule
+from rljax.networks.layers import MLP
+from rljax.networks.modules import EmbeddingModule
 from rljax.networks.network import Features, Network, with_one_axis
 from rljax.networks.normalization import fresh_statistics, standardized
 from rljax.types import Action, Batch, Key, Obs, Params

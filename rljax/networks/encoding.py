@@ -12,8 +12,8 @@ from rljax.envs import spaces
 from rljax.envs.action_masks import observed
 from rljax.envs.simulators import zeros
 from rljax.errors import UsageError, check_known, check_positive
+from rljax.networks.layers import CNN, MLP, NatureCNN
 from rljax.networks.memory import MEMORIES
-from rljax.networks.modules import CNN, MLP, NatureCNN
 from rljax.networks.network import Features, Network, Pair, encoded, is_given, viewed
 from rljax.networks.normalization import normalized
 from rljax.types import Obs

@@ -13,7 +13,8 @@ from rljax.envs import spaces
 from rljax.envs.action_masks import legal_actions
 from rljax.errors import UsageError
 from rljax.networks.encoding import on_observations, read, refuse_memory
-from rljax.networks.modules import ActionValues, ImplicitQModule, NoisyDense, QModule, dense
+from rljax.networks.layers import NoisyDense, dense
+from rljax.networks.modules import ActionValues, ImplicitQModule, QModule
 from rljax.networks.network import Network, Pair, from_linen, is_given, on_part
 from rljax.networks.value_heads import Estimate, ValueHead
 from rljax.types import Carry, Environment, Key, Obs, Params

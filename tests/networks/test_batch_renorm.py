@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rljax.networks.modules import MLP, BatchRenorm
+from rljax.networks.layers import MLP, BatchRenorm
 
 KEY = jax.random.key(0)
 X = np.random.default_rng(0).normal(2.0, 3.0, (4, 5, 3))

@@ -10,7 +10,7 @@ from rljax.envs.spaces import Box, Dict, Discrete
 from rljax.errors import UsageError
 from rljax.networks import Network, head, reset_carry, unroll
 from rljax.networks import actor_critic_network as network
-from rljax.networks.modules import CNN, Convolution, NatureCNN
+from rljax.networks.layers import CNN, Convolution, NatureCNN
 
 HEAD = head(Discrete(3))
 FLAT, PIXELS = Box(-1, 1, (4,)), Box(0, 1, (5, 4, 2))
