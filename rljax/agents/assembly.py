@@ -83,9 +83,15 @@ def on_policy(
         )
         return Learner(params, state), metrics
 
-    has_parts = update(hparams, jnp.float32(0)).parts is not None
-    shared = (contribute, absorb) if has_parts else None
+    shared = (contribute, absorb) if _has_parts(update, hparams) else None
     return assembled(env, actor, begin, learn, hparams, schedule, shared=shared)
+
+
+def _has_parts(update: UpdateAt, hparams: Hparams) -> bool:
+    """Whether the update is in parts; asked while tracing, so that nothing is computed."""
+    found = []
+    jax.eval_shape(lambda: found.append(update(hparams, jnp.float32(0)).parts))
+    return found[0] is not None
 
 
 def off_policy(

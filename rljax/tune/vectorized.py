@@ -243,7 +243,10 @@ def _outcomes(
     rows = [*rows[:-1], rows[-1] | evaluation_row(result)]
     steps, done = rows[-1]["env_steps"], rows[-1]["iteration"]
     finite = np.all(jax.tree.leaves(processes.fetch(are_finite(states.learner, 1))), axis=0)
-    faults = {int(i): Fault(done, steps, "what it learnt", ()) for i in np.flatnonzero(~finite)}
+    faults = {
+        int(i): Fault(done, steps, "what it learnt is not finite", ())
+        for i in np.flatnonzero(~finite)
+    }
     return [
         outcome(trial, members, rows, result, faults, steps, sweep.settings.objective)
         for trial, members in zip(trials, shares(1), strict=False)

@@ -281,6 +281,11 @@ class Compiled:
 
 
 LONG = {
+    "r2d2",
+    "td3",
+    "dqn prioritized squared",
+    "a2c n_step gru",
+    "ppo stop_at_kl clip_value normalize_observations",
     "ppo lstm",
     "ppo min_gru",
     "r2d2 min_gru",

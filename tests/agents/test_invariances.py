@@ -19,7 +19,7 @@ from rljax.actors.rollouts import rollout
 from rljax.agents import ppo
 from rljax.agents.assembly import see
 from rljax.envs import spaces
-from rljax.networks import Network, RunningStatistics, modules
+from rljax.networks import Network, RunningStatistics, layers, modules
 from rljax.networks.modules import Quantiles
 from rljax.types import Actor, Agent, State, Transition, Update
 from rljax.updates import tables
@@ -214,7 +214,7 @@ def test_the_first_gradient_step_sees_what_acting_recorded(nudged):
     np.testing.assert_allclose(first["kl"], 0.0, atol=1e-6)
     # The second one has other parameters: the comparison can tell.
     assert np.abs(second["log_prob"] - second["old_log_prob"]).min() > 1e-6
-    assert second["kl"].mean() > 5e-3 and np.abs(second["value"] - first["value"]).min() > 1e-6
+    assert second["kl"].mean() > 3e-3 and np.abs(second["value"] - first["value"]).min() > 1e-6
 
 
 @pytest.mark.parametrize("lengths", [(1, T), pytest.param((2, 3, L, 6), marks=pytest.mark.slow)])
@@ -253,11 +253,12 @@ def by_hand(params, obs, carry):
         return np.tanh(dense(layers[name]["Dense_0"], x))
 
     actor = torso("MLP_0")
-    if "GRUCell_0" in layers:
-        cell = {name: partial(dense, layer) for name, layer in layers["GRUCell_0"].items()}
-        reset = sigmoid(cell["ir"](actor) + cell["hr"](carry))
-        kept = sigmoid(cell["iz"](actor) + cell["hz"](carry))
-        new = np.tanh(cell["in"](actor) + reset * cell["hn"](carry))
+    if "GRU_0" in layers:
+        gates = layers["GRU_0"]
+        seen = np.split(dense(gates["input"], actor), 3, axis=-1)
+        held = np.split(carry @ gates["recurrent"], 3, axis=-1)
+        reset, kept = (sigmoid(s + h) for s, h in zip(seen[:2], held[:2], strict=True))
+        new = np.tanh(seen[2] + reset * (held[2] + gates["bias"]))
         carry = (1 - kept) * new + kept * carry
         actor = critic = carry
     else:
@@ -371,7 +372,7 @@ def test_devices_draw_fractions_apart_and_noise_together(monkeypatch):
         return jax.lax.axis_index(collectives.ENVIRONMENTS)
 
     monkeypatch.setattr(modules, "Quantiles", quantiles)
-    monkeypatch.setattr(modules, "product", product)
+    monkeypatch.setattr(layers, "product", product)
     agent = rljax.dqn(
         Wander(),
         num_envs=4,

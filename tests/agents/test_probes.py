@@ -116,9 +116,14 @@ VALUES = {
     "observed": (probes.ObservedReward(), signs[:, None], signs, {}),
     "delayed clip_value": (delayed, clock[:3], GAMMA ** clock[2::-1], {"clip_value": True}),
 }
+VALUES_QUICKLY = ("truncated", "terminated")
+"""Rows that always run."""
 
 
-@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize(
+    "name",
+    [n if n in VALUES_QUICKLY else pytest.param(n, marks=pytest.mark.long) for n in VALUES],
+)
 def test_values_converge_to_the_discounted_sum(name):
     env, observations, expected, options = VALUES[name]
     found = values(env, observations, 30_000, **options)
@@ -183,6 +188,7 @@ def test_memory_is_carried_through_evaluation():
     assert (rljax.evaluate(agent, runs[0][0], jax.random.key(0)).returns == 1.0).all()
 
 
+@pytest.mark.long
 def test_the_kl_options_take_hold():
     _, runs = train(match, 10_000, objective="kl_penalty")
     assert all(len(set(np.asarray(metrics["losses/kl_coef"]))) > 1 for _, metrics in runs)

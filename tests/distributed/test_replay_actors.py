@@ -112,7 +112,7 @@ def random_actions(env=None, may_lag=True):
     return apex(env, hparams=hparams)._replace(may_lag=may_lag)
 
 
-@pytest.mark.parametrize("may_lag", [True, False])
+@pytest.mark.parametrize("may_lag", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_a_resumed_run_joins_no_episodes_in_its_replay(may_lag):
     agent = rljax.distribute(random_actions(may_lag=may_lag), 2)
     half = rljax.train(agent._replace(num_iterations=3), jax.random.key(0))[0]
@@ -121,7 +121,7 @@ def test_a_resumed_run_joins_no_episodes_in_its_replay(may_lag):
     assert len(env) and set(row) == {7 * T - 1}
 
 
-@pytest.mark.parametrize("may_lag", [True, False])
+@pytest.mark.parametrize("may_lag", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_an_actor_in_the_place_of_another_joins_no_episodes_in_the_replay(may_lag):
     made: list[int] = []
     # In the second step of the ninth batch. Before it, episodes of both actors are not over.

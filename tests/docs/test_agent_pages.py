@@ -21,7 +21,13 @@ def agent_pages():
         return importlib.import_module("agent_pages")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def row(page):
+    """A page whose agent is a variant of another's is checked among the long tests."""
+    quick = page.stem in ("ppo", "dqn", "sac", "q_learning")
+    return pytest.param(page, id=page.stem, marks=() if quick else pytest.mark.long)
+
+
+@pytest.mark.parametrize("page", map(row, PAGES))
 def test_what_is_written_by_the_code_is_as_it_would_write_it(page, agent_pages):
     text = page.read_text()
     assert agent_pages.filled(text) == text, "run python scripts/agent_pages.py"

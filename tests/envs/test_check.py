@@ -274,13 +274,18 @@ NAMES = ["CartPole-v1", "Catch-bsuite", "CliffWalking"]
 )
 def test_environments_that_are_right_pass(env):
     found = rljax.check_env(env() if callable(env) else rljax.make(env))
-    always_the_same = env in (probes.ConstantReward, probes.DelayedReward, "CliffWalking")
+    always_the_same = env in (
+        probes.ConstantReward,
+        probes.DelayedReward,
+        probes.LegalActions,
+        "CliffWalking",
+    )
     assert [f.is_error for f in found] == [False] * always_the_same
     assert all(f.sentence.startswith("64 episodes from different keys") for f in found)
 
 
 def test_all_probes_are_among_them():
-    assert len(PROBES) == 7
+    assert len(PROBES) == 8
 
 
 MINE = """

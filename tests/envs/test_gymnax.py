@@ -32,7 +32,18 @@ def test_the_names_are_those_gymnax_registers():
     assert list(GYMNAX) == list(gymnax.registered_envs)
 
 
-@pytest.mark.parametrize("name", GYMNAX)
+SLOW_TO_COMPILE = (
+    "Seaquest-MinAtar",
+    "SpaceInvaders-MinAtar",
+    "Freeway-MinAtar",
+    "Asterix-MinAtar",
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.long) if n in SLOW_TO_COMPILE else n for n in GYMNAX],
+)
 def test_every_environment_is_described_and_steps_with_stable_types(name, request):
     if name == MNIST:
         request.getfixturevalue("mnist_data")

@@ -71,7 +71,14 @@ def check_windows(batch, length):
 @both
 @pytest.mark.parametrize(
     "buffer_size, time, envs, window",
-    [(12, 1, 2, 1), (20, 4, 1, 3), (13, 2, 3, 2), (16, 8, 2, 8), (6, 1, 1, 6), (24, 4, 2, 9)],
+    [
+        (12, 1, 2, 1),
+        pytest.param(20, 4, 1, 3, marks=pytest.mark.long),
+        (13, 2, 3, 2),
+        pytest.param(16, 8, 2, 8, marks=pytest.mark.long),
+        (6, 1, 1, 6),
+        pytest.param(24, 4, 2, 9, marks=pytest.mark.long),
+    ],
 )
 def test_samples_are_all_the_windows_a_deque_holds_and_no_others(
     make, buffer_size, time, envs, window
@@ -281,7 +288,14 @@ def test_rollouts_unlike_the_first_are_refused(make, time, envs, fields, message
 
 
 @both
-@pytest.mark.parametrize("time, envs, window, stride", [(4, 2, 5, 2), (6, 1, 6, 3), (4, 2, 3, 4)])
+@pytest.mark.parametrize(
+    "time, envs, window, stride",
+    [
+        (4, 2, 5, 2),
+        pytest.param(6, 1, 6, 3, marks=pytest.mark.long),
+        pytest.param(4, 2, 3, 4, marks=pytest.mark.long),
+    ],
+)
 @pytest.mark.parametrize("where", [pytest.param("extras", marks=pytest.mark.long), "first_extras"])
 def test_windows_begin_a_stride_apart(make, time, envs, window, stride, where):
     memory = make(24, 4, window, stride=stride, **{where: ("carry",)})

@@ -63,7 +63,10 @@ def test_of_a_trial_that_diverges_the_rows_before_are_kept():
         for i in (5, 10, 15)
     ]
     played = Evaluation(np.ones((3, 4)), np.ones((3, 4), int), np.ones((3, 4), bool))
-    faults = {1: Fault(8, 80, "losses/entropy", ()), 2: Fault(6, 60, "a reward", ())}
+    faults = {
+        1: Fault(8, 80, "losses/entropy is not finite", ()),
+        2: Fault(6, 60, "a reward is not finite", ()),
+    }
     first = batch_training.outcome(Trial(0, {}), slice(0, 1), rows, played, faults, 150, "mean")
     assert first.value == 15 and first.rows[0][EVALUATED] == 5 and first.interval is None
     assert first.rows[0]["charts/SPS"] == 3 and first.evaluation["returns"] == [1.0] * 4

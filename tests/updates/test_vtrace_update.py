@@ -49,7 +49,10 @@ class Case:
         return batch, metrics
 
 
-@pytest.fixture(scope="module", params=["mlp truncated", "gru terminated", "continuous"])
+@pytest.fixture(
+    scope="module",
+    params=["mlp truncated", "gru terminated", pytest.param("continuous", marks=pytest.mark.long)],
+)
 def case(request) -> Case:
     match request.param:
         case "mlp truncated":
