@@ -144,7 +144,9 @@ AGENTS = {
         partially(rljax.ppo, Privileged(), **minibatches, **asymmetric, critic_hidden=(4,)), no_kl
     ),
     "ppo kl_penalty": Row(partial(recall, objective="kl_penalty"), set()),
-    "ppo legal actions": Row(partially(rljax.ppo, probes.LegalActions(), **minibatches), no_kl),
+    "ppo legal actions": Row(
+        partially(rljax.ppo, probes.LegalActions(length=5), **minibatches), no_kl
+    ),
     "ppo stop_at_kl clip_value normalize_observations": Row(
         partial(recall, stop_at_kl=True, clip_value=True, normalize_observations=True),
         {"kl_coef"},
@@ -209,7 +211,7 @@ AGENTS = {
         partial(ddpg, noise="ornstein_uhlenbeck", normalize_observations=True), not_prioritized
     ),
     "ddpg hindsight": Row(
-        partially(rljax.ddpg, goals.PointReach(), hindsight=4, **replayed),
+        partially(rljax.ddpg, goals.PointReach(limit=3), hindsight=4, **replayed),
         not_prioritized | no_drift,
         {"hindsight_fraction"},
     ),

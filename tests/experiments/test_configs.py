@@ -16,6 +16,12 @@ CONFIGS = [path for path in FILES if path not in SPACES]
 
 
 QUICK = ("ppo/cartpole", "dqn/cartpole", "sac/pendulum", "q_learning/frozen_lake")
+SLOW = (
+    "td3/playground_cheetah_run",
+    *(f"ppo/brax_{task}" for task in ("ant", "halfcheetah")),
+    *(f"sac/brax_{task}" for task in ("ant", "halfcheetah", "hopper", "walker2d")),
+)
+"""Physics that compile for half a minute and more; ppo/brax_hopper stands for them."""
 
 
 def name(path) -> str:
@@ -24,9 +30,12 @@ def name(path) -> str:
 
 
 def rows() -> list:
-    """All configs, of which a few always run."""
-    marks = pytest.mark.long
-    return [p if name(p) in QUICK else pytest.param(p, marks=marks) for p in CONFIGS]
+    """All configs, of which a few always run, and some take half a minute and more."""
+
+    def marked(path):
+        return pytest.mark.slow if name(path) in SLOW else pytest.mark.long
+
+    return [p if name(p) in QUICK else pytest.param(p, marks=marked(p)) for p in CONFIGS]
 
 
 @pytest.mark.parametrize("path", rows(), ids=name)
