@@ -28,7 +28,7 @@ import pytest
 from rljax.envs import spaces
 from rljax.types import Extras, Transition
 
-MOST_MEMORY = 2 * 2**30  # bytes that a process of the tests may come to hold
+MOST_MEMORY = 4 * 2**30  # bytes that a process of the tests may come to hold
 
 
 @pytest.fixture(autouse=True, scope="module")
