@@ -31,6 +31,7 @@ AGENTS = {
     "dqn ez_greedy": partial(rljax.dqn, exploration="ez_greedy", **replayed),
     "rainbow": partial(rljax.rainbow, v_min=0.0, v_max=3.0, **replayed),
     "apex": partial(rljax.apex, **replayed),
+    "r2d2": partial(rljax.r2d2, sequence_length=6, overlap=0, burn_in=2, **replayed),
     "pqn": partial(rljax.pqn, **minibatches),
     "sac": partial(rljax.sac, **replayed),
     "q_learning": rljax.q_learning,
@@ -163,3 +164,41 @@ def test_random_actions_are_those_that_are_legal():
     np.testing.assert_allclose(extras["log_prob"][:2], [-np.log(2), 0.0], atol=1e-6)
     counts = np.bincount(action[::2], minlength=4)
     assert 200 < counts[0] < 300
+
+
+LEGAL = jnp.array([[[True, False, True, False]], [[False, True, False, True]]])  # [L, N, A]
+
+
+def seen(*times: int) -> MaskedObs:
+    """Observations [L, 1] of these times, with their masks."""
+    return MaskedObs(jnp.array(times)[:, None], LEGAL[jnp.array(times) % 2])
+
+
+def test_a_memory_keeps_to_the_mask_over_a_whole_sequence():
+    ac = networks.actor_critic(ENV, "gru", (4,))
+    params, carry = ac.net.init(jax.random.key(0)), ac.net.initial_carry((1,))
+    done = jnp.zeros((2, 1), bool)
+    (logits, _), _ = networks.unroll(ac.net, params, seen(0, 1), carry, done)
+    np.testing.assert_array_equal(logits == ILLEGAL, ~LEGAL)
+
+
+def test_values_that_a_memory_assumes_next_are_of_legal_actions(make_batch):
+    head = networks.scalar("squared")
+    q = networks.q_network(ENV, "gru", (4,), head=head, sequences=True)
+    fields = {"obs": seen(0, 1), "next_obs": seen(1, 2)}
+    batch = make_batch(2, 1, {"carry": jnp.zeros((1, 1, 4))}, **fields)
+    update = updates.next_estimates(q)
+    _, _, batch, _ = update.apply(q.net.init(jax.random.key(0)), (), batch, jax.random.key(1))
+    expected = ~fields["next_obs"].legal
+    np.testing.assert_array_equal(batch.extras["next_values"] == ILLEGAL, expected)
+
+
+def test_first_priorities_bootstrap_from_legal_actions(make_batch):
+    q = networks.with_target(networks.q_network(ENV, "mlp", (4,), head=networks.scalar("squared")))
+    obs, next_obs = seen(0, 1), seen(1, 2)
+    values = jnp.where(obs.legal, 1.0, 1e6)
+    batch = make_batch(2, 1, {"action_values": values}, obs=obs, next_obs=next_obs)
+    update = updates.initial_priorities(q, 0.9)
+    _, _, batch, _ = update.apply(q.net.init(jax.random.key(0)), (), batch, jax.random.key(1))
+    # The first step took action 0, worth 1, and led to legal values of 1.
+    np.testing.assert_allclose(batch.extras["priority"][0], 0.1, rtol=1e-5)

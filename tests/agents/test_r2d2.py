@@ -10,6 +10,7 @@ from states import different_leaves, jit
 from walks import walks
 
 import rljax
+from rljax.envs import goals
 from rljax.errors import UsageError
 from rljax.replay import packing
 
@@ -110,3 +111,8 @@ def test_windows_that_do_not_fit_are_refused_in_one_sentence(walk, options, mess
     with pytest.raises(UsageError, match=message) as error:
         r2d2(walk, **options)
     assert "\n" not in str(error.value)
+
+
+def test_hindsight_is_refused_for_sequences():
+    with pytest.raises(UsageError, match="^hindsight = 4 gives another goal to single steps"):
+        rljax.r2d2(goals.BitFlip(3), hindsight=4)
