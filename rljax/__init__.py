@@ -59,8 +59,11 @@ if TYPE_CHECKING:
     from rljax.agents.dqn import dqn as dqn
     from rljax.agents.drqn import drqn as drqn
     from rljax.agents.impala import impala as impala
+    from rljax.agents.ippo import ippo as ippo
+    from rljax.agents.iql import iql as iql
     from rljax.agents.ppo import ppo as ppo
     from rljax.agents.pqn import pqn as pqn
+    from rljax.agents.qmix import qmix as qmix
     from rljax.agents.r2d2 import r2d2 as r2d2
     from rljax.agents.rainbow import rainbow as rainbow
     from rljax.agents.reinforce import reinforce as reinforce
@@ -72,6 +75,7 @@ if TYPE_CHECKING:
     from rljax.agents.tabular import sarsa as sarsa
     from rljax.agents.td3 import td3 as td3
     from rljax.agents.tqc import tqc as tqc
+    from rljax.agents.vdn import vdn as vdn
     from rljax.distributed import distribute as distribute
     from rljax.envs import make as make
     from rljax.envs.check import check_env as check_env

@@ -231,7 +231,7 @@ class HasActionMask(Protocol):
     """
 
     def action_mask(self, state: EnvState) -> jax.Array:
-        """Which actions are legal in `state`, bool [A]."""
+        """Which actions are legal in `state`, bool [A]; of M agents, bool [M, A]."""
         ...
 
 
@@ -264,11 +264,35 @@ class HasCostlyReset(Protocol):
 
 
 @runtime_checkable
-class HasAgents(Protocol):
-    """What an environment has besides, if several agents act in it: then rewards are [M]."""
+class MultiAgentEnvironment(Environment, Protocol):
+    """An environment in which M agents act at once: it has these members besides.
 
-    num_agents: int
-    """How many agents M there are."""
+    Its spaces are those of one agent, and those of all agents are the same: smaller ones are padded
+    with zeros, and with actions that a mask forbids. `reset` gives observations [M, ...]. `step`
+    takes actions [M, ...] and gives observations [M, ...], rewards [M], and terminated and
+    truncated [], which end the episode of all. A mask of actions is [M, A]. An agent whose turn it
+    is not, or who has left, has one legal action, 0; who has left observes zeros.
+    """
+
+    agents: tuple[str, ...]
+    """The names of the agents, in the order of axis M."""
+    teams: tuple[tuple[int, ...], ...]
+    """Agents that want the same, by their places; each agent is in one team."""
+    shared_reward: bool
+    """Whether the agents of a team are given one reward, which counts once in its return. Else the
+    return of a team is the sum over its agents."""
+
+
+@runtime_checkable
+class HasGlobalState(Protocol):
+    """What an environment of several agents has besides, for a central critic or a mixer."""
+
+    state_space: Any
+    """A Box of one axis."""
+
+    def global_state(self, state: EnvState) -> jax.Array:
+        """What there is to know of `state`, float32 [G]."""
+        ...
 
 
 class HostActors(NamedTuple):

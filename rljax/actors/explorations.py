@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from rljax import collectives, ops
 from rljax.actors.options import ez_greedy
+from rljax.envs import spaces
 from rljax.errors import UsageError, check_known
 from rljax.hparams import fraction, non_negative, positive
 from rljax.networks import QNetwork
@@ -42,8 +43,8 @@ class ExplorationHparams:
 class Exploration(NamedTuple):
     """A way to explore: whoever acts, and how likely each action is."""
 
-    actor: Callable[[QNetwork, int], Actor]
-    """(action values, number of actions A) to who acts."""
+    actor: Callable[[QNetwork, spaces.Discrete], Actor]
+    """(action values, the space of the actions of an environment) to who acts."""
     probabilities: Probabilities | None = None
     """What SARSA and Expected SARSA ask; None where it depends on more than action values."""
     network_carry: Callable[[Carry], Carry] = lambda carry: carry
@@ -59,7 +60,7 @@ def annealed_epsilon(hparams: Hparams, progress: jax.Array) -> jax.Array:
 
 def by_probabilities(probabilities: Probabilities) -> Exploration:
     """The exploration whose actions have these probabilities, apart from each other."""
-    return Exploration(lambda q, num_actions: value_actor(q, probabilities), probabilities)
+    return Exploration(lambda q, space: value_actor(q, probabilities), probabilities)
 
 
 def value_actor(q: QNetwork, probabilities: Probabilities) -> Actor:
@@ -85,7 +86,7 @@ def value_actor(q: QNetwork, probabilities: Probabilities) -> Actor:
 def recording_values(
     policy: Policy, q: QNetwork, network_carry: Callable[[Carry], Carry] = lambda carry: carry
 ) -> Policy:
-    """`policy`, which also records action_values [N, A]: what `q` gives, without noise.
+    """`policy`, which also records action_values [N, ..., A]: what `q` gives, without noise.
 
     For the scalar head, whose outputs are values, or values made small.
     """
@@ -99,7 +100,8 @@ def recording_values(
 
 
 def fixed_epsilons(hparams: Hparams, progress: jax.Array):
-    """Epsilon-greedy, of values [N, A], with an epsilon for each environment, fixed for the run.
+    """Epsilon-greedy, of values [N, ..., A], with an epsilon for each environment, fixed for
+    the run.
 
     Rows are environments in order, on several devices as well. Source: Horgan et al. 2018, section
     4, https://arxiv.org/abs/1803.00933.
@@ -108,7 +110,7 @@ def fixed_epsilons(hparams: Hparams, progress: jax.Array):
     def probabilities(q: jax.Array) -> jax.Array:
         place, envs = collectives.places(len(q))
         epsilon = ops.fixed_epsilons(hparams.epsilon_base, hparams.epsilon_alpha, place, envs)
-        return ops.epsilon_greedy(q, epsilon[:, None])
+        return ops.epsilon_greedy(q, epsilon.reshape(-1, *[1] * (q.ndim - 1)))
 
     return probabilities
 
@@ -124,11 +126,11 @@ EXPLORATIONS: dict[str, Exploration] = {
     ),
     "boltzmann": by_probabilities(lambda hp, progress: lambda q: ops.boltzmann(q, hp.temperature)),
     "ez_greedy": Exploration(
-        lambda q, num_actions: ez_greedy(value_actor(q, greedy), annealed_epsilon, num_actions),
+        lambda q, space: ez_greedy(value_actor(q, greedy), annealed_epsilon, space),
         network_carry=lambda carry: carry[0],
     ),
     # Not by probabilities: values alone do not say whose they are.
-    "fixed_epsilons": Exploration(lambda q, num_actions: value_actor(q, fixed_epsilons)),
+    "fixed_epsilons": Exploration(lambda q, space: value_actor(q, fixed_epsilons)),
 }
 
 
@@ -141,7 +143,7 @@ def exploration(kind: str | Exploration) -> Exploration:
 
 
 def exploring_actor(
-    kind: str | Exploration, q: QNetwork, num_actions: int, noisy: bool = False
+    kind: str | Exploration, q: QNetwork, space: spaces.Discrete, noisy: bool = False
 ) -> Actor:
     """Acts on the values `q` and explores; with `noisy`, by the noise of the weights alone.
 
@@ -149,7 +151,7 @@ def exploring_actor(
     """
     found = exploration(kind)
     if not noisy:
-        return found.actor(q, num_actions)
+        return found.actor(q, space)
     if kind != "epsilon_greedy":
         raise UsageError(
             "noisy = True explores by the noise of the weights alone: make it False, or leave out "

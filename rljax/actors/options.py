@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from rljax import ops
 from rljax.actors.policies import uniform_action
+from rljax.envs import spaces
 from rljax.envs.action_masks import legal_actions
 from rljax.types import Actor, Carry, Hparams, Key, Obs, Params
 
@@ -17,12 +18,12 @@ LONGEST = 1000  # steps of an option; with an exponent of 2, fewer than one in 1
 class Option(NamedTuple):
     """What an environment is exploring with: one action, for some more steps."""
 
-    action: jax.Array  # [N] int32
-    steps_left: jax.Array  # [N] int32, 0 where none is in force
+    action: jax.Array  # [N] int32, or [N, M] of several agents
+    steps_left: jax.Array  # the same, 0 where none is in force
 
 
 def ez_greedy(
-    actor: Actor, epsilon: Callable[[Hparams, jax.Array], jax.Array], num_actions: int
+    actor: Actor, epsilon: Callable[[Hparams, jax.Array], jax.Array], space: spaces.Discrete
 ) -> Actor:
     """`actor`, interrupted by options: an action sampled uniformly, repeated for a random time.
 
@@ -46,7 +47,7 @@ def ez_greedy(
             option = _while_legal(option, legal_actions(obs))
             idle = option.steps_left == 0
             begins = idle & jax.random.bernoulli(key_begin, probability, best.shape)
-            sampled, _ = uniform_action(obs, num_actions, key_action)
+            sampled, _ = uniform_action(obs, space, key_action)
             steps = ops.sample_zeta(hparams.duration_exponent, LONGEST, best.shape, key_steps)
             action = jnp.where(begins, sampled, option.action)
             steps_left = jnp.where(begins, steps, option.steps_left)
@@ -62,15 +63,16 @@ def ez_greedy(
 
     def initial_carry(leading: tuple[int, ...]) -> tuple[Carry, Option]:
         # Two arrays: one buffer cannot be donated twice.
-        option = Option(jnp.zeros(leading, jnp.int32), jnp.zeros(leading, jnp.int32))
+        shape = (*leading, *space.shape)
+        option = Option(jnp.zeros(shape, jnp.int32), jnp.zeros(shape, jnp.int32))
         return actor.initial_carry(leading), option
 
     return Actor(actor.init, policy, mode, initial_carry)
 
 
 def _while_legal(option: Option, legal: jax.Array | None) -> Option:
-    """The option, ended where its action is not among the legal ones, bool [N, A] or None."""
+    """The option, ended where its action is not among the legal ones, bool [..., A] or None."""
     if legal is None:
         return option
-    allowed = jnp.take_along_axis(legal, option.action[:, None], axis=-1)[:, 0]
+    allowed = jnp.take_along_axis(legal, option.action[..., None], axis=-1)[..., 0]
     return option._replace(steps_left=jnp.where(allowed, option.steps_left, 0))

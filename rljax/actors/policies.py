@@ -23,8 +23,9 @@ def policy_actor(actor_critic: ActorCritic) -> Actor:
 
 
 def random_policy(space: spaces.Space) -> Policy:
-    """Actions [N, ...] of any space, whatever is observed; records log_prob [N].
+    """Actions [N, ...] of any space, whatever is observed; records log_prob.
 
+    Its log-probabilities are [N] of a Box, and of a Discrete space [N, *shape].
     They are uniform over the legal actions of a Discrete space and within the bounds of a Box;
     where a side of a Box has no bound, standard Gaussian around 0, or around the bound it has,
     folded to the right side.
@@ -33,7 +34,7 @@ def random_policy(space: spaces.Space) -> Policy:
     if isinstance(space, spaces.Discrete):
 
         def discrete(params, obs, carry, key: Key):
-            action, number = uniform_action(obs, space.n, key)
+            action, number = uniform_action(obs, space, key)
             return action, {"log_prob": -jnp.log(number)}, carry
 
         return discrete
@@ -63,16 +64,16 @@ def random_policy(space: spaces.Space) -> Policy:
     return box
 
 
-def uniform_action(obs: Obs, num_actions: int, key: Key) -> tuple[jax.Array, jax.Array]:
-    """Legal actions int32 [N], all equally likely, and how many there are, float32 [N].
+def uniform_action(obs: Obs, space: spaces.Discrete, key: Key) -> tuple[jax.Array, jax.Array]:
+    """Legal actions int32 [N, *shape], all equally likely, and how many there are, float32.
 
     Consumes the key.
     """
     legal = legal_actions(obs)
     if legal is None:
-        leading = jax.tree.leaves(obs)[0].shape[:1]
-        action = jax.random.randint(key, leading, 0, num_actions)
-        return action, jnp.full(leading, num_actions, jnp.float32)
+        shape = (*jax.tree.leaves(obs)[0].shape[:1], *space.shape)
+        action = jax.random.randint(key, shape, 0, space.n)
+        return action, jnp.full(shape, space.n, jnp.float32)
     number = jnp.sum(legal, axis=-1, dtype=jnp.float32)
     return ops.sample(legal / number[..., None], key), number
 

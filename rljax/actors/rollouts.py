@@ -8,11 +8,11 @@ import jax.numpy as jnp
 
 from rljax import _cpu, collectives
 from rljax.envs import autoreset
+from rljax.envs.agents import agent_axis, joint_return
 from rljax.types import (
     Carry,
     Environment,
     Extras,
-    HasAgents,
     Key,
     Params,
     Policy,
@@ -27,7 +27,6 @@ def start(env: Environment, carry: Carry, num_envs: int, key: Key) -> Worker:
     Returns are [N], or [N, M] where an environment has M agents, each with a reward.
     """
     env_state, obs = jax.vmap(lambda k: autoreset.reset(env, k))(jax.random.split(key, num_envs))
-    agents = (env.num_agents,) if isinstance(env, HasAgents) else ()
     return Worker(
         env_state=env_state,
         # Apart from a state that holds it too: one buffer cannot be donated twice.
@@ -35,7 +34,7 @@ def start(env: Environment, carry: Carry, num_envs: int, key: Key) -> Worker:
         carry=carry,
         replay=(),
         update_state=[],
-        episode_return=jnp.zeros((num_envs, *agents), jnp.float32),
+        episode_return=jnp.zeros((num_envs, *agent_axis(env)), jnp.float32),
         episode_length=jnp.zeros(num_envs, jnp.int32),
     )
 
@@ -108,10 +107,10 @@ def behind(done: jax.Array, values: jax.Array) -> jax.Array:
     return done.reshape(done.shape + (1,) * (values.ndim - done.ndim))
 
 
-def episode_metrics(batch: Transition) -> dict[str, jax.Array]:
+def episode_metrics(env: Environment, batch: Transition) -> dict[str, jax.Array]:
     """What the episodes that ended in this batch [T, N] came to; the means are NaN if none did.
 
-    The return of several agents is the mean over them.
+    The return of several agents is their `envs.joint_return`.
 
     Short episodes end more often, so these means lean towards them: they are for watching.
     Results come from `rljax.evaluate`.
@@ -121,9 +120,7 @@ def episode_metrics(batch: Transition) -> dict[str, jax.Array]:
     def over_episodes(values: jax.typing.ArrayLike) -> jax.Array:
         return jnp.sum(jnp.where(done, values, 0))
 
-    returns = batch.extras["episode_return"]
-    returns = jnp.mean(returns, axis=tuple(range(done.ndim, returns.ndim)))
-
+    returns = joint_return(env, batch.extras["episode_return"])
     episodes, returns, lengths = collectives.psum(
         (
             over_episodes(1),

@@ -24,10 +24,13 @@ AGENTS = {
     "drqn": "rljax.agents.drqn:drqn",
     "expected_sarsa": "rljax.agents.tabular:expected_sarsa",
     "impala": "rljax.agents.impala:impala",
+    "ippo": "rljax.agents.ippo:ippo",
+    "iql": "rljax.agents.iql:iql",
     "ppo": "rljax.agents.ppo:ppo",
     "pqn": "rljax.agents.pqn:pqn",
     "q_lambda": "rljax.agents.tabular:q_lambda",
     "q_learning": "rljax.agents.tabular:q_learning",
+    "qmix": "rljax.agents.qmix:qmix",
     "r2d2": "rljax.agents.r2d2:r2d2",
     "rainbow": "rljax.agents.rainbow:rainbow",
     "reinforce": "rljax.agents.reinforce:reinforce",
@@ -35,6 +38,7 @@ AGENTS = {
     "sarsa": "rljax.agents.tabular:sarsa",
     "td3": "rljax.agents.td3:td3",
     "tqc": "rljax.agents.tqc:tqc",
+    "vdn": "rljax.agents.vdn:vdn",
 }
 """Name to factory. A factory takes `(env, *, total_env_steps, hparams, **structure)` and has its
 hyperparameters' dataclass as `factory.Hparams`."""

@@ -13,6 +13,7 @@ from rljax.actors import random_policy
 from rljax.actors.rollouts import rollout
 from rljax.agents.iteration import assembled
 from rljax.agents.schedule import Schedule
+from rljax.envs.agents import joint_space
 from rljax.envs.simulators import on_host
 from rljax.errors import UsageError
 from rljax.hparams import check_number
@@ -121,7 +122,7 @@ def off_policy(
     Raises UsageError for counts that do not fit, and MissingField as `on_policy` does, also for a
     replay or a fresh update that reads what `warmup` does not record.
     """
-    explorer = warmup or random_policy(env.action_space)
+    explorer = warmup or random_policy(joint_space(env, env.action_space))
 
     def begin(hparams: Hparams, params: Params, worker: Worker, key: Key):
         key_fresh, key_warm_up, key_update = jax.random.split(key, 3)

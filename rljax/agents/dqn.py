@@ -22,6 +22,7 @@ from rljax.agents.assembly import check_hparams, off_policy
 from rljax.agents.curiosity import Curiosity, CuriosityHparams
 from rljax.agents.replays import ReplayHparams, Windows, relabelled, replay_of
 from rljax.agents.schedule import Schedule
+from rljax.envs.agents import joint_space
 from rljax.errors import UsageError
 from rljax.hparams import fraction, non_negative
 from rljax.types import Agent, Batch, Environment, Update
@@ -95,6 +96,9 @@ def dqn(
     v_max: float | None = None,
     normalize_observations: bool = False,
     scale_images: bool = True,
+    actor_obs: Sequence[str] | None = None,
+    groups: Sequence[int] | None = None,
+    mixer: networks.Mixer | None = None,
     anneal_lr: bool = False,
     curiosity: str = "none",
     first: Update | None = None,
@@ -150,6 +154,12 @@ def dqn(
         v_max: the largest.
         normalize_observations: by running statistics, kept in the parameters.
         scale_images: whether images (three axes of uint8) are divided by 255.
+        actor_obs: of observations that are a Dict, the parts that the network reads, such as
+            ["state"]; by default all.
+        groups: of an environment of several agents, for each the number of its parameters: iql, vdn
+            and qmix set it.
+        mixer: of several agents, what makes one value of theirs, for the reward of the team; None
+            for values and rewards of each agent.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
         curiosity: intrinsic rewards, added to the others: "none", "counts" (of states and actions),
             "rnd" (errors in predicting a random network) or "icm" (of a model of features).
@@ -184,20 +194,25 @@ def dqn(
         scale_images=scale_images,
         agent=agent,
         sequences=sequence_length > 1,
+        names=actor_obs,
+        groups=groups,
     )
+    if mixer is not None:
+        q = networks.with_mixer(q, mixer, agent)
     q = networks.with_target(q)
     recurrent = q.net.recurrent
     first_extras = ("carry",) if recurrent and stored_carry else ()
-    actor = exploring = exploring_actor(exploration, q, env.action_space.n, noisy)
+    actions = joint_space(env, env.action_space)
+    actor = exploring = exploring_actor(exploration, q, actions, noisy)
     network_carry = explorations(exploration).network_carry
-    warmup = random_policy(env.action_space)
+    warmup = random_policy(actions)
     if recurrent:
-        warmup = with_random_actions(exploring.policy(hparams, jnp.float32(0)), env.action_space)
+        warmup = with_random_actions(exploring.policy(hparams, jnp.float32(0)), actions)
     if initial_priorities:
-        if not prioritized or q.head.shape:
+        if not prioritized or q.head.shape or mixer is not None:
             raise UsageError(
                 f"{agent}: initial_priorities are errors of values for a prioritized replay: they "
-                'need prioritized = True and head = "scalar"'
+                'need prioritized = True, head = "scalar" and no mixer'
             )
         warmup = recording_values(warmup, q, network_carry)
         actor = exploring._replace(
@@ -216,6 +231,7 @@ def dqn(
         statistics = observation_statistics(q.net.encode, part="online")
         return chain(
             first,
+            None if mixer is None else updates.team_reward(env, agent),
             curious.as_reward(hp),
             stateless(of_network) if recurrent else None,
             td.initial_priorities(q, hp.gamma, n_step) if initial_priorities else None,

@@ -115,7 +115,7 @@ def assembled(
             schedule.rollout_length,
         )
         state, metrics = learn_with(replace(state, worker=worker), batch, key_learn, next_key)
-        return state, {**episode_metrics(batch), **metrics}
+        return state, {**episode_metrics(env, batch), **metrics}
 
     def explore(state: State, obs: Obs, carry: Carry, key: Key):
         assert explorer is not None

@@ -88,6 +88,7 @@ def ppo(
     actor_obs: Sequence[str] | None = None,
     critic_obs: Sequence[str] | None = None,
     critic_hidden: Sequence[int] | None = None,
+    groups: Sequence[int] | None = None,
     anneal_lr: bool = True,
     stop_at_kl: bool = False,
     policy_lag: int = 0,
@@ -127,6 +128,8 @@ def ppo(
             ["state"]; by default all.
         critic_obs: the parts that the value function reads; by default all.
         critic_hidden: sizes of the dense layers of the value function; by default `hidden`.
+        groups: of an environment of several agents, for each the number of its parameters: ippo and
+            mappo set it.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
         stop_at_kl: whether to end an iteration's epochs once `approx_kl` passes 1.5 `target_kl`.
         policy_lag: how many iterations old the parameters are that act, as those of the actors of
@@ -162,6 +165,7 @@ def ppo(
         actor_obs=actor_obs,
         critic_obs=critic_obs,
         critic_hidden=critic_hidden,
+        groups=groups,
         agent=agent,
     )
     curious = Curiosity(curiosity, env, network, hidden, num_minibatches, agent)

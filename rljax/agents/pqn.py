@@ -136,7 +136,7 @@ def pqn(
 
     return on_policy(
         env,
-        actor=exploring_actor(exploration, q, env.action_space.n),
+        actor=exploring_actor(exploration, q, env.action_space),
         update=update,
         hparams=hparams,
         schedule=schedule,

@@ -123,7 +123,7 @@ def _control(
             )
         table = q_table(env, initial_value, num_tables, agent=name)
         curious = Curiosity(curiosity, env, agent=name)
-        actor = explore.actor(table, env.action_space.n)
+        actor = explore.actor(table, env.action_space)
 
         def update(hp: Hparams, progress: jax.Array) -> Update:
             step = STEP_SIZES[step_size](hp)

@@ -40,4 +40,5 @@ def variant_of(base: Callable, *chosen: str) -> Callable[[Any], Any]:
 def _documented(doc: str) -> dict[str, str]:
     """Argument to its lines in the section "Args:"."""
     found = ARGUMENTS.search(doc)
-    return {m[1]: m[0] for m in ARGUMENT.finditer(found[2])} if found else {}
+    lines = ARGUMENT.finditer(found[2]) if found else ()
+    return {m[1]: f"{m[0].rstrip()}\n" for m in lines}

@@ -139,6 +139,13 @@ def _make(name: str | Callable[..., Any], params: dict[str, Any]) -> Any:
     return gymnax.make(name, **params)
 
 
+def __getattr__(name: str) -> Any:
+    """The wrappers of environments of several agents; loaded on first use, for they import JAX."""
+    if name not in ("as_one", "as_team", "described", "joint_return", "team_returns"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("rljax.envs.agents"), name)
+
+
 def check_parameters(name: str, given: Iterable[str], known: Iterable[str]) -> None:
     """Refuse parameters that an environment does not have, with the nearest one that it has."""
     for key in given:

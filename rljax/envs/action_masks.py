@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from rljax.envs import spaces
+from rljax.envs.agents import agent_axis
 from rljax.errors import UsageError
 from rljax.types import Environment, EnvState, HasActionMask, MaskedObs, Obs
 
@@ -15,7 +16,8 @@ def with_mask(
 
     Where the episode terminated nobody acts any more, so every action counts as legal there.
 
-    Raises UsageError for a mask that is not bool [A], and for actions that are not Discrete.
+    Raises UsageError for a mask that is not bool [A], of M agents [M, A], and for actions that are
+    not Discrete.
     """
     if not isinstance(env, HasActionMask):
         return obs
@@ -26,11 +28,12 @@ def with_mask(
             "remove it, and let step deal with actions that have no effect"
         )
     mask = env.action_mask(state)
+    due = [*agent_axis(env), space.n]
     shape, dtype = getattr(mask, "shape", None), getattr(mask, "dtype", None)
-    if shape != (space.n,) or dtype != np.bool_:
+    if shape != tuple(due) or dtype != np.bool_:
         found = type(mask).__name__ if shape is None else f"{dtype}{list(shape)}"
         raise UsageError(
-            f"{env.name}: action_mask gives {found}, where bool[{space.n}] is due: write True for "
+            f"{env.name}: action_mask gives {found}, where bool{due} is due: write True for "
             "each action that is legal, and False for the others"
         )
     return MaskedObs(obs, mask | terminated)

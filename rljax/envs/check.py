@@ -18,6 +18,7 @@ import numpy as np
 
 from rljax.envs import autoreset, spaces
 from rljax.envs.action_masks import legal_actions, observed
+from rljax.envs.agents import agent_axis, joint_space
 from rljax.envs.check_types import changes, count_of, is_key, outside, parts, shape_of, unlike
 from rljax.envs.findings import Finding, failure, where_is
 from rljax.envs.simulators import on_host
@@ -75,8 +76,9 @@ def _reset(env: Any) -> Iterator[Finding]:
     if not isinstance(given, tuple) or len(given) != 2:
         yield Finding(f"reset returns {count_of(given)}: write `return state, obs`", where)
         return
-    wrong = list(unlike(env.observation_space, given[1], where))
-    if wrong and not any(unlike(env.observation_space, given[0], where)):
+    seen = joint_space(env, env.observation_space)
+    wrong = list(unlike(seen, given[1], where))
+    if wrong and not any(unlike(seen, given[0], where)):
         yield Finding("reset returns obs before state: write `return state, obs`", where)
     else:
         yield from wrong
@@ -96,7 +98,14 @@ def _step(env: Any) -> Iterator[Finding]:
         yield from changes(name, before, after, where)
     for name, value in zip(STEP[2:], given[2:], strict=True):
         shape = getattr(value, "shape", None)
-        if shape != ():
+        due = agent_axis(env) if name == "reward" else ()
+        if shape != due and due:
+            yield Finding(
+                f"reward has shape {shape_of(shape)}, and should be {list(due)}: one for each of "
+                f"the {due[0]} agents",
+                where,
+            )
+        elif shape != due:
             yield Finding(
                 f"{name} has shape {shape_of(shape)}, and should be one number []: an environment "
                 "knows nothing of others beside it; use x[0], or x.sum()",
@@ -169,7 +178,8 @@ def _play(env: Any) -> Iterator[Finding]:
             where_is(env, "action_mask", RETURN),
         )
     where = where_is(env, "step", RETURN)
-    for path, space, low, high in parts(env.observation_space, seen["low"], seen["high"]):
+    all_observe = joint_space(env, env.observation_space)
+    for path, space, low, high in parts(all_observe, seen["low"], seen["high"]):
         yield from outside(path, space, low.min(0), high.max(0), where)
     if not np.isfinite(seen["reward"]).all():
         yield Finding("reward becomes NaN or infinite under random actions", where)
@@ -227,7 +237,7 @@ def _episodes(env: Environment, key: Key) -> dict[str, Any]:
 
 def _random_action(env: Environment, key: Key, legal: jax.Array | None) -> Action:
     """A legal action anywhere in its space; around 0 where that has no bounds."""
-    space = env.action_space
+    space = joint_space(env, env.action_space)
     if isinstance(space, spaces.Discrete):
         if legal is not None:
             return jax.random.categorical(key, jnp.where(legal, 0.0, -jnp.inf)).astype(space.dtype)
@@ -268,7 +278,8 @@ def _trace(env: Any, name: str, *arguments: Any) -> tuple[Any, list[Finding]]:
 
 
 def _some_action(env: Environment) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(env.action_space.shape, env.action_space.dtype)
+    space = joint_space(env, env.action_space)
+    return jax.ShapeDtypeStruct(space.shape, space.dtype)
 
 
 def _strong(types: Any) -> Any:

@@ -9,12 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from rljax.envs import spaces
+from rljax.envs.agents import OF_ONE, hand_on
 from rljax.envs.simulators import Simulator, Steps, on_host
 from rljax.errors import UsageError
 from rljax.types import Action, Environment, EnvState, Key, Obs
-
-KEPT = ("success", "reset_is_costly")
-"""Members that an environment may have besides those of all."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +75,7 @@ class ViewedEnvironment:
     view: View
 
     def __post_init__(self) -> None:
-        for member in KEPT:
-            if hasattr(self.env, member):
-                object.__setattr__(self, member, getattr(self.env, member))
+        hand_on(self, self.env, OF_ONE)
 
     @property
     def name(self) -> str:

@@ -2,6 +2,7 @@
 
 from rljax.networks.actor_critics import ActorCritic, actor_critic, actor_critic_network
 from rljax.networks.actors_and_critics import ActorAndCritics, Choices, actor_and_critics
+from rljax.networks.agents import of_agents
 from rljax.networks.curiosity import (
     Dynamics,
     Numbered,
@@ -14,6 +15,7 @@ from rljax.networks.curiosity import (
 from rljax.networks.distributions import Categorical, Head, Normal, TanhNormal, head
 from rljax.networks.initializers import orthogonal
 from rljax.networks.layers import CNN, MLP, NatureCNN, NoisyDense
+from rljax.networks.mixers import Mixer, mixing, monotonic, total, with_mixer
 from rljax.networks.modules import (
     ActorCriticModule,
     Outputs,
@@ -38,6 +40,7 @@ __all__ = [
     "CNN",
     "NatureCNN",
     "MLP",
+    "Mixer",
     "ActorAndCritics",
     "ActorCritic",
     "ActorCriticModule",
@@ -66,8 +69,11 @@ __all__ = [
     "from_linen",
     "head",
     "implicit_quantile",
+    "mixing",
+    "monotonic",
     "normalized",
     "numbered",
+    "of_agents",
     "orthogonal",
     "q_network",
     "q_table",
@@ -75,8 +81,10 @@ __all__ = [
     "random_distillation",
     "reset_carry",
     "scalar",
+    "total",
     "unroll",
     "value_head",
     "value_network",
+    "with_mixer",
     "with_target",
 ]

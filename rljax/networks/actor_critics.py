@@ -11,7 +11,9 @@ from flax import linen as nn
 from rljax import ops
 from rljax.envs import spaces
 from rljax.envs.action_masks import legal_actions
+from rljax.envs.agents import check_groups
 from rljax.errors import UsageError
+from rljax.networks.agents import of_agents
 from rljax.networks.distributions import Distribution, Head, head
 from rljax.networks.encoding import Reader, on_observations, read
 from rljax.networks.modules import ActorCriticModule, Outputs, RecurrentActorCriticModule
@@ -80,11 +82,14 @@ def actor_critic(
     actor_obs: Sequence[str] | None = None,
     critic_obs: Sequence[str] | None = None,
     critic_hidden: Sequence[int] | None = None,
+    groups: Sequence[int] | None = None,
 ) -> ActorCritic:
     """The actor-critic for an environment's spaces; see `actor_critic_network` and `head`.
 
-    Raises UsageError, naming `agent`, for a space that neither can handle.
+    Raises UsageError, naming `agent`, for a space that neither can handle, and for an environment
+    of several agents without `groups`.
     """
+    check_groups(env, groups, agent)
     action_head = head(env.action_space, distribution, agent)
     net = actor_critic_network(
         env.observation_space,
@@ -98,6 +103,7 @@ def actor_critic(
         actor_obs,
         critic_obs,
         critic_hidden,
+        groups,
     )
     return ActorCritic(net, action_head)
 
@@ -114,6 +120,7 @@ def actor_critic_network(
     actor_obs: Sequence[str] | None = None,
     critic_obs: Sequence[str] | None = None,
     critic_hidden: Sequence[int] | None = None,
+    groups: Sequence[int] | None = None,
 ) -> Network:
     """The actor-critic that reads a space's observations.
 
@@ -135,6 +142,8 @@ def actor_critic_network(
         critic_obs: the parts that the value function reads. Where they are others, each of the two
             has a torso of its own.
         critic_hidden: sizes of the dense layers of the value function; None for `hidden`.
+        groups: of several agents, for each the number of its parameters, see `of_agents`; None for
+            one agent.
 
     Raises:
         UsageError: for a space, kind, activation or part that does not fit, in one sentence.
@@ -171,6 +180,9 @@ def actor_critic_network(
             shared = of_actor.kind in ("cnn", "nature_cnn") and not apart
             module = ActorCriticModule(torso, outputs, shared, of_critic.torso)
             net = from_linen(module, shape if same_view else (shape, of_critic.shape))
+
+    if groups is not None:
+        net = of_agents(net, groups, len(shape))
 
     def views(features: Features) -> tuple[jax.Array, jax.Array]:
         return of_actor.view(features), of_critic.view(features)

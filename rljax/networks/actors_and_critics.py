@@ -12,6 +12,7 @@ from flax import linen as nn
 from rljax import collectives, ops
 from rljax.envs import spaces
 from rljax.envs.action_masks import legal_actions
+from rljax.envs.agents import check_groups
 from rljax.envs.simulators import zeros
 from rljax.errors import UsageError, check_positive
 from rljax.networks.distributions import Categorical, Distribution, Head, deterministic, head
@@ -212,6 +213,7 @@ def actor_and_critics(
     Raises:
         UsageError: for a space, kind, activation or part that does not fit, in one sentence.
     """
+    check_groups(env, None, agent)
     check_positive(num_critics=num_critics)
     if value.implicit:
         raise UsageError(f'{agent} has no fractions to sample: use head "scalar", "c51" or "qr"')

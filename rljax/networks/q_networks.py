@@ -1,6 +1,6 @@
 """Action values: networks whose outputs a value head reads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -11,12 +11,14 @@ from flax import linen as nn
 from rljax import ops
 from rljax.envs import spaces
 from rljax.envs.action_masks import legal_actions
+from rljax.envs.agents import check_groups
 from rljax.errors import UsageError
+from rljax.networks.agents import of_agents
 from rljax.networks.encoding import on_observations, read, refuse_memory
 from rljax.networks.layers import NoisyDense, dense
 from rljax.networks.modules import ActionValues, ImplicitQModule, QModule
 from rljax.networks.network import Network, Pair, from_linen, is_given, on_part
-from rljax.networks.value_heads import Estimate, ValueHead
+from rljax.networks.value_heads import Chosen, Estimate, ValueHead
 from rljax.types import Carry, Environment, Key, Obs, Params
 
 
@@ -27,6 +29,11 @@ class QNetwork(NamedTuple):
     head: ValueHead
     target: Network | None = None
     """The same network on the parameters of a target network; None where there is none."""
+    mix: Callable[[Params, Chosen, Obs], Chosen] | None = None
+    """(params, chosen values [..., M] of agents, observations) to those of their team [...]; None
+    where there is nothing to mix."""
+    target_mix: Callable[[Params, Chosen, Obs], Chosen] | None = None
+    """The same on the parameters of a target network."""
 
     def values(
         self, params: Params, obs: Obs, carry: Carry, key: Key | None
@@ -38,6 +45,15 @@ class QNetwork(NamedTuple):
     def expected(self, estimate: Estimate, obs: Obs) -> jax.Array:
         """Expected values [..., A] of an estimate, `ops.ILLEGAL` where `obs` forbids an action."""
         return ops.only_legal(self.head.q(estimate), legal_actions(obs))
+
+    def chosen(self, params: Params, estimate: Estimate, policy: jax.Array, obs: Obs) -> Chosen:
+        """The estimate [..., *shape] of the actions that a policy [..., A] takes, mixed."""
+        chosen = self.head.pick(estimate, policy)
+        return self.mix(params, chosen, obs) if self.mix else chosen
+
+    def by_target(self) -> "QNetwork":
+        """The values to bootstrap from: those of the target network, or without one the same."""
+        return self._replace(net=self.target, mix=self.target_mix) if self.target else self
 
 
 def with_target(q: QNetwork) -> QNetwork:
@@ -52,8 +68,16 @@ def with_target(q: QNetwork) -> QNetwork:
         # Apart from the others: one buffer cannot be donated twice.
         return {"online": params, "target": jax.tree.map(jnp.copy, params)}
 
-    online = on_part(q.net, "online")._replace(init=init)
-    return q._replace(net=online, target=on_part(q.net, "target"))
+    def mix(part: str) -> Callable[[Params, Chosen, Obs], Chosen] | None:
+        of = q.mix
+        return of and (lambda params, chosen, obs: of(params[part], chosen, obs))
+
+    return q._replace(
+        net=on_part(q.net, "online")._replace(init=init),
+        target=on_part(q.net, "target"),
+        mix=mix("online"),
+        target_mix=mix("target"),
+    )
 
 
 def q_network(
@@ -70,6 +94,8 @@ def q_network(
     agent: str = "this agent",
     scale_images: bool = True,
     sequences: bool = False,
+    names: Sequence[str] | None = None,
+    groups: Sequence[int] | None = None,
 ) -> QNetwork:
     """The network that reads an environment's observations and values its actions.
 
@@ -91,10 +117,14 @@ def q_network(
         agent: who asks, for error messages.
         scale_images: whether images (three axes of uint8) are divided by 255.
         sequences: whether the agent learns from sequences, as a network with memory needs.
+        names: of observations that are a Dict, the parts that are read; None for all.
+        groups: of several agents, for each the number of its parameters, see `of_agents`; None for
+            one agent.
 
     Raises:
         UsageError: for a space, kind, activation or module that does not fit, in one sentence.
     """
+    check_groups(env, groups, agent)
     if not isinstance(env.action_space, spaces.Discrete):
         raise UsageError(
             f"{agent} needs a Discrete action space, not {spaces.describe(env.action_space)}"
@@ -106,7 +136,9 @@ def q_network(
             f"{agent} needs action values, not the outputs of a Network: use a module or a pair"
         )
     num_actions = env.action_space.n
-    reader = read(env.observation_space, kind, hidden, activation, agent, scale_images)
+    reader = read(
+        env.observation_space, kind, hidden, activation, agent, scale_images, names, "actor_obs"
+    )
     if is_given(kind):
         name = type(kind).__name__ if isinstance(kind, nn.Module) else "the network"
         if dueling or noisy or layer_norm:
@@ -125,6 +157,8 @@ def q_network(
         if head.implicit:
             module = ImplicitQModule(torso, outputs, head.shape[0], layer, memory=memory)
         net = from_linen(module, reader.shape, memory().carry_size if memory else 0)
+    if groups is not None:
+        net = of_agents(net, groups, len(reader.shape))
     return QNetwork(on_observations(reader, net, normalize_observations), head)
 
 

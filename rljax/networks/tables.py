@@ -4,6 +4,7 @@ import jax.numpy as jnp
 
 from rljax.envs import spaces
 from rljax.envs.action_masks import observed
+from rljax.envs.agents import check_groups
 from rljax.errors import UsageError
 from rljax.networks.network import Network
 from rljax.networks.q_networks import QNetwork
@@ -18,6 +19,7 @@ def q_table(
 
     Raises UsageError, naming `agent`, for spaces that are not Discrete.
     """
+    check_groups(env, None, agent)
     for what, space in (
         ("observations", env.observation_space),
         ("actions", env.action_space),

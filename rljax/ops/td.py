@@ -62,26 +62,28 @@ def n_step_returns(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Up to `n` rewards in one, over [T, N], such that the target is reward + discount V(s'_last).
 
+    Rewards are [T], [T, N] or, of several agents, [T, N, M], who end together.
+
     Summing stops with the step at which the episode ends, or with the last row.
 
     Args:
-        reward: [T, N].
+        reward: [T, N], or [T, N, M].
         terminated: bool [T, N].
         truncated: bool [T, N].
         gamma: discount per step, a scalar.
         n: how many rewards at most; a Python int.
 
     Returns:
-        reward: [T, N], r_t + gamma r_{t+1} + ... of the k <= n steps summed.
-        discount: [T, N], gamma^k, or 0 where the last of the steps terminated.
+        reward: as given, r_t + gamma r_{t+1} + ... of the k <= n steps summed.
+        discount: as reward, gamma^k, or 0 where the last of the steps terminated.
         last: int32 [T, N], the row of the last of them: bootstrap from its `next_obs`.
 
     Source: Sutton and Barto 2018, eq. 7.1, http://incompleteideas.net/book/the-book-2nd.html.
     """
-    chex.assert_rank(reward, {1, 2})
-    chex.assert_equal_shape([reward, terminated, truncated])
+    ends = terminated.shape
+    terminated, truncated = of_each_reward(reward, terminated, truncated)
     time = jnp.arange(len(reward), dtype=jnp.int32).reshape(-1, *[1] * (reward.ndim - 1))
-    one_step = reward, gamma * (1.0 - terminated), jnp.broadcast_to(time, reward.shape)
+    one_step = reward, gamma * (1.0 - terminated), jnp.broadcast_to(time, terminated.shape)
     goes_on = ~(terminated | truncated) & (time < len(reward) - 1)
 
     def after(x: jax.Array) -> jax.Array:
@@ -92,7 +94,7 @@ def n_step_returns(
         total = reward + jnp.where(goes_on, gamma * after(total), 0.0)
         discount = jnp.where(goes_on, gamma * after(discount), one_step[1])
         last = jnp.where(goes_on, after(last), one_step[2])
-    return total, discount, last
+    return total, jnp.broadcast_to(discount, total.shape), last.reshape(ends)
 
 
 def lambda_returns(

@@ -75,7 +75,7 @@ def init(
     Raises UsageError, before anything is allocated, if the rows do not fit into device memory or an
     int32, or a window not into L. (`rljax.vmap` counts the members of a population.)
     """
-    time, envs = example.reward.shape
+    time, envs = example.terminated.shape
     length = ceil_div(buffer_size, time * envs * collectives.count()) * time
     if envs * length > MOST_ROWS:
         raise UsageError(f"buffer_size = {buffer_size} is too large: make it at most {MOST_ROWS}")

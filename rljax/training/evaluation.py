@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from rljax import _cpu
+from rljax.actors.rollouts import behind
 from rljax.envs import autoreset
+from rljax.envs.agents import agent_axis, joint_return, team_returns
 from rljax.envs.simulators import on_host
 from rljax.errors import check_positive
 from rljax.parallel import processes
@@ -26,6 +28,11 @@ class Evaluation(NamedTuple):
     finished: jax.Array  # [num_episodes] bool; False where `max_steps` cut an episode off
     succeeded: jax.Array | None = None
     """[num_episodes] bool, whether it ended at its goal; None where an environment has none."""
+    agent_returns: jax.Array | None = None
+    """[num_episodes, M] float32, of several agents; `returns` are those by which the environment is
+    judged (see `envs.joint_return`). None for one agent."""
+    team_returns: jax.Array | None = None
+    """[num_episodes, K] float32, of the teams of several agents; None for one agent."""
 
     def summary(self, training_env_steps: int | None = None) -> dict:
         """What the episodes came to, as plain Python numbers.
@@ -37,8 +44,10 @@ class Evaluation(NamedTuple):
         mean of episodes: it leaves out the failures of an agent that fails one time in four.
 
         Where the environment has a goal (see `rljax.types.HasGoal`), `success_rate` is the fraction
-        of episodes that reached it, also of each seed. `episodes`, `evaluation_env_steps` (taken by
-        them) and `returns` are of all; `unfinished` is there if `max_steps` cut some off.
+        of episodes that reached it, also of each seed. Of several agents there are the means
+        `agents` and `teams`, in the order of `env.agents` and `env.teams`. `episodes`,
+        `evaluation_env_steps` (taken by them) and `returns` are of all; `unfinished` is there if
+        `max_steps` cut some off.
 
         Args:
             training_env_steps: those behind the parameters of each seed, to be told along.
@@ -54,6 +63,10 @@ class Evaluation(NamedTuple):
             del summary["std"]
             summary |= _over_seeds(np.array([[seed["mean"]] for seed in seeds]))
             summary["seeds"] = seeds
+        for name in ("agents", "teams"):
+            if (of_each := getattr(self, f"{name[:-1]}_returns")) is not None:
+                of_each = np.asarray(of_each, np.float64)
+                summary[name] = of_each.reshape(-1, of_each.shape[-1]).mean(0).tolist()
         summary["episodes"] = returns.size
         if training_env_steps is not None:
             summary["training_env_steps"] = training_env_steps
@@ -110,6 +123,7 @@ def episodes(agent: Agent, num_episodes: int, deterministic: bool = True, max_st
         on_the_host = host_evaluation.episodes(agent, num_episodes, deterministic, max_steps)
         return lambda state, key: Evaluation(*map(jnp.asarray, on_the_host(_acting(state), key)))
 
+    agents = agent_axis(agent.env)
     goal = agent.env.success if isinstance(agent.env, HasGoal) else None
 
     def play(state: State, key: Key) -> Evaluation:
@@ -137,8 +151,9 @@ def episodes(agent: Agent, num_episodes: int, deterministic: bool = True, max_st
                 jax.random.split(key_env, shape), env_state, action
             )
             ends = ~so_far.finished & (terminated | truncated)
+            over = behind(so_far.finished, reward)
             so_far = Evaluation(
-                returns=so_far.returns + jnp.where(so_far.finished, 0.0, reward),
+                returns=so_far.returns + jnp.where(over, 0.0, reward),
                 lengths=so_far.lengths + ~so_far.finished,
                 finished=so_far.finished | ends,
                 succeeded=success and (so_far.succeeded | ends & success(env_state)),
@@ -148,7 +163,10 @@ def episodes(agent: Agent, num_episodes: int, deterministic: bool = True, max_st
         key, key_reset = jax.random.split(key)
         none = jnp.zeros(shape, bool)
         nothing = Evaluation(
-            jnp.zeros(shape, jnp.float32), jnp.zeros(shape, jnp.int32), none, success and none
+            returns=jnp.zeros((*shape, *agents), jnp.float32),
+            lengths=jnp.zeros(shape, jnp.int32),
+            finished=none,
+            succeeded=success and none,
         )
         start = (
             *reset(jax.random.split(key_reset, shape)),
@@ -156,7 +174,14 @@ def episodes(agent: Agent, num_episodes: int, deterministic: bool = True, max_st
             nothing,
             key,
         )
-        return jax.lax.while_loop(unfinished, advance, start)[3]
+        found = jax.lax.while_loop(unfinished, advance, start)[3]
+        if not agents:
+            return found
+        return found._replace(
+            returns=joint_return(agent.env, found.returns),
+            agent_returns=found.returns,
+            team_returns=team_returns(agent.env, found.returns),
+        )
 
     return play
 

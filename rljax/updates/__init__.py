@@ -2,6 +2,7 @@
 
 from rljax.types import Update
 from rljax.updates.advantages import gae, n_step_advantage, rewards_to_go, vtrace
+from rljax.updates.agents import team_reward
 from rljax.updates.composition import chain, in_parts, stateless, with_own_parameters
 from rljax.updates.critics import (
     batch_statistics,
@@ -94,6 +95,7 @@ __all__ = [
     "taken",
     "target_network",
     "td_target",
+    "team_reward",
     "temperature_loss",
     "trace_step",
     "visit_count",

@@ -18,7 +18,7 @@ def fresh_carry(network: Network) -> Update:
     """
 
     def apply(params: Params, batch: Batch, key: Key):
-        return batch.annotate(carry=network.initial_carry((1, batch.reward.shape[1]))), {}
+        return batch.annotate(carry=network.initial_carry((1, batch.terminated.shape[1]))), {}
 
     return stateless(apply)
 

@@ -16,6 +16,7 @@ from rljax.networks import QNetwork, ValueHead, unroll
 from rljax.networks.value_heads import Chosen
 from rljax.types import Batch, Carry, Key, Metrics, Obs, Params, Update
 from rljax.updates.advantages import led_to
+from rljax.updates.agents import over_agents
 from rljax.updates.composition import stateless
 from rljax.updates.optimization import Loss
 from rljax.updates.sequences import of_first_row
@@ -135,15 +136,17 @@ def td_target(q: QNetwork, next_policy: NextPolicy = greedy) -> Update:
     Source: Mnih et al. 2015, algorithm 1, https://doi.org/10.1038/nature14236.
     """
 
+    bootstrap = q.by_target()
+
     def apply(params: Params, batch: Batch, key: Key):
         key_now, key_target, key_policy = jax.random.split(key, 3)
         if q.net.recurrent:
             estimate, q_now = (batch.extras[name] for name in AHEAD)
         else:
-            estimate, _ = (q.target or q.net).apply(params, batch.next_obs, (), key_target)
+            estimate, _ = bootstrap.net.apply(params, batch.next_obs, (), key_target)
             q_now, _ = q.values(params, batch.next_obs, (), key_now)
         policy = next_policy(q_now, q.expected(estimate, batch.next_obs), batch, key_policy)
-        chosen = q.head.pick(estimate, policy)
+        chosen = bootstrap.chosen(params, estimate, policy, batch.next_obs)
         return annotate_target(batch, q.head, chosen, batch.reward), {}
 
     return stateless(apply)
@@ -194,7 +197,7 @@ def initial_priorities(q: QNetwork, gamma, n: int = 1) -> Update:
         following = jnp.max(ops.only_legal(spanned.extras["next_estimate"], legal), axis=-1)
         target = q.head.backup(following, spanned.reward, spanned.extras["discount"])
         taken = q.head.pick(recorded, _certain(batch.action, recorded))
-        return batch.annotate(priority=q.head.loss(taken, target)[1]), {}
+        return batch.annotate(priority=over_agents(q.head.loss(taken, target)[1], batch)), {}
 
     return stateless(apply)
 
@@ -239,7 +242,8 @@ def q_loss(q: QNetwork) -> Loss:
         estimate = estimates(params, batch, key)
         values = q.head.q(estimate)
         taken = _certain(batch.action, values)
-        losses, priority = q.head.loss(q.head.pick(estimate, taken), batch.extras["target"])
+        chosen = q.chosen(params, estimate, taken, batch.obs)
+        losses, priority = q.head.loss(chosen, batch.extras["target"])
         return td_loss(batch, losses, priority, jnp.mean(jnp.sum(values * taken, axis=-1)))
 
     return loss
@@ -250,8 +254,10 @@ def td_loss(
 ) -> tuple[jax.Array, Metrics]:
     """The weighted mean of losses [T, N], and the metrics and the priority that go with it.
 
-    Reads weight and clipped, where something wrote them.
+    Of several agents, losses and priorities are [T, N, M], and what counts is their mean. Reads
+    weight and clipped, where something wrote them.
     """
+    losses, priority = over_agents(losses, batch), over_agents(priority, batch)
     mean = jnp.mean(losses * batch.extras.get("weight", 1.0))
     metrics = {"losses/td_loss": mean, "losses/q_values": mean_value, "priority": priority}
     if "clipped" in batch.extras:

@@ -17,6 +17,7 @@ from rljax.actors.explorations import with_noise_of_each_environment as with_noi
 from rljax.actors.options import LONGEST, Option
 from rljax.actors.rollouts import rollout, start
 from rljax.agents.dqn import Hparams
+from rljax.envs import spaces
 from rljax.errors import UsageError
 from rljax.networks import Network, QNetwork, q_network, reset_carry, value_head
 from rljax.types import Actor
@@ -34,7 +35,9 @@ def best_mode(params, obs, carry):
 
 
 actor = ez_greedy(
-    Actor(lambda key: (), lambda hparams, progress: best, best_mode), annealed_epsilon, A
+    Actor(lambda key: (), lambda hparams, progress: best, best_mode),
+    annealed_epsilon,
+    spaces.Discrete(A),
 )
 Q2 = jnp.array([[0.0, 1.0]])
 NOW = jnp.float32(0.3)  # of a run, where a constant epsilon does not care
@@ -107,7 +110,7 @@ q = QNetwork(
 
 @pytest.mark.parametrize("kind", ["epsilon_greedy", "ez_greedy"])
 def test_without_epsilon_the_best_action_is_taken(kind):
-    explorer = exploring_actor(kind, q, A)
+    explorer = exploring_actor(kind, q, spaces.Discrete(A))
     table, obs = explorer.init(jax.random.key(0)), jnp.arange(50)
     act, carry = explorer.policy(constant(0.0), NOW), explorer.initial_carry((50,))
     action, _, _ = act(table, obs, carry, jax.random.key(1))
@@ -117,7 +120,7 @@ def test_without_epsilon_the_best_action_is_taken(kind):
 
 @pytest.mark.parametrize("kind", ["epsilon_greedy", "ez_greedy"])
 def test_options_of_one_step_are_epsilon_greedy(kind):
-    explorer = exploring_actor(kind, q, A)
+    explorer = exploring_actor(kind, q, spaces.Discrete(A))
     table, obs = jnp.array([[0.0, 2.0, 1.0]]), jnp.zeros(N, jnp.int32)
     act = explorer.policy(constant(0.3, exponent=64.0), NOW)
     option = explorer.initial_carry((N,))
@@ -165,7 +168,7 @@ def test_options_get_to_where_single_random_actions_do_not():
     for kind in ("epsilon_greedy", "ez_greedy"):
         flat = lambda params, obs, carry, key: (jnp.zeros((len(obs), A)), carry)  # noqa: E731
         level = q._replace(net=q.net._replace(apply=flat))
-        explorer = exploring_actor(kind, level, A)
+        explorer = exploring_actor(kind, level, spaces.Discrete(A))
 
         def explore(key, explorer=explorer):
             worker = start(car, explorer.initial_carry((1024,)), 1024, key)
@@ -190,14 +193,14 @@ def test_noisy_weights_differ_between_environments_and_are_one_set_in_an_update(
     assert distinct(q, jax.random.key(1)) == 1 and distinct(apart, jax.random.key(1)) == 6
     same, expected = (x.values(params, obs, (), None)[0] for x in (apart, q))
     np.testing.assert_allclose(same, expected)
-    act = exploring_actor("epsilon_greedy", q, 2, noisy=True).policy(None, NOW)
+    act = exploring_actor("epsilon_greedy", q, spaces.Discrete(2), noisy=True).policy(None, NOW)
     many = jnp.zeros((200, 4)) + 0.01
     actions, _, _ = act(params, many, (), jax.random.key(2))
     assert 0 < actions.mean() < 1
 
 
 def test_boltzmann_explores_networks_by_their_values():
-    act = exploring_actor("boltzmann", q, A).policy(Hparams(temperature=0.5), NOW)
+    act = exploring_actor("boltzmann", q, spaces.Discrete(A)).policy(Hparams(temperature=0.5), NOW)
     table, obs = jnp.array([[0.0, 1.0, 0.5]]), jnp.zeros(N, jnp.int32)
     action, _, _ = act(table, obs, (), jax.random.key(0))
     assert goodness(np.bincount(action, minlength=A), special.softmax([0.0, 2.0, 1.0])) > 1e-3
@@ -216,7 +219,7 @@ EPSILONS = Hparams(epsilon_base=0.8, epsilon_alpha=6.0)
 
 @pytest.mark.parametrize("rows", [1, 4])
 def test_each_environment_has_an_epsilon_of_its_own(rows):
-    act = exploring_actor("fixed_epsilons", q, 2).policy(EPSILONS, NOW)
+    act = exploring_actor("fixed_epsilons", q, spaces.Discrete(2)).policy(EPSILONS, NOW)
     epsilons = np.array([0.8, 0.8**3, 0.8**5, 0.8**7])[:rows]
     np.testing.assert_allclose(explored(act, rows), epsilons / 2, atol=0.07)
     # Nothing is annealed.
@@ -250,7 +253,7 @@ def test_an_exploration_may_be_given_as_an_object(walk):
     lowest = Exploration(
         lambda q, num_actions: value_actor(q, lambda hp, now: lambda v: greedy(hp, now)(-v))
     )
-    act = exploring_actor(lowest, q, A).policy(None, NOW)
+    act = exploring_actor(lowest, q, spaces.Discrete(A)).policy(None, NOW)
     table = q.net.init(jax.random.key(0))
     action, _, _ = act(table, jnp.arange(50), (), jax.random.key(1))
     np.testing.assert_array_equal(action, np.argmin(table, axis=1))

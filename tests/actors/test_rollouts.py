@@ -119,15 +119,15 @@ def test_environments_and_steps_differ(played):
     assert len(np.unique(ended[:, 0])) == batch.done.sum()
 
 
-def test_episode_metrics_are_means_over_episodes_that_ended(played):
+def test_episode_metrics_are_means_over_episodes_that_ended(walk, played):
     _, (one, _), batch = played
-    metrics = episode_metrics(batch)
+    metrics = episode_metrics(walk, batch)
     returns = [33, 33, 4, 4, 34, 34, *[31] * 8]
     assert metrics["charts/episodes"] == len(returns) == 14
     np.testing.assert_allclose(metrics["charts/episodic_return"], np.mean(returns), rtol=1e-6)
     lengths = [3, 3, *[4] * 4, *[1] * 8]
     np.testing.assert_allclose(metrics["charts/episodic_length"], np.mean(lengths), rtol=1e-6)
-    nothing_ended = episode_metrics(jax.tree.map(lambda x: x[:1, :1], one))
+    nothing_ended = episode_metrics(walk, jax.tree.map(lambda x: x[:1, :1], one))
     assert nothing_ended["charts/episodes"] == 0
     assert np.isnan(nothing_ended["charts/episodic_return"])
 
@@ -136,7 +136,9 @@ class Crowd:
     """Three agents who are given one, two and three; an episode has four steps."""
 
     name = "Crowd"
-    num_agents = 3
+    agents = ("one", "two", "three")
+    teams = ((0, 1, 2),)
+    shared_reward = False
     observation_space = spaces.Box(0, 4, (3,))
     action_space = spaces.Discrete(2)
 
@@ -155,5 +157,7 @@ def test_returns_of_several_agents_stand_apart_and_are_reported_by_their_mean():
     assert batch.reward.shape == batch.extras["episode_return"].shape == (6, 2, 3)
     np.testing.assert_array_equal(batch.extras["episode_return"][3, 0], [4, 8, 12])
     np.testing.assert_array_equal(worker.episode_return, [[2, 4, 6]] * 2)
-    metrics = episode_metrics(batch)
-    assert metrics["charts/episodes"] == 2 and metrics["charts/episodic_return"] == 8
+    metrics = episode_metrics(env, batch)
+    assert metrics["charts/episodes"] == 2 and metrics["charts/episodic_return"] == 24
+    env.shared_reward, env.teams = True, ((0, 1), (2,))
+    assert episode_metrics(env, batch)["charts/episodic_return"] == 8
