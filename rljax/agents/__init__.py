@@ -26,6 +26,7 @@ AGENTS = {
     "impala": "rljax.agents.impala:impala",
     "ippo": "rljax.agents.ippo:ippo",
     "iql": "rljax.agents.iql:iql",
+    "mappo": "rljax.agents.mappo:mappo",
     "ppo": "rljax.agents.ppo:ppo",
     "pqn": "rljax.agents.pqn:pqn",
     "q_lambda": "rljax.agents.tabular:q_lambda",
