@@ -127,13 +127,13 @@ class Foraging:
         least = most if self.coop else 1
         amounts = jax.random.randint(key_amounts, (self.food,), least, most + 1)
         free &= (np.minimum(row, column) > 0) & (np.maximum(row, column) < self.size - 1)
-        food = []
+        spawned = []
         for key_one, amount in zip(jax.random.split(key_food, self.food), amounts, strict=True):
             place, found = self._some(key_one, free)
-            food.append(jnp.append(place, jnp.where(found, amount, 0)))
+            spawned.append(jnp.append(place, jnp.where(found, amount, 0)))
             # No cell is beside two foods.
             free &= (row - place[0]) ** 2 + (column - place[1]) ** 2 > 4
-        food = jnp.stack(food)
+        food = jnp.stack(spawned)
         food = food[jnp.argsort(food[:, 0] * self.size + food[:, 1])]
         state = ForagingState(players, food, jnp.sum(food[:, 2]), jnp.int32(0))
         return state, self._observe(state)
@@ -160,7 +160,7 @@ class Foraging:
         return state, self._observe(state), reward, self.success(state), state.time >= self.limit
 
     def action_mask(self, state: ForagingState) -> jax.Array:
-        """Doing nothing, walking to a cell on the grid without food, loading beside some: [M, 6]."""
+        """Doing nothing, walking to cells of the grid without food, loading beside food: [M, 6]."""
         there = state.players[:, None, :2] + MOVES  # [M, 6, 2]
         inside = jnp.all((there >= 0) & (there < self.size), axis=-1)
         on_food = _same(there[:, :, None], state.food[:, :2]) & (state.food[:, 2] > 0)
@@ -169,7 +169,7 @@ class Foraging:
         return legal.at[:, LOAD].set(loads)
 
     def global_state(self, state: ForagingState) -> jax.Array:
-        """Row, column and level of the food that is left and of the players, float32 [3 (F + M)]."""
+        """Row, column and level of what food is left and of the players, float32 [3 (F + M)]."""
         food = _listed(state.food[:, 2] > 0, state.food)
         return jnp.concatenate([food.ravel(), state.players.ravel().astype(jnp.float32)])
 

@@ -18,10 +18,6 @@ from rljax.errors import UsageError, check_positive
 from rljax.types import Action, Key, Obs
 
 
-TWO_STEP = (((0, 0), (0, 0)), ((7, 7), (7, 7)), ((0, 1), (1, 8)))
-"""What `TwoStep` pays, by place and the actions of both agents."""
-
-
 class MatrixState(NamedTuple):
     """How many rounds have been played, and what was done in the last of them."""
 
@@ -177,6 +173,7 @@ class TwoStep:
     """
 
     name = "TwoStep"
+    payoffs = (((0, 0), (0, 0)), ((7, 7), (7, 7)), ((0, 1), (1, 8)))  # [place, A, A]
     agents = ("agent_0", "agent_1")
     teams = ((0, 1),)
     shared_reward = True
@@ -191,7 +188,7 @@ class TwoStep:
 
     def step(self, key: Key, state: TwoStepState, action: Action):
         """One step; the key is not used."""
-        reward = jnp.array(TWO_STEP, jnp.float32)[state.place, action[0], action[1]]
+        reward = jnp.array(self.payoffs, jnp.float32)[state.place, action[0], action[1]]
         over = state.place > 0
         place = jnp.where(over, state.place, 1 + action[0])
         state = TwoStepState(place, state.time + 1, action.astype(jnp.int32))

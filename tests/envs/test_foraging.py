@@ -65,8 +65,11 @@ def episodes(env, number):
                 break
         steps += [tuple(np.zeros_like(x) for x in steps[-1])] * (env.limit - len(steps))
         seen.append(tuple(np.stack(column) for column in zip(*steps, strict=True)))
-    stack = lambda *leaves: np.stack(leaves)  # noqa: E731
-    return jax.tree.map(stack, *first), jax.tree.map(stack, *seen)
+    return stacked(first), stacked(seen)
+
+
+def stacked(trees):
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
 WIDE = Foraging(8, 2, 3)
