@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from rljax.envs import GRID_WORLDS
+from rljax.envs import GRID_WORLDS, PARTICLES
 from rljax.errors import RunError, UsageError, ceil_div
 
 if TYPE_CHECKING:
@@ -222,6 +222,31 @@ def _grid_world(cells: np.ndarray, state: Any, _: np.ndarray) -> _Canvas:
     return canvas
 
 
+def _particles(env: Any, state: Any, _: np.ndarray) -> _Canvas:
+    """Draw agents and landmarks as discs, with a line from each agent to its goal.
+
+    Who has left the picture is drawn at its edge.
+    """
+    canvas = _Canvas((WIDTH / 2, (HEIGHT + HEADER) / 2), 100)
+    edge = np.array([WIDTH, HEIGHT - HEADER]) / 2 / canvas.scale
+    places, teams = np.clip(state.position, -edge, edge), env.teams
+    colours = [GREY] * len(places)
+    goals = np.broadcast_to(state.goal, len(env.agents)) if hasattr(state, "goal") else ()
+    for agent, goal in enumerate(goals):
+        canvas.line([places[agent], places[len(env.agents) + goal]], PALE)
+        colours[len(env.agents) + goal] = GREEN
+    for team, colour in zip(teams, (VERMILION, BLUE)[-len(teams) :], strict=True):
+        for agent in team:
+            colours[agent] = colour
+    sizes = env.world.sizes
+    for entity in np.argsort(-sizes, kind="stable"):  # the largest first, so that none is hidden
+        canvas.disc(places[entity], sizes[entity], colours[entity])
+    for line, said in enumerate(getattr(state, "message", ())):
+        word = chr(ord("A") + int(np.argmax(said))) if said.any() else "nothing"
+        canvas.text(16, HEIGHT - 16 - 20 * line, f"{env.agents[line]} says {word}")
+    return canvas
+
+
 # The lake that gymnax makes by default; its state holds no map to tell another one by.
 _LAKE = np.array([list(row) for row in ("s~~~", "~H~H", "~~~H", "H~~G")])
 
@@ -258,11 +283,13 @@ _DRAWINGS: dict[str, Drawing] = {
 
 def drawable() -> tuple[str, ...]:
     """Names of the environments that can be drawn; a grid world by any other name can be, too."""
-    return (*GRID_WORLDS, *_DRAWINGS)
+    return (*GRID_WORLDS, *PARTICLES, *_DRAWINGS)
 
 
 def pace(env: "Environment") -> int:
     """Frames per second to watch an episode at: few where each step crosses a whole cell."""
+    if env.name in PARTICLES:
+        return 10  # in the time that passes for them
     walks = hasattr(env, "cells") or env.name in ("FourRooms-misc", "FrozenLake-misc")
     return 4 if walks else PACE
 
@@ -276,14 +303,20 @@ def frames(
     [T], the return so far. A grid world is drawn by its `cells`, any other environment by its name.
     Raises UsageError, a ValueError, for one that cannot be drawn.
     """
-    cells = getattr(env, "cells", None)
-    if cells is None and env.name not in _DRAWINGS:
+    drawing: Drawing
+    if (cells := getattr(env, "cells", None)) is not None:
+        drawing = partial(_grid_world, cells)
+    elif env.name in PARTICLES:
+        drawing = partial(_particles, env)
+    elif env.name in _DRAWINGS:
+        drawing = _DRAWINGS[env.name]
+    else:
         raise UsageError(f"{env.name} cannot be drawn; those that can are {', '.join(drawable())}")
-    drawing = _DRAWINGS[env.name] if cells is None else partial(_grid_world, cells)
     leaves = states._asdict() if hasattr(states, "_asdict") else vars(states)
     pictures = []
     for t, (observation, total) in enumerate(zip(observations, returns, strict=True)):
-        state = SimpleNamespace(**{field: leaf[t] for field, leaf in leaves.items()})
+        # Without the fields that are (), because a scenario has nothing to keep there.
+        state = SimpleNamespace(**{k: leaf[t] for k, leaf in leaves.items() if len(leaf)})
         canvas = drawing(state, observation)
         score = round(float(total), 2) + 0.0  # adding zero turns -0.0 into 0.0
         canvas.text(16, HEADER / 2, f"step {int(state.time)}   return {score:.10g}")
