@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from rljax.analysis.drawings import arcade, control, games, maps
+from rljax.analysis.drawings import arcade, control, games, maps, particles
 from rljax.analysis.drawings.canvas import FINE, GREY, HEADER, WIDTH, Drawing
-from rljax.envs import GRID_WORLDS, NAMES
+from rljax.envs import GRID_WORLDS, NAMES, PARTICLES
 from rljax.errors import RunError, UsageError, ceil_div
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ PACE, SLOW = 30, 4  # frames per second; slow where each step crosses a whole ce
 
 
 _SLOW = {**maps.DRAWINGS, **games.DRAWINGS}
-_DRAWINGS = {**control.DRAWINGS, **arcade.DRAWINGS, **_SLOW}
+_DRAWINGS = {**control.DRAWINGS, **arcade.DRAWINGS, **particles.DRAWINGS, **_SLOW}
 
 
 def drawable() -> tuple[str, ...]:
@@ -31,7 +31,9 @@ def drawable() -> tuple[str, ...]:
 
 def pace(env: "Environment") -> int:
     """Frames per second to watch an episode at: few where each step crosses a whole cell."""
-    return SLOW if hasattr(env, "cells") or _named(env.name, _SLOW) else PACE
+    if hasattr(env, "cells") or _named(env.name, _SLOW):
+        return SLOW
+    return 10 if env.name in PARTICLES else PACE  # in the time that passes for them
 
 
 def frames(
@@ -50,7 +52,8 @@ def frames(
     leaves = states._asdict() if hasattr(states, "_asdict") else vars(states)
     pictures = []
     for t, (observation, total) in enumerate(zip(observations, returns, strict=True)):
-        state = SimpleNamespace(**{field: leaf[t] for field, leaf in leaves.items()})
+        # Without the fields that are (), because an environment has nothing to keep there.
+        state = SimpleNamespace(**{k: leaf[t] for k, leaf in leaves.items() if len(leaf)})
         canvas = drawing(env, state, observation)
         # Adding zero turns -0.0 into 0.0.
         scores = [f"{round(float(one), 2) + 0.0:.10g}" for one in np.atleast_1d(total)]

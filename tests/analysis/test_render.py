@@ -13,7 +13,7 @@ from PIL import Image, ImageColor
 import rljax
 from rljax.analysis import render
 from rljax.analysis.drawings import canvas
-from rljax.envs import GRID_WORLDS, GYMNAX
+from rljax.envs import GRID_WORLDS, GYMNAX, PARTICLES
 from rljax.envs.grid_world import GridState, GridWorld
 from rljax.errors import RunError
 
@@ -275,9 +275,53 @@ def test_a_grid_world_of_your_own_shows_a_start_within_its_slippery_floor():
     assert tuple(rims[0, 0]) == ImageColor.getrgb(canvas.ICE)
 
 
+def particles(name, **fields):
+    """An environment of particles, and one frame of a state after `reset`, with `fields`."""
+    env = rljax.make(name)
+    state = jax.device_get(env.reset(jax.random.key(0))[0])._replace(**fields)
+    states = jax.tree.map(lambda leaf: np.asarray(leaf)[None], state)
+    return env, render.frames(env, states, np.zeros((1, 1)), np.zeros(1))[0]
+
+
+@pytest.mark.parametrize("name", PARTICLES)
+def test_particles_are_discs_of_their_size_where_they_are(name):
+    env = rljax.make(name)
+    entities, agents = len(env.world.sizes), len(env.agents)
+    places = np.stack([np.linspace(-2, 2, entities), np.linspace(1, -1, entities)], axis=-1)
+    env, frame = particles(name, position=places)
+    middles = [frame[int(174 - 100 * y), int(240 + 100 * x)] for x, y in places]
+    colours = [tuple(colour.tolist()) for colour in middles]
+    team = {"SimpleAdversary-MPE": 1, "SimpleTag-MPE": 3}.get(name, 0)  # of adversaries
+    expected = [canvas.VERMILION] * team + [canvas.BLUE] * (agents - team)
+    assert colours[:agents] == [ImageColor.getrgb(colour) for colour in expected]
+    assert {*colours[agents:]} <= {*map(ImageColor.getrgb, (canvas.GREY, canvas.GREEN))}
+    _, columns = where(frame, canvas.BLUE)
+    assert columns.max() == pytest.approx(
+        240 + 100 * (places[agents - 1, 0] + env.world.sizes[agents - 1]), abs=2
+    )
+
+
+def test_a_goal_is_green_and_a_small_landmark_is_not_hidden_by_an_agent():
+    places = np.array([(0, 0), (1, 0), (-1, 0), (1, 0.02), (0, 1)], float)
+    _, frame = particles("SimpleAdversary-MPE", position=places, goal=0)
+    assert centre(frame, canvas.GREEN) == pytest.approx((172, 340), abs=1)
+    assert centre(frame, canvas.GREY) == pytest.approx((74, 240), abs=1)
+
+
+def test_what_agents_say_and_who_has_left_are_shown():
+    frames = [
+        particles("SimpleSpeakerListener-MPE", message=np.eye(3)[[word]])[1] for word in (0, 1)
+    ]
+    rows, columns = np.nonzero((frames[0] != frames[1]).any(axis=-1))
+    assert rows.min() > canvas.HEIGHT - 30 and columns.max() < 200
+    _, frame = particles("Simple-MPE", position=np.array([(9.0, 0.0), (0.0, 0.0)]))
+    assert where(frame, canvas.BLUE)[1].max() == canvas.WIDTH - 1
+
+
 def test_episodes_on_maps_are_slow_enough_to_follow():
     assert render.pace(GridWorld("S G")) == render.pace(rljax.make("FrozenLake-misc")) < 10
     assert render.pace(SimpleNamespace(name="CartPole-v1")) == 30
+    assert render.pace(rljax.make("Simple-MPE")) == 10  # a step is a tenth of a second
 
 
 @pytest.mark.parametrize("name", ["Pong-misc", "nonsense"])
