@@ -66,6 +66,7 @@ class Foraging:
     sight: int | None = None
     limit: int = 50
     shared_reward = False
+    reset_is_costly = True  # It draws places one after the other; a step draws nothing.
     action_space = spaces.Discrete(len(MOVES))
 
     def __post_init__(self) -> None:
