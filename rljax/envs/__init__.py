@@ -47,10 +47,13 @@ OWN: dict[str, tuple[str, str, dict[str, Any]]] = {
     "DoorKey8x8": ("door_key", "DoorKey", {"size": 8}),
     "BitFlip": ("goals", "BitFlip", {}),
     "PointReach": ("goals", "PointReach", {}),
+    "Seaquest-MinAtar": ("seaquest", "Seaquest", {}),
 }
-"""Other environments of rljax: name to a module of `rljax.envs`, what makes it, and with what."""
+"""Other environments of rljax: name to a module of `rljax.envs`, what makes it, and with what.
 
-NAMES = (*GRID_WORLDS, *OWN, *GYMNAX)
+Seaquest is here because gymnax's is slow."""
+
+NAMES = (*GRID_WORLDS, *dict.fromkeys((*OWN, *GYMNAX)))
 """Those that need no further package."""
 
 SUITES = {
