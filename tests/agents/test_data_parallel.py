@@ -37,6 +37,8 @@ LONG = (
     "td3",
     "d4pg",
     "crossq",
+    "mappo",
+    "qmix",
     "pqn",
     "sarsa",
     "q_lambda",
