@@ -20,6 +20,7 @@ from jax.interpreters import partial_eval
 
 import rljax
 from rljax import actors, networks, updates
+from rljax.envs.probes import Signals
 from rljax.types import Batch, Extras, PerEnvironment, Transition
 from rljax.updates.tables import constant
 
@@ -152,6 +153,9 @@ def examples() -> dict[str, Callable[[], Example]]:
         """Of an estimator that reads no parameters of the agent."""
         return Example(update, (), numbers)
 
+    signals = Signals()
+    together = numbers.replace(reward=jnp.zeros((T, N, len(signals.agents))))
+    standard = networks.with_normalized_values(actor_critic.net)
     space, flips = cartpole.observation_space, rljax.make("BitFlip")
     distillation = networks.random_distillation(space, hidden=(8,))
     model = networks.dynamics(space, cartpole.action_space, hidden=(8,))
@@ -190,6 +194,10 @@ def examples() -> dict[str, Callable[[], Example]]:
         "table_step": lambda: of_values(updates.table_step(step), q_table.net, discrete),
         "trace_step": lambda: of_values(updates.trace_step(step), q_table.net, discrete),
         "observation_statistics": statistics,
+        "target_statistics": lambda: of_values(
+            updates.target_statistics(), standard, numbers.annotate(target=jnp.zeros((T, N)))
+        ),
+        "team_reward": lambda: Example(updates.team_reward(signals), (), together),
         "reward_scaling": lambda: of_policy(updates.reward_scaling(0.99)),
         "scaled_rewards": lambda: of_policy(updates.scaled_rewards(10.0)),
         "counts": lambda: Example(updates.counts(numbered, lake.action_space.n), (), discrete),

@@ -7,6 +7,27 @@ from typing import Any
 
 from rljax.errors import UsageError, check_known, nearest
 
+OF_AGENTS = ("as_one", "as_team", "described", "joint_return", "team_returns")
+"""What `rljax.envs.agents` offers; loaded on first use, because it imports JAX."""
+
+__all__ = [
+    "GRID_WORLDS",
+    "GYMNAX",
+    "NAMES",
+    "OWN",
+    "PARTICLES",
+    "SUITES",
+    "as_one",
+    "as_team",
+    "check_name",
+    "check_parameters",
+    "described",
+    "joint_return",
+    "make",
+    "suite",
+    "team_returns",
+]
+
 GYMNAX = (
     "CartPole-v1",
     "Pendulum-v1",
@@ -158,8 +179,7 @@ def _make(name: str | Callable[..., Any], params: dict[str, Any]) -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    """The wrappers of environments of several agents; loaded on first use, for they import JAX."""
-    if name not in ("as_one", "as_team", "described", "joint_return", "team_returns"):
+    if name not in OF_AGENTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module("rljax.envs.agents"), name)
 
