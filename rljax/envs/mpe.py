@@ -1,8 +1,8 @@
 """The multi-agent particle environments (MPE), as the package mpe2 has them.
 
 >>> import rljax
->>> rljax.make("SimpleSpread-MPE").observation_space
-Box(low=..., high=..., shape=(18,), dtype=<class 'numpy.float32'>)
+>>> rljax.make("SimpleSpread-MPE").observation_space.shape
+(18,)
 
 Without mpe2's options for partial observation, curricula and early ends.
 Source: Lowe et al. 2017, https://arxiv.org/abs/1706.02275; https://mpe2.farama.org.
