@@ -60,6 +60,7 @@ class ParticleEnvironment:
     max_cycles: int = 25
     continuous_actions: bool = False
     name: ClassVar[str]
+    reset_is_costly: ClassVar[bool] = True  # Random places take twice as long as a step.
 
     def __post_init__(self) -> None:
         check_positive(max_cycles=self.max_cycles)

@@ -160,7 +160,7 @@ def test_agents_and_spaces_are_mpe2_s(name, continuous):
 def test_teams_share_what_they_say_they_share(name, params, teams, shared):
     env = rljax.make(f"{name}-MPE", **params)
     assert env.teams == teams and env.shared_reward is shared
-    states, _ = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 64))
+    states = begin(env, jax.random.split(jax.random.key(0), 64))
     stay = jnp.zeros(len(env.agents), jnp.int32)
     step = jax.jit(jax.vmap(env.step, (None, 0, None)))
     _, _, rewards, _, _ = step(jax.random.key(0), states, stay)
