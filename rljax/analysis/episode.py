@@ -7,6 +7,7 @@ import numpy as np
 
 from rljax.analysis import mujoco_frames, render
 from rljax.analysis.drawings.canvas import HEIGHT, WIDTH
+from rljax.envs.agents import Described, agent_axis, joint_return, team_returns
 from rljax.envs.physics import PhysicsEnvironment
 from rljax.envs.simulators import on_host
 from rljax.experiments import experiment
@@ -41,12 +42,17 @@ def film(run: RunDirectory, member: int, seed: int, max_steps: int) -> Film:
             simulator.close()
         return Film(seen.frames, len(seen.frames), seen.total, render.pace(agent.env))
     played = experiment.play(agent, state, jax.random.key(seed), max_steps)
-    returns = np.cumsum(played["reward"])
-    env, steps, total = agent.env, len(returns), float(returns[-1])
+    returns = np.cumsum(played["reward"], axis=0)
+    env, steps, total = agent.env, len(returns), float(joint_return(agent.env, returns[-1]))
     if isinstance(env, PhysicsEnvironment):
         every = max(1, round(1 / (render.PACE * env.seconds_per_step)))
         states = jax.tree.map(lambda x: x[::every], played["env_state"])
         frames = mujoco_frames.draw(env.name, *env.poses(states), WIDTH, HEIGHT)
         return Film(frames, steps, total, 1 / (every * env.seconds_per_step))
-    frames = render.frames(env, played["env_state"], played["obs"], returns)
+    obs = played["obs"]
+    if agent_axis(env):
+        returns = np.asarray(team_returns(env, returns))
+    if isinstance(env, Described):
+        env, obs = env.env, obs["own"]
+    frames = render.frames(env, played["env_state"], obs, returns)
     return Film(frames, steps, total, render.pace(env))

@@ -124,6 +124,24 @@ def test_play_draws_an_episode_on_a_map(walk, tmp_path, capsys):
     assert gif.info["duration"] == 250
 
 
+@pytest.mark.long
+def test_a_game_of_several_agents_is_trained_evaluated_and_drawn(tmp_path, capsys):
+    run, config, out = tmp_path / "run", tmp_path / "game.toml", tmp_path / "game.gif"
+    config.write_text(
+        'env = "PrisonersDilemma"\nagent = "iql"\ntotal_env_steps = 400\n'
+        "[structure]\nwarmup_env_steps = 100\nhidden = [8]\n"
+    )
+    assert main(["train", str(config), "--run-dir", str(run)]) == 0
+    assert main(["play", str(run), "--out", str(out)]) == 0
+    capsys.readouterr()
+    assert main(["eval", str(run), "--episodes", "4", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["agents"]) == len(found["teams"]) == 2
+    assert found["mean"] == pytest.approx(sum(found["agents"]) / 2)
+    with Image.open(out) as picture:
+        assert picture.n_frames == 1
+
+
 def test_play_draws_a_table(walk, tmp_path, capsys):
     out = tmp_path / "table.png"
     assert main(["play", str(walk), "--out", str(out), "--member", "1"]) == 0
