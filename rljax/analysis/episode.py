@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from rljax.analysis import mujoco_frames, render
@@ -51,7 +52,7 @@ def film(run: RunDirectory, member: int, seed: int, max_steps: int) -> Film:
         return Film(frames, steps, total, 1 / (every * env.seconds_per_step))
     obs = played["obs"]
     if agent_axis(env):
-        returns = np.asarray(team_returns(env, returns))
+        returns = np.asarray(team_returns(env, jnp.asarray(returns)))
     if isinstance(env, Described):
         env, obs = env.env, obs["own"]
     frames = render.frames(env, played["env_state"], obs, returns)
