@@ -7,7 +7,8 @@ import jax
 
 from rljax.agents import ppo as plain
 from rljax.agents.variants import variant_of
-from rljax.envs.agents import described, groups_of
+from rljax.envs.agents import groups_of
+from rljax.envs.teams import described
 from rljax.types import Agent, MultiAgentEnvironment
 
 FIXED = ("actor_obs", "critic_obs", "groups", "curiosity", "agent")

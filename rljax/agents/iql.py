@@ -7,7 +7,8 @@ import jax
 
 from rljax.agents import dqn as plain
 from rljax.agents.variants import variant_of
-from rljax.envs.agents import described, groups_of
+from rljax.envs.agents import groups_of
+from rljax.envs.teams import described
 from rljax.networks import Mixer
 from rljax.types import Agent, HasGlobalState, MultiAgentEnvironment
 

@@ -9,7 +9,8 @@ import jax
 from rljax.agents import ppo as plain
 from rljax.agents.ippo import FIXED
 from rljax.agents.variants import variant_of
-from rljax.envs.agents import described, groups_of
+from rljax.envs.agents import groups_of
+from rljax.envs.teams import described
 from rljax.types import Agent, MultiAgentEnvironment
 
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from rljax.analysis import mujoco_frames, render
 from rljax.analysis.drawings.canvas import HEIGHT, WIDTH
-from rljax.envs.agents import Described, agent_axis, joint_return, team_returns
+from rljax.envs.agents import agent_axis, joint_return, team_returns
 from rljax.envs.physics import PhysicsEnvironment
 from rljax.envs.simulators import on_host
+from rljax.envs.teams import Described
 from rljax.experiments import experiment
 from rljax.experiments.directory import RunDirectory
 from rljax.training import host_evaluation

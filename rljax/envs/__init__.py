@@ -7,8 +7,15 @@ from typing import Any
 
 from rljax.errors import UsageError, check_known, nearest
 
-OF_AGENTS = ("as_one", "as_team", "described", "joint_return", "team_returns")
-"""What `rljax.envs.agents` offers; loaded on first use, because it imports JAX."""
+OF_AGENTS = {
+    "as_one": "teams",
+    "as_team": "teams",
+    "described": "teams",
+    "joint_return": "agents",
+    "team_returns": "agents",
+}
+"""What other modules offer for environments of several agents; loaded on first use, because they
+import JAX."""
 
 __all__ = [
     "GRID_WORLDS",
@@ -181,7 +188,7 @@ def _make(name: str | Callable[..., Any], params: dict[str, Any]) -> Any:
 def __getattr__(name: str) -> Any:
     if name not in OF_AGENTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("rljax.envs.agents"), name)
+    return getattr(importlib.import_module(f"rljax.envs.{OF_AGENTS[name]}"), name)
 
 
 def check_parameters(name: str, given: Iterable[str], known: Iterable[str]) -> None:

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from rljax.envs import spaces
-from rljax.envs.agents import OF_ONE, hand_on
 from rljax.envs.simulators import Simulator, Steps, on_host
+from rljax.envs.wrappers import Wrapper
 from rljax.errors import UsageError
-from rljax.types import Action, Environment, EnvState, Key, Obs
+from rljax.types import Action, EnvState, Key, Obs
 
 
 @dataclass(frozen=True)
@@ -68,29 +68,15 @@ class View:
 
 
 @dataclass(frozen=True)
-class ViewedEnvironment:
-    """An environment written in JAX, through a view. Its states are those of the environment."""
+class ViewedEnvironment(Wrapper):
+    """An environment written in JAX, through a view."""
 
-    env: Environment
     view: View
-
-    def __post_init__(self) -> None:
-        hand_on(self, self.env, OF_ONE)
-
-    @property
-    def name(self) -> str:
-        """That of the environment."""
-        return self.env.name
 
     @property
     def observation_space(self) -> spaces.Box:
         """Of the view."""
         return self.view.space
-
-    @property
-    def action_space(self) -> Any:
-        """That of the environment."""
-        return self.env.action_space
 
     def reset(self, key: Key) -> tuple[EnvState, Obs]:
         """A fresh episode; consumes the key."""
