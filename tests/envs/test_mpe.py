@@ -171,8 +171,10 @@ def test_teams_share_what_they_say_they_share(name, params, teams, shared):
 def test_episodes_begin_all_over_the_area_with_every_goal():
     keys = jax.random.split(jax.random.key(0), 2000)
     begun = {name: begin(rljax.make(f"{name}-MPE"), keys) for name in VERSIONS}
-    places = np.abs(begun["SimpleTag"].position).max((0, 2))
-    assert (places[:4] > 0.99).all() and (places[4:] > 0.89).all() and (places[4:] <= 0.9).all()
+    reach = {name: np.abs(state.position).max((0, 2)) for name, state in begun.items()}
+    obstacles = reach["SimpleTag"][4:]
+    assert (obstacles > 0.89).all() and (obstacles <= 0.9).all()
+    assert (reach["SimpleTag"][:4] > 0.99).all() and (reach["SimpleSpread"] > 0.99).all()
     for name, number in {"Reference": 9, "SpeakerListener": 3, "Adversary": 2}.items():
         _, counts = np.unique(begun[f"Simple{name}"].goal, axis=0, return_counts=True)
         assert len(counts) == number and (counts > 150).all()
