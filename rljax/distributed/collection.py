@@ -143,7 +143,7 @@ def together(answers: list[Answer], version: int, waiting: int) -> Collected:
     """Trajectories side by side as one batch [T, N, ...]; a single one is not copied."""
     taken: list[Trajectory] = [answer.brought for answer in answers]
     lags = [version - t.version for t in taken]
-    begun = [np.full(a.brought.batch.reward.shape[1], a.first) for a in answers]
+    begun = [np.full(a.brought.batch.terminated.shape[1], a.first) for a in answers]
     return Collected(
         side_by_side([t.batch for t in taken]),
         np.concatenate(begun),

@@ -104,6 +104,7 @@ SUITES = {
     "envpool": "any id of EnvPool, such as envpool/Pong-v5",
     "atari": "any Atari game by its name, such as atari/Pong",
     "brax": "any task of Brax, such as brax/ant",
+    "pettingzoo": "any module with a function parallel_env, such as pettingzoo/sisl.pursuit_v4",
     "playground": "any task of MuJoCo Playground, such as playground/CartpoleBalance",
 }
 """What may stand before `/` in the name of a suite's environment, and what stands behind it."""

@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeGuard
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from rljax.envs import spaces
+from rljax.envs.agents import stacked
 from rljax.errors import UsageError
 from rljax.types import Action, Key, Obs
 
@@ -72,7 +74,36 @@ class HostEnvironment:
     def step(self, key: Key, state: tuple, action: Action):
         """Zeros in the shape of a step. Only for tracing."""
         nothing = jnp.zeros((), bool)
-        return (), zeros(self.observation_space), jnp.zeros(()), nothing, nothing
+        return (), self.reset(key)[1], jnp.zeros(()), nothing, nothing
+
+
+@dataclass(frozen=True)
+class HostTeam(HostEnvironment):
+    """A simulator of M agents: observations and actions are [N, M, ...], rewards [N, M]."""
+
+    agents: tuple[str, ...]
+    teams: tuple[tuple[int, ...], ...]
+    shared_reward: bool = False
+
+    def reset(self, key: Key) -> tuple[tuple, Obs]:
+        """Zeros in the shape of the observations; the key is not used."""
+        return (), zeros(stacked(self.observation_space, (len(self.agents),)))
+
+    def step(self, key: Key, state: tuple, action: Action):
+        """Zeros in the shape of a step. Only for tracing."""
+        _, obs, _, *ends = super().step(key, state, action)
+        return (), obs, jnp.zeros(len(self.agents)), *ends
+
+
+@dataclass(frozen=True)
+class HostTeamWithState(HostTeam):
+    """A simulator of M agents that has a global state [G]."""
+
+    state_space: Any = None
+
+    def global_state(self, state: tuple) -> jax.Array:
+        """Zeros in the shape of a state. Only for tracing."""
+        return zeros(self.state_space)
 
 
 class Described(Simulator, Protocol):

@@ -6,15 +6,18 @@
 ['agent', 'own', 'state']
 """
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rljax.envs import spaces
 from rljax.envs.agents import check_several, check_state, joint_return, joint_space
+from rljax.envs.simulators import Steps, on_host
 from rljax.envs.wrappers import OF_SEVERAL, Wrapper
 from rljax.errors import UsageError
 from rljax.types import Action, Environment, EnvState, HasActionMask, Key, Obs
@@ -77,7 +80,52 @@ def described(env: Any, index: bool = True, state: bool = False, agent: str = "t
     check_several(env, agent)
     if state:
         check_state(env, agent)
-    return Described(env, index, state)
+    one = Described(env, index, state)
+    if on_host(env):
+        count = len(one.env.agents)
+        simulator = partial(DescribedSimulator, env.simulator, count, index, state)
+        return replace(env, observation_space=one.observation_space, simulator=simulator)
+    return one
+
+
+class DescribedSimulator:
+    """A simulator of M agents, whose observations become a Dict of parts [N, M, ...]."""
+
+    def __init__(self, make: Any, count: int, index: bool, state: bool, num_envs: int):
+        self._simulator = make(num_envs)
+        self._count, self._index, self._state = count, index, state
+        self.num_envs = num_envs
+
+    def _described(self, own: Obs, states: Callable[[], np.ndarray]) -> Obs:
+        parts, leading = {"own": own}, (self.num_envs, self._count)
+        if self._index:
+            places = np.eye(self._count, dtype=np.float32)
+            parts["agent"] = np.broadcast_to(places, (*leading, self._count))
+        if self._state:
+            known = states()[:, None]
+            parts["state"] = np.broadcast_to(known, (*leading, known.shape[-1]))
+        return parts
+
+    def reset(self, seeds: Sequence[int]) -> Obs:
+        """Begin N episodes, environment i with seeds[i]: parts [N, M, ...]."""
+        own = self._simulator.reset(seeds)
+        return self._described(own, lambda: self._simulator.states())
+
+    def step(self, actions: np.ndarray) -> Steps:
+        """Step all environments by actions [N, M, ...]."""
+        steps = self._simulator.step(actions)
+        return steps._replace(
+            obs=self._described(steps.obs, lambda: self._simulator.states()),
+            next_obs=self._described(steps.next_obs, lambda: self._simulator.last_states()),
+        )
+
+    def render(self) -> np.ndarray:
+        """A picture of the first environment, uint8 [height, width, 3]."""
+        return self._simulator.render()
+
+    def close(self) -> None:
+        """End it."""
+        self._simulator.close()
 
 
 @dataclass(frozen=True)
