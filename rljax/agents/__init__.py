@@ -28,6 +28,7 @@ AGENTS = {
     "iql": "rljax.agents.iql:iql",
     "maddpg": "rljax.agents.maddpg:maddpg",
     "matd3": "rljax.agents.matd3:matd3",
+    "mappo": "rljax.agents.mappo:mappo",
     "ppo": "rljax.agents.ppo:ppo",
     "pqn": "rljax.agents.pqn:pqn",
     "q_lambda": "rljax.agents.tabular:q_lambda",

@@ -28,6 +28,7 @@ from rljax.updates import (
     observation_statistics,
     remember_parameters,
     scaled_rewards,
+    target_statistics,
 )
 
 OBJECTIVES = ("clip", "kl_penalty")
@@ -83,6 +84,7 @@ def ppo(
     clip_value: bool = False,
     standardize_advantages: bool = True,
     normalize_observations: bool = False,
+    normalize_values: bool = False,
     reward_scale: float = 1.0,
     scale_images: bool = True,
     actor_obs: Sequence[str] | None = None,
@@ -122,6 +124,8 @@ def ppo(
         clip_value: whether to clip the value loss, too.
         standardize_advantages: to mean 0 and deviation 1 within each minibatch.
         normalize_observations: by running statistics, kept in the parameters.
+        normalize_values: whether the value function learns standard values, of targets of running
+            mean 0 and deviation 1.
         reward_scale: what rewards are multiplied by before they are learnt from.
         scale_images: whether images (three axes of uint8) are divided by 255.
         actor_obs: of observations that are a Dict, the parts that the policy reads, such as
@@ -168,6 +172,8 @@ def ppo(
         groups=groups,
         agent=agent,
     )
+    if normalize_values:
+        ac = ac._replace(net=networks.with_normalized_values(ac.net))
     curious = Curiosity(curiosity, env, network, hidden, num_minibatches, agent)
     advantages = curious.beside(advantage)
     if sequence_length is None:
@@ -188,10 +194,13 @@ def ppo(
             }
 
         def value_loss(value, batch: Batch):
-            old = batch.extras
+            value, old, target = (
+                x * batch.extras.get("value_scale", 1.0)
+                for x in (value, batch.extras["value"], batch.extras["target"])
+            )
             if clip_value:
-                return ops.clipped_value_loss(value, old["value"], old["target"], hp.clip_eps)
-            return ops.value_loss(value, old["target"])
+                return ops.clipped_value_loss(value, old, target, hp.clip_eps)
+            return ops.value_loss(value, target)
 
         def moved_too_far(metrics):
             return metrics["losses/approx_kl"] > 1.5 * hp.target_kl
@@ -209,12 +218,15 @@ def ppo(
         )
         if objective == "kl_penalty":
             fit = adaptive_kl(fit, ac.outputs, ac.kl, hp.target_kl, hp.kl_coef)
+        part = "network" if normalize_values else None
+        statistics = observation_statistics(ac.net.encode, part)
         learn = chain(
             first,
             scaled_rewards(reward_scale) if reward_scale != 1.0 else None,
             advantages(ac, hp),
+            target_statistics() if normalize_values else None,
             fit,
-            observation_statistics(ac.net.encode) if normalize_observations else None,
+            statistics if normalize_observations else None,
         )
         return remember_parameters(learn, policy_lag)
 

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from rljax.analysis import mujoco_frames, render
+from rljax.analysis.drawings.canvas import HEIGHT, WIDTH
 from rljax.envs.physics import PhysicsEnvironment
 from rljax.envs.simulators import on_host
 from rljax.experiments import experiment
@@ -45,7 +46,7 @@ def film(run: RunDirectory, member: int, seed: int, max_steps: int) -> Film:
     if isinstance(env, PhysicsEnvironment):
         every = max(1, round(1 / (render.PACE * env.seconds_per_step)))
         states = jax.tree.map(lambda x: x[::every], played["env_state"])
-        frames = mujoco_frames.draw(env.name, *env.poses(states), render.WIDTH, render.HEIGHT)
+        frames = mujoco_frames.draw(env.name, *env.poses(states), WIDTH, HEIGHT)
         return Film(frames, steps, total, 1 / (every * env.seconds_per_step))
     frames = render.frames(env, played["env_state"], played["obs"], returns)
     return Film(frames, steps, total, render.pace(env))

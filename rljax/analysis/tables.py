@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from rljax.agents import AGENTS
-from rljax.analysis.render import GREEN, GREY, INK, PALE, PAPER, VERMILION
+from rljax.analysis.drawings.canvas import GREEN, GREY, INK, PALE, PAPER, VERMILION
 from rljax.envs import grid_world
 from rljax.errors import UsageError
 from rljax.experiments import directory, experiment

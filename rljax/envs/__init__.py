@@ -47,8 +47,23 @@ OWN: dict[str, tuple[str, str, dict[str, Any]]] = {
     "DoorKey8x8": ("door_key", "DoorKey", {"size": 8}),
     "BitFlip": ("goals", "BitFlip", {}),
     "PointReach": ("goals", "PointReach", {}),
+    "Climbing": ("matrix_games", "climbing", {}),
+    "Penalty": ("matrix_games", "penalty", {}),
+    "PrisonersDilemma": ("matrix_games", "prisoners_dilemma", {}),
+    "TwoStep": ("matrix_games", "TwoStep", {}),
+    "SwitchRiddle": ("switch_riddle", "SwitchRiddle", {}),
+    "Foraging8x8-2p-3f": ("foraging", "Foraging", {"size": 8, "players": 2, "food": 3}),
+    "Simple-MPE": ("mpe", "Simple", {}),
+    "SimpleAdversary-MPE": ("mpe", "SimpleAdversary", {}),
+    "SimpleReference-MPE": ("mpe", "SimpleReference", {}),
+    "SimpleSpeakerListener-MPE": ("mpe", "speaker_listener", {}),
+    "SimpleSpread-MPE": ("mpe", "SimpleSpread", {}),
+    "SimpleTag-MPE": ("mpe", "SimpleTag", {}),
 }
 """Other environments of rljax: name to a module of `rljax.envs`, what makes it, and with what."""
+
+PARTICLES = tuple(name for name in OWN if name.endswith("-MPE"))
+"""The multi-agent particle environments."""
 
 NAMES = (*GRID_WORLDS, *OWN, *GYMNAX)
 """Those that need no further package."""

@@ -241,3 +241,45 @@ class LegalActions:
         reward = jnp.where(legal, jnp.where(action < 2, 1.0, 0.0), 10.0)
         time = state + 1
         return time, time % self.length, reward, time >= self.length, jnp.bool_(False)
+
+
+@dataclass(frozen=True)
+class Signals:
+    """Two agents, each with a cue of its own, -1 or 1, in each of `length` steps.
+
+    Action 1 is for cue 1 and action 0 for cue -1. Where both are right, the first is paid 1 and the
+    second 2. So the best return of the team is 3 x `length`, and random actions return a quarter of
+    it. The global state is both cues and the time.
+    """
+
+    length: int = 3
+    name = "Signals"
+    agents = ("left", "right")
+    teams = ((0, 1),)
+    shared_reward = False
+    action_space = spaces.Discrete(2)
+    observation_space = spaces.Box(-1.0, 1.0, (1,))
+
+    @property
+    def state_space(self) -> spaces.Box:
+        """Both cues and the time."""
+        return spaces.Box(-1.0, self.length, (3,))
+
+    def global_state(self, state: EnvState) -> jax.Array:
+        """Both cues and the time, float32 [3]."""
+        time, cues = state
+        return jnp.append(cues, 1.0 * time)
+
+    def reset(self, key: Key) -> tuple[EnvState, Obs]:
+        """Random cues, float32 [2]."""
+        cues = jax.random.rademacher(key, (2,), jnp.float32)
+        return (jnp.int32(0), cues), cues[:, None]
+
+    def step(self, key: Key, state: EnvState, action: Action):
+        """Other cues, and rewards [2]."""
+        time, cues = state
+        right = jnp.all((2.0 * action - 1.0) == cues)
+        reward = jnp.where(right, jnp.array([1.0, 2.0]), 0.0)
+        (_, cues), obs = self.reset(key)
+        over = time + 1 >= self.length
+        return (time + 1, cues), obs, reward, over, jnp.bool_(False)

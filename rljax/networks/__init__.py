@@ -23,7 +23,7 @@ from rljax.networks.modules import (
     RecurrentActorCriticModule,
 )
 from rljax.networks.network import Network, Pair, from_linen
-from rljax.networks.normalization import RunningStatistics, normalized
+from rljax.networks.normalization import RunningStatistics, normalized, with_normalized_values
 from rljax.networks.q_networks import QNetwork, q_network, with_target
 from rljax.networks.recurrence import reset_carry, unroll
 from rljax.networks.tables import q_table
@@ -86,5 +86,6 @@ __all__ = [
     "value_head",
     "value_network",
     "with_mixer",
+    "with_normalized_values",
     "with_target",
 ]

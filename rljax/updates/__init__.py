@@ -19,7 +19,12 @@ from rljax.updates.kl import adaptive_kl
 from rljax.updates.lag import remember_parameters
 from rljax.updates.losses import actor_critic_loss
 from rljax.updates.minibatches import epochs
-from rljax.updates.normalization import observation_statistics, reward_scaling, scaled_rewards
+from rljax.updates.normalization import (
+    observation_statistics,
+    reward_scaling,
+    scaled_rewards,
+    target_statistics,
+)
 from rljax.updates.optimization import clipped_adam, gradient, learning_rate
 from rljax.updates.policies import actor_loss, average, least, temperature_loss
 from rljax.updates.relabelling import hindsight
@@ -94,6 +99,7 @@ __all__ = [
     "table_step",
     "taken",
     "target_network",
+    "target_statistics",
     "td_target",
     "team_reward",
     "temperature_loss",

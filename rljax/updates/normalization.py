@@ -54,6 +54,25 @@ def observation_statistics(encode: Callable[[Obs], Features], part: str | None =
     return Update(lambda params, key: (), apply)
 
 
+def target_statistics() -> Update:
+    """Add the batch's targets to `params["targets"]` of `networks.with_normalized_values`.
+
+    Reads target of fresh experience, [T, N] or [T, N, M]. Writes value_scale, of that shape: the
+    inverse of the deviation of all targets, by which a value loss multiplies values and targets.
+
+    Source: Yu et al. 2022, section 5.1, https://arxiv.org/abs/2103.01955.
+    """
+
+    def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
+        target = batch.extras["target"]
+        statistics = merge(params["targets"], target)
+        scale = jax.lax.rsqrt(statistics.variance + 1e-8)
+        batch = batch.annotate(value_scale=jnp.broadcast_to(scale, target.shape))
+        return {**params, "targets": statistics}, state, batch, {}
+
+    return Update(lambda params, key: (), apply)
+
+
 def scaled_rewards(factor) -> Update:
     """Multiply rewards by a constant.
 

@@ -13,7 +13,8 @@ from states import arrays, different_leaves, is_key, jit
 
 import rljax
 from rljax._cpu import tuning
-from rljax.envs import goals, probes, spaces
+from rljax.envs import as_team, goals, probes, spaces
+from rljax.envs.agents import joint_space
 from rljax.envs.grid_world import GridWorld
 from rljax.replay import ReplayState, packing
 from rljax.types import Agent
@@ -107,6 +108,12 @@ ddpg, td3, d4pg, sac, tqc = (
 )
 crossq = partially(rljax.crossq, Graded(), **replayed, critic_hidden=(8,), policy_delay=2)
 asymmetric = {"actor_obs": ("state",), "normalize_observations": True}
+signals = probes.Signals()
+ippo, mappo = (partially(factory, signals, **minibatches) for factory in (rljax.ippo, rljax.mappo))
+iql, vdn, qmix = (
+    partially(factory, signals, target_period=2, **replayed)
+    for factory in (rljax.iql, rljax.vdn, rljax.qmix)
+)
 pqn = partially(rljax.pqn, probes.Recall(), **minibatches)
 a2c = partially(rljax.a2c, probes.Recall(), hidden=(8,))
 a3c = partially(rljax.a3c, probes.Recall(), hidden=(8,), policy_lag=1)
@@ -152,6 +159,11 @@ AGENTS = {
         {"kl_coef"},
     ),
     "ppo rnd": Row(partial(recall, curiosity="rnd"), no_kl, CURIOSITY),
+    "ippo own gru": Row(partial(ippo, parameters="own", network="gru"), no_kl),
+    "ippo legal actions": Row(
+        partially(rljax.ippo, as_team(probes.LegalActions(length=5)), **minibatches), no_kl
+    ),
+    "mappo": Row(mappo, no_kl),
     "a2c": Row(a2c, set()),
     "a2c icm": Row(partial(a2c, curiosity="icm"), set(), CURIOSITY),
     "impala counts": Row(partial(impala, curiosity="counts"), set(), CURIOSITY),
@@ -189,6 +201,20 @@ AGENTS = {
     "dqn qr": Row(partial(dqn, head="qr"), not_prioritized | one_step | elsewhere),
     "dqn iqn dueling": Row(
         partial(dqn, head="iqn", dueling=True), not_prioritized | one_step | elsewhere
+    ),
+    "iql own prioritized ez_greedy": Row(
+        partial(iql, parameters="own", prioritized=True, exploration="ez_greedy"),
+        one_step | elsewhere - {"duration_exponent"},
+    ),
+    "iql legal actions": Row(
+        partially(rljax.iql, as_team(probes.LegalActions()), target_period=2, **replayed),
+        not_prioritized | one_step | elsewhere,
+    ),
+    "vdn": Row(vdn, not_prioritized | one_step | elsewhere),
+    "qmix": Row(qmix, not_prioritized | one_step | elsewhere),
+    "qmix gru": Row(
+        partial(qmix, network="gru", sequence_length=4, overlap=2),
+        not_prioritized | one_step | elsewhere,
     ),
     "rainbow": Row(rainbow, annealing | one_step | elsewhere),
     "apex": Row(apex, annealing | one_step | elsewhere - by_environment),
@@ -283,6 +309,12 @@ class Compiled:
 
 
 LONG = {
+    "ippo own gru",
+    "ippo legal actions",
+    "iql own prioritized ez_greedy",
+    "iql legal actions",
+    "vdn",
+    "qmix gru",
     "r2d2",
     "td3",
     "dqn prioritized squared",
@@ -519,7 +551,8 @@ def test_every_hyperparameter_given_to_init_counts_unless_listed_as_unread(case)
 
 
 def test_actions_lie_in_their_space_and_only_samples_need_a_key(case):
-    state, space = case.init(jax.random.key(0)), case.agent.env.action_space
+    state, env = case.init(jax.random.key(0)), case.agent.env
+    space = joint_space(env, env.action_space)
     act = jit(case.agent.act)
     carry = case.agent.initial_carry((N,))
     keys = (None, None, *map(jax.random.key, range(32)))

@@ -56,8 +56,19 @@ def train(name: str, env, options: dict, hparams: dict, lr: float | None = None)
 
 
 match, delayed = probes.MatchingAction(), probes.DelayedReward()
+signals = probes.Signals()
+cues = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]], np.float32)
+both = {
+    "own": cues[..., None],
+    "agent": np.broadcast_to(np.eye(2, dtype=np.float32), (4, 2, 2)),
+    "state": np.broadcast_to(np.insert(cues, 2, 0.0, axis=1)[:, None], (4, 2, 3)),
+}
 # Observations, and what to do there.
-KNOWN = {match: (np.arange(3), [0, 1, 2]), delayed: (np.arange(1), [1])}
+KNOWN = {
+    match: (np.arange(3), [0, 1, 2]),
+    delayed: (np.arange(1), [1]),
+    signals: (both, (cues > 0).astype(int)),
+}
 SOLVED: dict[str, tuple[str, Any, dict[str, Any], dict[str, float]]] = {
     "dqn": ("dqn", match, {**replayed, "loss": "huber"}, {}),
     "dqn extended": (
@@ -78,6 +89,12 @@ SOLVED: dict[str, tuple[str, Any, dict[str, Any], dict[str, float]]] = {
     "a2c n_step": ("a2c", delayed, {**rollouts, "n_step": 3}, {}),
     "impala": ("impala", delayed, {**rollouts, "policy_lag": 2}, {}),
     "appo": ("appo", delayed, {**rollouts, **minibatches, "policy_lag": 2}, {}),
+    "ippo": ("ippo", signals, {**rollouts, **minibatches}, {}),
+    "ippo own": ("ippo", signals, {**rollouts, **minibatches, "parameters": "own"}, {}),
+    "mappo": ("mappo", signals, {**rollouts, **minibatches}, {}),
+    "iql": ("iql", signals, replayed, {}),
+    "vdn": ("vdn", signals, replayed, {}),
+    "qmix": ("qmix", signals, replayed, {}),
     "reinforce": ("reinforce", delayed, rollouts, {}),
     "reinforce plain": ("reinforce", delayed, {**rollouts, "baseline": False}, {}),
     "reinforce match": ("reinforce", match, {**rollouts, "baseline": False}, {}),
@@ -89,8 +106,11 @@ def solved(name: str, lr: float | None = None, **changes) -> np.ndarray:
     factory, env, options, hparams = SOLVED[name]
     agent, states = train(factory, env, {**options, **changes}, hparams, lr)
     observations, best = KNOWN[env]
+    if isinstance(observations, dict):
+        parts = agent.env.observation_space.spaces
+        observations = {part: observations[part] for part in parts}
     act = jax.vmap(lambda state: agent.act(state, observations, (), None)[0])
-    return (np.asarray(act(states)) == best).all(axis=1)
+    return (np.asarray(act(states)) == best).reshape(SEEDS, -1).all(axis=1)
 
 
 def slow_but(rows, fast: set[str]) -> list:
@@ -99,7 +119,7 @@ def slow_but(rows, fast: set[str]) -> list:
     return [row if row in fast else pytest.param(row, marks=pytest.mark.slow) for row in rows]
 
 
-FAST = {"dqn", "pqn lambda", "impala", "reinforce plain"}
+FAST = {"dqn", "pqn lambda", "impala", "reinforce plain", "mappo", "qmix"}
 
 
 @pytest.mark.parametrize("name", slow_but(SOLVED, FAST))

@@ -1,0 +1,1 @@
+"""Drawings of environments, by what is drawn: each module has a table of names, `DRAWINGS`."""
