@@ -37,6 +37,8 @@ LONG = (
     "td3",
     "d4pg",
     "crossq",
+    "maddpg",
+    "matd3",
     "pqn",
     "sarsa",
     "q_lambda",
