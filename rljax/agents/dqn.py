@@ -98,7 +98,7 @@ def dqn(
     scale_images: bool = True,
     actor_obs: Sequence[str] | None = None,
     groups: Sequence[int] | None = None,
-    mixer: networks.Mixer | None = None,
+    mixer: str | networks.Mixer = "none",
     anneal_lr: bool = False,
     curiosity: str = "none",
     first: Update | None = None,
@@ -158,8 +158,9 @@ def dqn(
             ["state"]; by default all.
         groups: of an environment of several agents, for each the number of its parameters: iql, vdn
             and qmix set it.
-        mixer: of several agents, what makes one value of theirs, for the reward of the team; None
-            for values and rewards of each agent.
+        mixer: of several agents, what makes one value of theirs, for the reward of their team:
+            "sum", "monotonic" (of the global state), or a `networks.Mixer`; "none" for the values
+            and rewards of each agent.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
         curiosity: intrinsic rewards, added to the others: "none", "counts" (of states and actions),
             "rnd" (errors in predicting a random network) or "icm" (of a model of features).
@@ -197,8 +198,8 @@ def dqn(
         names=actor_obs,
         groups=groups,
     )
-    if mixer is not None:
-        q = networks.with_mixer(q, mixer, agent)
+    if mixer != "none":
+        q = networks.with_mixer(q, networks.mixing(mixer, env), agent)
     q = networks.with_target(q)
     recurrent = q.net.recurrent
     first_extras = ("carry",) if recurrent and stored_carry else ()
@@ -209,7 +210,7 @@ def dqn(
     if recurrent:
         warmup = with_random_actions(exploring.policy(hparams, jnp.float32(0)), actions)
     if initial_priorities:
-        if not prioritized or q.head.shape or mixer is not None:
+        if not prioritized or q.head.shape or q.mix:
             raise UsageError(
                 f"{agent}: initial_priorities are errors of values for a prioritized replay: they "
                 'need prioritized = True, head = "scalar" and no mixer'
@@ -231,7 +232,7 @@ def dqn(
         statistics = observation_statistics(q.net.encode, part="online")
         return chain(
             first,
-            None if mixer is None else updates.team_reward(env, agent),
+            updates.team_reward(env, agent) if q.mix else None,
             curious.as_reward(hp),
             stateless(of_network) if recurrent else None,
             td.initial_priorities(q, hp.gamma, n_step) if initial_priorities else None,

@@ -8,7 +8,7 @@ import jax
 from rljax.agents import dqn as plain
 from rljax.agents.variants import variant_of
 from rljax.envs.agents import described, groups_of
-from rljax.networks import Mixer, mixing
+from rljax.networks import Mixer
 from rljax.types import Agent, HasGlobalState, MultiAgentEnvironment
 
 FIXED = ("actor_obs", "groups", "hindsight", "curiosity")
@@ -39,9 +39,9 @@ def iql(
             `rljax.types.MultiAgentEnvironment`.
         parameters: "shared" by all agents, "teams" for those of each team, or "own" of each agent.
         agent_index: whether an agent observes its place among the agents, one-hot.
-        mixer: "none"; what makes one value of the agents' values, for the reward of their team:
-            "sum" (vdn) or "monotonic" (qmix); or a `networks.Mixer`, which is given the global
-            state of an environment that has one.
+        mixer: what makes one value of the agents' values, for the reward of their team: "sum"
+            (vdn), "monotonic" (qmix), or a `networks.Mixer`, which is given the global state of an
+            environment that has one; "none" for the values and rewards of each agent.
     """
     names = ["own", "agent"] if agent_index else ["own"]
     reads_state = mixer == "monotonic" or (
@@ -52,7 +52,7 @@ def iql(
         env,
         actor_obs=names,
         groups=groups_of(env, parameters, agent),
-        mixer=None if mixer == "none" else mixing(mixer, env),
+        mixer=mixer,
         double=double,
         hparams=Hparams() if hparams is None else hparams,
         agent=agent,

@@ -4,6 +4,7 @@ For discrete actions Christodoulou 2019, https://arxiv.org/abs/1910.07207.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +13,12 @@ import jax.numpy as jnp
 
 from rljax.agents import off_policy_actor_critic as base
 from rljax.agents.variants import variant_of
+from rljax.envs.action_masks import legal_actions
 from rljax.envs.spaces import Discrete
 from rljax.errors import check_known, check_positive
 from rljax.hparams import at_most, fraction, positive
 from rljax.networks import ActorAndCritics
-from rljax.types import Agent, Environment, Update
+from rljax.types import Agent, Environment, Obs, Update
 from rljax.updates import (
     actor_loss,
     average,
@@ -45,7 +47,8 @@ class Hparams(base.Hparams):
     """Of a Box: the entropy that the learnt temperature aims at, in nats for each dimension of
     actions scaled to [-1, 1]."""
     target_entropy_fraction: float = fraction(0.98)
-    """Of a Discrete space: the same, as a part of the largest there is, log(number of actions)."""
+    """Of a Discrete space: the same, as a part of the largest there is, log(number of actions);
+    with a mask, of the legal ones."""
 
 
 def learning(
@@ -91,11 +94,18 @@ def fit_policy(
     )
 
 
-def target_entropy(ac: ActorAndCritics, hp: Hparams):
-    """The entropy [] in nats that the temperature aims at."""
-    if isinstance(ac.space, Discrete):
-        return hp.target_entropy_fraction * math.log(ac.space.n)
-    return hp.target_entropy * math.prod(ac.space.shape)
+def target_entropy(ac: ActorAndCritics, hp: Hparams) -> Callable[[Obs], Any]:
+    """From observations [...] to the entropies that the temperature aims at: nats, [] or [...]."""
+
+    def target(obs: Obs):
+        if not isinstance(ac.space, Discrete):
+            return hp.target_entropy * math.prod(ac.space.shape)
+        legal = legal_actions(obs)
+        # Where no action is legal training stops, and no infinity comes before the reason.
+        most = math.log(ac.space.n) if legal is None else jnp.log(jnp.maximum(legal.sum(-1), 1))
+        return hp.target_entropy_fraction * most
+
+    return target
 
 
 @variant_of(base.off_policy_actor_critic, *base.CHOSEN)

@@ -59,13 +59,16 @@ OWN: dict[str, tuple[str, str, dict[str, Any]]] = {
     "SimpleSpeakerListener-MPE": ("mpe", "speaker_listener", {}),
     "SimpleSpread-MPE": ("mpe", "SimpleSpread", {}),
     "SimpleTag-MPE": ("mpe", "SimpleTag", {}),
+    "Seaquest-MinAtar": ("seaquest", "Seaquest", {}),
 }
-"""Other environments of rljax: name to a module of `rljax.envs`, what makes it, and with what."""
+"""Other environments of rljax: name to a module of `rljax.envs`, what makes it, and with what.
+
+Seaquest is here because gymnax's is slow."""
 
 PARTICLES = tuple(name for name in OWN if name.endswith("-MPE"))
 """The multi-agent particle environments."""
 
-NAMES = (*GRID_WORLDS, *OWN, *GYMNAX)
+NAMES = (*GRID_WORLDS, *dict.fromkeys((*OWN, *GYMNAX)))
 """Those that need no further package."""
 
 SUITES = {

@@ -119,6 +119,15 @@ def check_groups(env: Any, groups: Iterable[int] | None, agent: str) -> None:
         )
 
 
+def check_state(env: Any, agent: str) -> None:
+    """Refuse an environment without a global state."""
+    if not isinstance(env, HasGlobalState):
+        raise UsageError(
+            f"{agent} reads a global state, and {env.name} has none: give it state_space and "
+            "global_state, or use ippo, iql or vdn"
+        )
+
+
 def check_one_team(env: Any, agent: str) -> None:
     """Refuse agents that do not want the same."""
     check_several(env, agent)
@@ -202,11 +211,8 @@ def described(env: Any, index: bool = True, state: bool = False, agent: str = "t
     agent, or without a global state.
     """
     check_several(env, agent)
-    if state and not isinstance(env, HasGlobalState):
-        raise UsageError(
-            f"{agent} reads a global state, and {env.name} has none: give it state_space and "
-            "global_state, or use ippo, iql or vdn"
-        )
+    if state:
+        check_state(env, agent)
     return Described(env, index, state)
 
 

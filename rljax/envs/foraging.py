@@ -36,14 +36,17 @@ class Foraging:
     """Players with levels walk on a grid and load food, together if its level is above theirs.
 
     Actions are 0 nothing, 1 north, 2 south, 3 west, 4 east and 5 load. Nobody walks off the grid or
-    onto food, and loading takes food beside the player, on one of four sides: all else is illegal,
-    and does nothing. Of several who walk to one cell, or where somebody stays, nobody moves. Who
-    loads the same food adds up his level: if the sum is not below the food's, it is gone, and each
-    is paid level x (level of the food) / (sum of their levels x sum of all food's levels). So a
-    team can earn 1 in all. Without food the episode terminates, and it is truncated after `limit`
-    steps.
+    onto food, and food is loaded from a cell on one of its four sides; all else is illegal, and
+    does nothing. Of several players who go to one cell, or where one stays, nobody moves. The
+    levels of players who load the same food are added up. If the sum is at least the level of the
+    food, it is gone, and each of them is paid
 
-    Levels of players are 1 or 2. Those of food are from 1 to the sum of the three lowest players',
+        its own level x level of the food / (that sum x sum of the levels of all food),
+
+    so a team can earn 1 in all. The episode terminates when all food is gone, and is truncated
+    after `limit` steps.
+
+    Players have level 1 or 2. Food has a level from 1 to the sum of the three lowest of players,
     and with `coop` always that sum, so that all of up to three players must load together.
 
     Observed are row, column and level of each food in reading order and of each player, the
@@ -55,8 +58,8 @@ class Foraging:
 
     Source: Christianos et al. 2020, https://arxiv.org/abs/2006.07169; each step, reward and
     observation is that of lbforaging 2.0.0 (`Foraging-8x8-2p-3f-v3`), which, unlike this, calls a
-    time limit an end of the task. That two players can come to stand on one cell, if one walks to
-    where another could not leave, is its rule, too.
+    time limit an end of the task. By its rules, too, two players can come to stand on one cell:
+    where one goes to a cell that another tried to leave.
     """
 
     size: int = 8
@@ -66,6 +69,7 @@ class Foraging:
     sight: int | None = None
     limit: int = 50
     shared_reward = False
+    reset_is_costly = True  # It draws places one after the other; a step draws nothing.
     action_space = spaces.Discrete(len(MOVES))
 
     def __post_init__(self) -> None:
@@ -79,7 +83,7 @@ class Foraging:
 
     @property
     def name(self) -> str:
-        """With its parameters, as lbforaging writes them."""
+        """With its parameters."""
         coop = "-coop" if self.coop else ""
         sight = f"-{self.sight}s" if self.sight else ""
         return f"Foraging{self.size}x{self.size}-{self.players}p-{self.food}f{coop}{sight}"

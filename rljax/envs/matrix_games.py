@@ -45,14 +45,18 @@ class MatrixGame:
 
     def __post_init__(self) -> None:
         check_positive(rounds=self.rounds)
-        shape = np.shape(self.payoffs)
+        try:
+            table = np.asarray(self.payoffs, float)
+        except (TypeError, ValueError):  # rows of different lengths, or no numbers
+            raise UsageError(f"{self.name}: payoffs must be one array of numbers") from None
+        shape = table.shape
         if not shape or len(shape) != shape[-1] + 1 or len(set(shape[:-1])) != 1:
             raise UsageError(
                 f"{self.name}: payoffs must be [A, ..., A, M] with an axis of actions for each of "
                 f"the M agents, not {list(shape)}"
             )
         # Tuples, so that games can be compared and hashed.
-        object.__setattr__(self, "payoffs", _tuples(np.asarray(self.payoffs, float).tolist()))
+        object.__setattr__(self, "payoffs", _tuples(table.tolist()))
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -107,9 +111,9 @@ class MatrixGame:
 
 
 def climbing(rounds: int = 1) -> MatrixGame:
-    """The climbing game: who misses the best joint action, which pays 11, is paid -30.
+    """The climbing game: the joint action that pays 11 stands beside the two that pay -30.
 
-    If the other acts at random, action 2 pays most, so it is hard to find the way up to 7 and 11.
+    If the other agent acts at random, action 2 pays most, so the best joint action is hard to find.
 
     Source: Claus and Boutilier 1998, https://cdn.aaai.org/AAAI/1998/AAAI98-106.pdf. The first agent
     is A, whose actions are the columns of the paper's table.

@@ -9,7 +9,7 @@ Source: Lowe et al. 2017, https://arxiv.org/abs/1706.02275; https://mpe2.farama.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 
 import jax
 import jax.numpy as jnp
@@ -21,13 +21,14 @@ from rljax.envs.particles import (
     ParticleEnvironment,
     ParticleState,
     World,
-    distances,
+    added,
     flat,
     landmarks_seen,
+    length,
     one_hot,
     padded,
     seen,
-    touching,
+    touched,
     without_itself,
 )
 from rljax.errors import UsageError, check_count, check_positive
@@ -54,7 +55,7 @@ class Simple(ParticleEnvironment):
         return jnp.concatenate([state.velocity, landmarks_seen(state)], axis=-1)
 
     def _reward(self, state: ParticleState) -> jax.Array:
-        return -jnp.sum(landmarks_seen(state) ** 2, axis=-1)
+        return -(length(landmarks_seen(state)) ** 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +97,9 @@ class SimpleSpread(ParticleEnvironment):
 
     def _reward(self, state: ParticleState) -> jax.Array:
         agents, landmarks = jnp.split(state.position, 2)
-        ours = -jnp.sum(jnp.min(distances(landmarks, agents), axis=-1))
-        mine = 1.0 - jnp.sum(touching(self.world, state), axis=-1)
+        nearest = reduce(jnp.minimum, [length(landmarks - agent) for agent in agents])
+        ours = -added(nearest)
+        mine = 1.0 - added(touched(self.world, state, agent) for agent in range(self.N))
         return ours * (1 - self.local_ratio) + mine * self.local_ratio
 
 
@@ -149,7 +151,7 @@ class SimpleReference(ParticleEnvironment):
 
     def _reward(self, state: ParticleState) -> jax.Array:
         agents, landmarks = jnp.split(state.position, [2])
-        distance = jnp.sum(distances(agents, landmarks) * one_hot(state.goal, 3), axis=-1)
+        distance = length(agents - landmarks[state.goal])
         ours, mine = -jnp.mean(distance), -distance[::-1]
         return ours * (1 - self.local_ratio) + mine * self.local_ratio
 
@@ -190,8 +192,8 @@ class ContinuousSpeakerListener(ParticleEnvironment):
         return padded(colour_of(state.goal[None], 0.15, 0.65), listener)
 
     def _reward(self, state: ParticleState) -> jax.Array:
-        distance = distances(state.position[1:2], state.position[2 + state.goal])
-        return -jnp.broadcast_to(distance[0] ** 2, 2)
+        away = state.position[1] - state.position[2 + state.goal]
+        return -jnp.broadcast_to(length(away) ** 2, 2)
 
 
 class SpeakerListener(ContinuousSpeakerListener):
@@ -253,8 +255,8 @@ class SimpleAdversary(ParticleEnvironment):
 
     def _reward(self, state: ParticleState) -> jax.Array:
         agents, landmarks = jnp.split(state.position, [self.N + 1])
-        adversary, *others = distances(agents, landmarks[state.goal])[:, 0]
-        good = adversary - jnp.min(jnp.stack(others))
+        adversary, *others = length(agents - landmarks[state.goal])
+        good = adversary - reduce(jnp.minimum, others)
         return jnp.stack([-adversary] + [good] * self.N)
 
 
@@ -324,9 +326,9 @@ class SimpleTag(ParticleEnvironment):
 
     def _reward(self, state: ParticleState) -> jax.Array:
         hunters, agents = self.num_adversaries, len(state.velocity)
-        caught = 10.0 * jnp.sum(touching(self.world, state)[hunters:, :hunters], axis=-1)
-        outside = jnp.sum(beyond(jnp.abs(state.position[hunters:agents])), axis=-1)
-        return jnp.concatenate([jnp.full(hunters, jnp.sum(caught)), -caught - outside])
+        caught = 10.0 * added(touched(self.world, state, by)[hunters:] for by in range(hunters))
+        outside = added(beyond(jnp.abs(state.position[hunters:agents])).T)
+        return jnp.concatenate([jnp.full(hunters, added(caught)), -caught - outside])
 
 
 def beyond(place: jax.Array) -> jax.Array:

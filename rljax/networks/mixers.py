@@ -1,7 +1,7 @@
 """Mixers: what the values of a team's agents are worth together."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +9,12 @@ import numpy as np
 from flax import linen as nn
 
 from rljax.envs.action_masks import observed
+from rljax.envs.agents import check_state
 from rljax.errors import UsageError, check_known
 from rljax.networks.layers import dense
 from rljax.networks.network import on_part
 from rljax.networks.q_networks import QNetwork
-from rljax.types import HasGlobalState, Key, MultiAgentEnvironment, Obs, Params
+from rljax.types import Key, Obs, Params
 
 
 class Mixer(NamedTuple):
@@ -80,17 +81,18 @@ def monotonic(num_agents: int, state_size: int, embedding: int = 32, hidden: int
     return Mixer(init, apply)
 
 
-def mixing(kind: str | Mixer, env: MultiAgentEnvironment) -> Mixer:
+def mixing(kind: str | Mixer, env: Any) -> Mixer:
     """The mixer of that name for the agents of an environment; a `Mixer` is returned as it is.
 
-    Raises UsageError for a name that is not known.
+    Raises UsageError for a name that is not known, and for an environment without a global state
+    where the mixer reads one.
     """
     if isinstance(kind, Mixer):
         return kind
     check_known("mixer", kind, MIXERS)
     if kind == "sum":
         return total()
-    assert isinstance(env, HasGlobalState), "described(env, state=True) has one"
+    check_state(env, "a monotonic mixer")
     return monotonic(len(env.agents), *env.state_space.shape)
 
 

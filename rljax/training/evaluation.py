@@ -11,13 +11,14 @@ import numpy as np
 from rljax import _cpu
 from rljax.actors.rollouts import behind
 from rljax.envs import autoreset
+from rljax.envs.action_masks import legal_actions
 from rljax.envs.agents import agent_axis, joint_return, team_returns
 from rljax.envs.simulators import on_host
-from rljax.errors import check_positive
+from rljax.errors import NonFiniteError, check_positive
 from rljax.parallel import processes
 from rljax.statistics import central, interquartile_mean, interval, mean
-from rljax.training import host_evaluation
-from rljax.types import Agent, HasGoal, Key, State
+from rljax.training import faults, host_evaluation
+from rljax.types import Agent, HasActionMask, HasGoal, Key, Obs, State
 
 
 class Evaluation(NamedTuple):
@@ -112,6 +113,8 @@ def evaluate(
         max_steps: where an episode that does not end is cut off.
 
     Returns an `Evaluation` of [num_episodes], or [P, num_episodes] for a population.
+
+    Raises NonFiniteError where the environment's mask has no legal action, as training does.
     """
     check_positive(num_episodes=num_episodes, max_steps=max_steps)
     return episodes(agent, num_episodes, deterministic, max_steps)(state, key)
@@ -127,11 +130,15 @@ def episodes(agent: Agent, num_episodes: int, deterministic: bool = True, max_st
     goal = agent.env.success if isinstance(agent.env, HasGoal) else None
 
     def play(state: State, key: Key) -> Evaluation:
-        return run(_acting(state), key)
+        played, is_stuck = run(_acting(state), key)
+        if isinstance(agent.env, HasActionMask) and is_stuck:
+            what = faults.cause("faults/no_legal_action", agent.env.name)
+            raise NonFiniteError(f"{what} in an evaluation")
+        return played
 
     @jax.jit
     @_cpu.unrolled
-    def run(state: State, key: Key) -> Evaluation:
+    def run(state: State, key: Key) -> tuple[Evaluation, jax.Array]:
         members = state.iteration.shape  # () or [P]
         shape = (*members, num_episodes)
         reset = _batched(partial(autoreset.reset, agent.env), len(shape))
@@ -139,11 +146,14 @@ def episodes(agent: Agent, num_episodes: int, deterministic: bool = True, max_st
         success = goal and _batched(goal, len(shape))
 
         def unfinished(loop):
-            *_, evaluation, _ = loop
-            return ~jnp.all(evaluation.finished) & (jnp.max(evaluation.lengths) < max_steps)
+            *_, evaluation, is_stuck, _ = loop
+            short = jnp.max(evaluation.lengths) < max_steps
+            return ~jnp.all(evaluation.finished) & short & ~is_stuck
 
         def advance(loop):
-            env_state, obs, carry, so_far, key = loop
+            env_state, obs, carry, so_far, is_stuck, key = loop
+            nothing_legal = _no_legal_action(obs)
+            is_stuck |= jnp.any(~behind(so_far.finished, nothing_legal) & nothing_legal)
             key, key_act, key_env = jax.random.split(key, 3)
             key_act = None if deterministic else jax.random.split(key_act, members)
             action, carry = agent.act(state, obs, carry, key_act)
@@ -158,7 +168,7 @@ def episodes(agent: Agent, num_episodes: int, deterministic: bool = True, max_st
                 finished=so_far.finished | ends,
                 succeeded=success and (so_far.succeeded | ends & success(env_state)),
             )
-            return env_state, obs, carry, so_far, key
+            return env_state, obs, carry, so_far, is_stuck, key
 
         key, key_reset = jax.random.split(key)
         none = jnp.zeros(shape, bool)
@@ -172,16 +182,17 @@ def episodes(agent: Agent, num_episodes: int, deterministic: bool = True, max_st
             *reset(jax.random.split(key_reset, shape)),
             agent.initial_carry(shape),
             nothing,
+            jnp.bool_(False),
             key,
         )
-        found = jax.lax.while_loop(unfinished, advance, start)[3]
-        if not agents:
-            return found
-        return found._replace(
-            returns=joint_return(agent.env, found.returns),
-            agent_returns=found.returns,
-            team_returns=team_returns(agent.env, found.returns),
-        )
+        *_, found, is_stuck, _ = jax.lax.while_loop(unfinished, advance, start)
+        if agents:
+            found = found._replace(
+                returns=joint_return(agent.env, found.returns),
+                agent_returns=found.returns,
+                team_returns=team_returns(agent.env, found.returns),
+            )
+        return found, is_stuck
 
     return play
 
@@ -189,6 +200,12 @@ def episodes(agent: Agent, num_episodes: int, deterministic: bool = True, max_st
 def _acting(state: State) -> State:
     """What actions depend on: experience plays no part, and one of equal replicas is enough."""
     return processes.one_replica(replace(state, worker=None))  # type: ignore[arg-type]
+
+
+def _no_legal_action(obs: Obs) -> jax.Array:
+    """Where a mask allows nothing; nowhere without a mask."""
+    legal = legal_actions(obs)
+    return jnp.bool_(False) if legal is None else ~jnp.any(legal, axis=-1)
 
 
 def _batched(function, axes: int):

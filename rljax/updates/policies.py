@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax.networks import ActorAndCritics
-from rljax.types import Batch, Key, Metrics, Params
+from rljax.types import Batch, Key, Metrics, Obs, Params
 from rljax.updates.critics import Temperature
 from rljax.updates.optimization import Loss
 
@@ -73,20 +73,23 @@ def actor_loss(
     return loss
 
 
-def temperature_loss(target_entropy) -> Loss:
+def temperature_loss(target_entropy: float | jax.Array | Callable[[Obs], jax.Array]) -> Loss:
     """What makes entropy dearer where there is less of it than `target_entropy`, in nats.
 
         log_temperature x (entropy - target_entropy), a mean over the batch
 
-    Reads entropy [T, N] (from `actor_loss`). For `gradient(..., part="temperature")`: that part is
-    log_temperature [], up to a constant. The gradient is the paper's divided by the temperature, as
-    in the authors' code, so it does not vanish with it.
+    The target is a number, or a function from observations [T, N, ...] to one for each, [T, N].
+    Reads entropy [T, N] (from `actor_loss`), and obs for a target of that kind. For
+    `gradient(..., part="temperature")`: that part is log_temperature [], up to a constant. The
+    gradient is the paper's divided by the temperature, as in the authors' code, so it does not
+    vanish with it.
 
     Source: Haarnoja et al. 2018, eq. 18, https://arxiv.org/abs/1812.05905.
     """
 
     def loss(params: Params, batch: Batch, key: Key) -> tuple[jax.Array, Metrics]:
-        mean = params["temperature"] * jnp.mean(batch.extras["entropy"] - target_entropy)
+        target = target_entropy(batch.obs) if callable(target_entropy) else target_entropy
+        mean = params["temperature"] * jnp.mean(batch.extras["entropy"] - target)
         return mean, {"losses/temperature_loss": mean}
 
     return loss

@@ -39,6 +39,8 @@ LONG = (
     "crossq",
     "maddpg",
     "matd3",
+    "mappo",
+    "qmix",
     "pqn",
     "sarsa",
     "q_lambda",

@@ -53,6 +53,8 @@ GATES = {
     "tqc/pendulum": Gate(8, -160, -190),  # -143.0, 12.1, -169.6, of 16
     "ddpg/pendulum": Gate(8, -160, -190),  # -148.7, 10.3, -169.3, of 16
     "d4pg/pendulum": Gate(8, -160, -190),  # -144.8, 11.7, -166.2, of 16
+    "qmix/two_step": Gate(16, 7.9, 7.9),  # 8.0, 0.0, 8.0
+    "vdn/two_step": Gate(16, 6.9, 6.9),  # 7.0, 0.0, 7.0
     "q_learning/frozen_lake": Gate(16, 0.7, 0.56),  # 0.737, 0.050, 0.609, of 64
     "sarsa/cliff_walking": Gate(16, -16, -17),  # -15.0, 0.0, -15.0, of 64
     "expected_sarsa/cliff_walking": Gate(16, -16, -17),  # -15.0, 0.0, -15.0, of 64

@@ -10,6 +10,7 @@ from states import jit
 
 import rljax
 from rljax import networks, updates
+from rljax.agents import sac
 from rljax.envs import as_team, probes
 from rljax.ops import ILLEGAL
 from rljax.replay import packing
@@ -165,6 +166,15 @@ def test_random_actions_are_those_that_are_legal():
     np.testing.assert_allclose(extras["log_prob"][:2], [-np.log(2), 0.0], atol=1e-6)
     counts = np.bincount(action[::2], minlength=4)
     assert 200 < counts[0] < 300
+
+
+def test_the_entropy_that_sac_aims_at_is_a_part_of_that_of_legal_actions():
+    ac = networks.actor_and_critics(ENV, hidden=(4,), value=networks.scalar("squared"))
+    target = sac.target_entropy(ac, sac.Hparams(target_entropy_fraction=0.5))
+    legal = jnp.arange(4) < jnp.array([1, 2, 3, 4])[:, None]
+    expected = 0.5 * np.log([1, 2, 3, 4])
+    np.testing.assert_allclose(target(MaskedObs(jnp.zeros(4, int), legal)), expected, rtol=1e-6)
+    np.testing.assert_allclose(target(jnp.zeros(4, int)), expected[-1], rtol=1e-6)
 
 
 LEGAL = jnp.array([[[True, False, True, False]], [[False, True, False, True]]])  # [L, N, A]

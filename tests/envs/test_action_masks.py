@@ -63,11 +63,13 @@ def test_a_mask_of_another_kind_is_said_when_the_agent_is_built_and_by_check_env
     assert finding.is_error and re.search(told, finding.sentence)
 
 
-def test_a_mask_without_a_legal_action_stops_training_and_names_the_environment():
+def test_a_mask_without_a_legal_action_stops_training_and_evaluation_and_names_the_environment():
     agent = rljax.q_learning(Stuck(), num_envs=2, rollout_length=2, total_env_steps=40)
-    told = "the environment Stuck has an action mask without a legal action in iteration 1"
-    with pytest.raises(NonFiniteError, match=told):
+    told = "the environment Stuck has an action mask without a legal action"
+    with pytest.raises(NonFiniteError, match=f"{told} in iteration 1"):
         rljax.train(agent, jax.random.key(0))
+    with pytest.raises(NonFiniteError, match=f"^{told} in an evaluation$"):
+        rljax.evaluate(agent, agent.init(jax.random.key(0)), jax.random.key(1), 3)
 
 
 def test_check_env_plays_legal_actions_and_finds_a_mask_without_one():

@@ -8,6 +8,7 @@ import pytest
 import rljax
 from rljax.envs.foraging import LOAD, UNSEEN, Foraging, ForagingState
 from rljax.errors import UsageError
+from rljax.types import HasCostlyReset
 
 
 def reference(env):
@@ -155,7 +156,7 @@ def test_names_say_the_parameters():
     assert rljax.make("Foraging8x8-2p-3f") == WIDE and WIDE.name == "Foraging8x8-2p-3f"
     assert BLIND.name == "Foraging6x6-2p-2f-coop-2s"
     assert WIDE.agents == ("player_0", "player_1") and WIDE.teams == ((0, 1),)
-    assert not WIDE.shared_reward
+    assert not WIDE.shared_reward and isinstance(WIDE, HasCostlyReset)
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,12 @@ def test_what_is_no_table_is_refused(payoffs):
         MatrixGame(payoffs)
 
 
+@pytest.mark.parametrize("payoffs", [[[1, 2], [3]], "soap", None])
+def test_payoffs_that_are_no_numbers_are_refused(payoffs):
+    with pytest.raises(UsageError, match="MatrixGame: payoffs must be "):
+        MatrixGame(payoffs)
+
+
 def test_bad_parameters_are_refused():
     with pytest.raises(UsageError, match="Penalty: k must be at most 0, not 1"):
         rljax.make("Penalty", k=1.0)

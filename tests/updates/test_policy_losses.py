@@ -117,3 +117,11 @@ def test_the_temperature_reads_the_entropy_that_the_policy_s_loss_wrote(make_bat
     after, _, metrics = stepped(chain(of_actor, of_temperature), params, batch)
     expected = -0.1 * (float(metrics["losses/entropy"]) + 2.0)
     np.testing.assert_allclose(after["temperature"], expected, rtol=1e-5)
+
+
+def test_a_target_entropy_may_be_of_the_state(make_batch):
+    entropy = jnp.array([[1.0, 2.0]])
+    batch = make_batch(1, 2, {"entropy": entropy}, obs=jnp.array([[3.0, 7.0]]))
+    update = gradient(temperature_loss(lambda obs: 2 * obs), optax.sgd(0.1), part="temperature")
+    after, _, _ = stepped(update, {"temperature": jnp.float32(0.0)}, batch)
+    np.testing.assert_allclose(after["temperature"], -0.1 * ((1 - 6) + (2 - 14)) / 2, rtol=1e-6)
