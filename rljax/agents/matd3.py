@@ -6,18 +6,18 @@ from typing import Any
 import jax
 
 from rljax.agents import td3 as plain
-from rljax.agents.maddpg import of_agents
+from rljax.agents.maddpg import RelaxedHparams, of_agents
 from rljax.agents.variants import variant_of
 from rljax.types import Agent, MultiAgentEnvironment
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Hparams(plain.Hparams):
+class Hparams(plain.Hparams, RelaxedHparams):
     """The hyperparameters of MATD3: traced, so a sweep compiles once."""
 
 
-@variant_of(of_agents, "algorithm", "agent")
+@variant_of(of_agents, "learn", "agent")
 def matd3(
     env: MultiAgentEnvironment,
     *,
@@ -33,10 +33,10 @@ def matd3(
     """
     return of_agents(
         env,
-        algorithm=plain.td3,
+        learn=plain.learning(policy_delay),
+        kind=Hparams,
         num_critics=num_critics,
-        policy_delay=policy_delay,
-        hparams=Hparams() if hparams is None else hparams,
+        hparams=hparams,
         agent="matd3",
         **arguments,
     )

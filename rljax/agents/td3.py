@@ -63,7 +63,6 @@ def td3(
     num_critics: int = 2,
     policy_delay: int = 2,
     hparams: Hparams | None = None,
-    agent: str = "td3",
     **arguments: Any,
 ) -> Agent:
     """DDPG with twin critics, a delayed policy and a smoothed target.
@@ -77,7 +76,7 @@ def td3(
         kind=Hparams,
         num_critics=num_critics,
         hparams=hparams,
-        agent=agent,
+        agent="td3",
         **arguments,
     )
 

@@ -38,6 +38,7 @@ class Choices(NamedTuple):
     action: Action | None  # [..., A]; None for all of a Discrete space
     probability: jax.Array  # [..., K]
     log_prob: jax.Array  # [..., K], of a Box the log-density of the action scaled to [-1, 1]
+    cost: jax.Array | float = 0.0  # [...], what the policy pays for the size of its logits
 
     @property
     def entropy(self) -> jax.Array:
@@ -67,6 +68,8 @@ class ActorAndCritics(NamedTuple):
     joint: Callable[[jax.Array, jax.Array], jax.Array] | None = None
     """(actions of agents, those of the others) to what their critics read; None where critics read
     the first alone."""
+    logit_penalty: jax.Array | float = 0.0
+    """What a relaxed policy pays for its logits, times the mean of their squares."""
 
     @property
     def values_all(self) -> bool:
@@ -145,8 +148,11 @@ class ActorAndCritics(NamedTuple):
         sample = jax.vmap(jax.vmap(lambda out, k: self.head.distribution(out).sample(k)))
         raw = sample(outputs, keys)
         log_prob = distribution.log_prob(raw)[..., None]
-        action = raw if self.head.relaxed else self.head.action(raw)
-        return Choices(action, jnp.ones_like(log_prob), log_prob)
+        if not self.head.relaxed:
+            return Choices(self.head.action(raw), jnp.ones_like(log_prob), log_prob)
+        logits = jnp.where(ops.is_legal(outputs), outputs, 0.0)
+        cost = self.logit_penalty * jnp.mean(jnp.square(logits), axis=-1)
+        return Choices(raw, jnp.ones_like(log_prob), log_prob, cost)
 
     def taken(self, batch: Batch) -> jax.Array:
         """Which of the K actions that critics value was taken: 0 or 1, [T, N, K]."""

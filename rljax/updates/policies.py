@@ -57,7 +57,7 @@ def actor_loss(
         chosen = ac.choices(params, batch.obs, key)
         estimates = ac.estimate(params, batch.obs, chosen.action, which=which, others=batch.action)
         values = of_critics(ac.value.q(estimates))
-        worth = jnp.sum(chosen.probability * values, axis=-1)
+        worth = jnp.sum(chosen.probability * values, axis=-1) - chosen.cost
         if temperature is None:
             mean = -jnp.mean(worth)
             return mean, {"losses/policy_loss": mean}

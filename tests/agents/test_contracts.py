@@ -141,7 +141,7 @@ by_environment = {"epsilon_base", "epsilon_alpha"}
 elsewhere = {"duration_exponent", "temperature"} | by_environment
 no_drift, of_discrete = {"noise_theta"}, {"target_entropy_fraction"}
 no_noise = {"noise_std", "noise_ratio", "noise_theta"}
-no_smoothing = {"smoothing_std", "smoothing_clip"}
+no_smoothing, no_logits = {"smoothing_std", "smoothing_clip"}, {"logit_penalty"}
 unused = {"half_life", "visit_exponent", "trace_lambda"} | elsewhere  # by most tables
 
 
@@ -279,9 +279,11 @@ AGENTS = {
             noise="ornstein_uhlenbeck",
             normalize_observations=True,
         ),
-        not_prioritized,
+        not_prioritized | no_logits,
     ),
-    "matd3": Row(partially(rljax.matd3, GradedSignals(), **replayed), not_prioritized | no_drift),
+    "matd3": Row(
+        partially(rljax.matd3, GradedSignals(), **replayed), not_prioritized | no_drift | no_logits
+    ),
     "matd3 shared discrete": Row(
         partial(matd3, parameters="shared"), not_prioritized | no_noise | no_smoothing
     ),
