@@ -61,7 +61,9 @@ if TYPE_CHECKING:
     from rljax.agents.impala import impala as impala
     from rljax.agents.ippo import ippo as ippo
     from rljax.agents.iql import iql as iql
+    from rljax.agents.maddpg import maddpg as maddpg
     from rljax.agents.mappo import mappo as mappo
+    from rljax.agents.matd3 import matd3 as matd3
     from rljax.agents.ppo import ppo as ppo
     from rljax.agents.pqn import pqn as pqn
     from rljax.agents.qmix import qmix as qmix

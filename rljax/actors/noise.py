@@ -38,17 +38,17 @@ def noise_scales(hparams: Hparams, envs: int) -> jax.Array:
 
 
 def _scaled_normal(hparams: Hparams, action: Action, key: Key) -> jax.Array:
-    scales = noise_scales(hparams, len(action))
-    return scales[:, None] * jax.random.normal(key, action.shape)
+    scales = noise_scales(hparams, len(action)).reshape(-1, *[1] * (action.ndim - 1))
+    return scales * jax.random.normal(key, action.shape)
 
 
 def _added(space: Box, action: Action, noise: jax.Array) -> Action:
-    """Actions [N, A] with noise for actions in [-1, 1], within the bounds of the space."""
+    """Actions [N, ...] with noise for actions in [-1, 1], within the bounds of the space."""
     return jnp.clip(action + space.half_range * noise, space.low, space.high)
 
 
 def gaussian_noise(actor: Actor, space: Box) -> Actor:
-    """`actor`, whose actions [N, A] get Gaussian noise, new in each step; its mode gets none.
+    """`actor`, whose actions [N, ...] get Gaussian noise, new in each step; its mode gets none.
 
     Source: Fujimoto et al. 2018, section 6.1, https://arxiv.org/abs/1802.09477.
     """
@@ -68,11 +68,11 @@ def gaussian_noise(actor: Actor, space: Box) -> Actor:
 
 
 def ornstein_uhlenbeck_noise(actor: Actor, space: Box) -> Actor:
-    """`actor`, whose actions [N, A] get noise that goes on from step to step; its mode gets none.
+    """`actor`, whose actions [N, ...] get noise that goes on from step to step; its mode gets none.
 
         x <- (1 - noise_theta) x + noise_std N(0, 1)
 
-    The noise x [N, A] is kept in the carry, so it begins at 0 with each episode.
+    The noise x [N, ...] is kept in the carry, so it begins at 0 with each episode.
 
     Source: Uhlenbeck and Ornstein 1930, https://doi.org/10.1103/PhysRev.36.823; Lillicrap et al.
     2016, section 7, https://arxiv.org/abs/1509.02971.
@@ -111,6 +111,7 @@ NOISES: dict[str, Callable[[Actor, Box], Actor]] = {
 def noisy_actor(kind: str, actor: Actor, space: Space) -> Actor:
     """`actor` with the noise of that name.
 
+    The space is that of the actions of an environment, [A], or of several agents [M, A].
     Raises UsageError for one that is not known, and for noise on actions that are not of a Box.
     """
     check_known("noise", kind, NOISES)

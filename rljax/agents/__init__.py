@@ -26,6 +26,8 @@ AGENTS = {
     "impala": "rljax.agents.impala:impala",
     "ippo": "rljax.agents.ippo:ippo",
     "iql": "rljax.agents.iql:iql",
+    "maddpg": "rljax.agents.maddpg:maddpg",
+    "matd3": "rljax.agents.matd3:matd3",
     "mappo": "rljax.agents.mappo:mappo",
     "ppo": "rljax.agents.ppo:ppo",
     "pqn": "rljax.agents.pqn:pqn",

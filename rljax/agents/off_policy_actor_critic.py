@@ -14,6 +14,7 @@ from rljax.actors import NoiseHparams, noisy_actor
 from rljax.agents.assembly import check_hparams, off_policy
 from rljax.agents.replays import ReplayHparams, Windows, relabelled, replay_of
 from rljax.agents.schedule import Schedule
+from rljax.envs.agents import joint_space
 from rljax.hparams import fraction, non_negative
 from rljax.types import Actor, Agent, Environment, Update
 from rljax.updates import chain, learning_rate, observation_statistics, scaled_rewards, td
@@ -50,7 +51,10 @@ class Optimizers(NamedTuple):
 Learn = Callable[[networks.ActorAndCritics, Any, Optimizers], Update]
 """(policy and critics, hparams, optimizers) to an update of samples whose steps are n-step ones."""
 
-CHOSEN = ("learn", "kind", "stochastic", "targets", "scalars", "batch_norm", "agent")
+CHOSEN = (
+    *("learn", "kind", "stochastic", "targets", "scalars", "batch_norm"),
+    *("relaxation", "groups", "central", "agent"),
+)
 """Arguments that the agents decide."""
 
 
@@ -92,6 +96,9 @@ def off_policy_actor_critic(
     actor_obs: Sequence[str] | None = None,
     critic_obs: Sequence[str] | None = None,
     critic_hidden: Sequence[int] | None = None,
+    relaxation: str | None = None,
+    groups: Sequence[int] | None = None,
+    central: bool = False,
     anneal_lr: bool = False,
     first: Update | None = None,
     hparams: Hparams | None = None,
@@ -144,6 +151,9 @@ def off_policy_actor_critic(
             ["state"]; by default all.
         critic_obs: the parts that the critics read; by default all.
         critic_hidden: sizes of the dense layers of each critic; by default `hidden`.
+        relaxation: how gradients pass samples of discrete actions: "straight_through" or "soft".
+        groups: of several agents, for each the number of its parameters, see `networks.of_agents`.
+        central: whether critics read what all agents observe and do.
         anneal_lr: whether the learning rate falls to 0 over the schedule, linearly.
         first: an update of your own, which is given every rollout once, before it is added to the
             replay buffer (of what it writes, the fields of a step).
@@ -182,6 +192,9 @@ def off_policy_actor_critic(
         actor_obs=actor_obs,
         critic_obs=critic_obs,
         critic_hidden=critic_hidden,
+        relaxation=relaxation,
+        groups=groups,
+        central=central,
         agent=agent,
     )
     other_goals = relabelled(env, hindsight)
@@ -200,7 +213,7 @@ def off_policy_actor_critic(
 
     return off_policy(
         env,
-        actor=noisy_actor(noise, actor, env.action_space),
+        actor=noisy_actor(noise, actor, joint_space(env, env.action_space)),
         update=update,
         replay=replay,
         hparams=hparams,

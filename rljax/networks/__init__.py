@@ -12,7 +12,14 @@ from rljax.networks.curiosity import (
     random_distillation,
     value_network,
 )
-from rljax.networks.distributions import Categorical, Head, Normal, TanhNormal, head
+from rljax.networks.distributions import (
+    Categorical,
+    Head,
+    Normal,
+    RelaxedCategorical,
+    TanhNormal,
+    head,
+)
 from rljax.networks.initializers import orthogonal
 from rljax.networks.layers import CNN, MLP, NatureCNN, NoisyDense
 from rljax.networks.mixers import Mixer, mixing, monotonic, total, with_mixer
@@ -58,6 +65,7 @@ __all__ = [
     "Quantiles",
     "RandomDistillation",
     "RecurrentActorCriticModule",
+    "RelaxedCategorical",
     "RunningStatistics",
     "TanhNormal",
     "ValueHead",

@@ -12,40 +12,33 @@ from flax import linen as nn
 from rljax import collectives, ops
 from rljax.envs import spaces
 from rljax.envs.action_masks import legal_actions
-from rljax.envs.agents import check_groups
+from rljax.envs.agents import agent_axis, check_groups, joint_space
 from rljax.envs.simulators import zeros
 from rljax.errors import UsageError, check_positive
-from rljax.networks.distributions import Categorical, Distribution, Head, deterministic, head
-from rljax.networks.encoding import Reader, read, refuse_memory
+from rljax.networks.agents import of_agents
+from rljax.networks.central_critics import critics_of_agents, joint_actions
+from rljax.networks.critics import Critic, one_critic
+from rljax.networks.distributions import Categorical, Distribution, Head, head_for_critics
+from rljax.networks.encoding import read, refuse_memory
 from rljax.networks.layers import MLP
-from rljax.networks.modules import ActionValues, CriticModule, Outputs, PolicyModule
-from rljax.networks.network import (
-    Features,
-    Network,
-    Pair,
-    from_linen,
-    is_given,
-    viewed,
-    with_one_axis,
-)
+from rljax.networks.modules import Outputs, PolicyModule
+from rljax.networks.network import Features, Network, Pair, from_linen, is_given, viewed
 from rljax.networks.normalization import fresh_statistics, standardized
 from rljax.networks.value_heads import Estimate, ValueHead
 from rljax.types import Action, Batch, Carry, Environment, Key, Obs, Params
-
-Critic = Callable[[Params, Features, jax.Array | None], Estimate]
-"""(params, features, actions [..., A] scaled to [-1, 1], or None for all of a Discrete
-space) to what a `ValueHead` reads [..., K, *shape], of one critic."""
 
 
 class Choices(NamedTuple):
     """The K actions that a policy may take in each of [...] states, and how likely they are.
 
-    In a Discrete space that is every action. Of a Box it is one, a sample, which stands for all.
+    In a Discrete space that is every action. Of a Box, and of a relaxed head, it is one, a sample,
+    which stands for all.
     """
 
-    action: Action | None  # [..., A] of a Box; None for all of a Discrete space
+    action: Action | None  # [..., A]; None for all of a Discrete space
     probability: jax.Array  # [..., K]
     log_prob: jax.Array  # [..., K], of a Box the log-density of the action scaled to [-1, 1]
+    cost: jax.Array | float = 0.0  # [...], what the policy pays for the size of its logits
 
     @property
     def entropy(self) -> jax.Array:
@@ -58,7 +51,8 @@ class ActorAndCritics(NamedTuple):
 
     "actor" and "critic" learn. "target_actor" and "target_critic" follow them, where asked for.
     The leaves of critics lead with E. With normalised observations there is a part "statistics",
-    one for all networks.
+    one for all networks. Of several agents, observations, actions and estimates have an axis M of
+    agents behind all others that lead.
     """
 
     init: Callable[[Key], Params]
@@ -71,6 +65,16 @@ class ActorAndCritics(NamedTuple):
     trained_critic: Callable[[Params, Features, Any], tuple[Estimate, Any]] | None = None
     """The critic in a loss: batches are normalised by their own statistics; besides, the running
     ones as they are then, {} for critics without."""
+    joint: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    """(actions of agents, those of the others) to what their critics read; None where critics read
+    the first alone."""
+    logit_penalty: jax.Array | float = 0.0
+    """What a relaxed policy pays for its logits, times the mean of their squares."""
+
+    @property
+    def values_all(self) -> bool:
+        """Whether critics value all actions of a Discrete space, K, or one action, K = 1."""
+        return isinstance(self.space, spaces.Discrete) and not self.head.relaxed
 
     def features(self, params: Params, obs: Obs) -> Features:
         """What the networks read a view of, standardised where there are statistics."""
@@ -90,42 +94,50 @@ class ActorAndCritics(NamedTuple):
         action: Action | None,
         part: str = "critic",
         which: Any = None,
+        others: Action | None = None,
     ) -> Estimate:
-        """What critics make of actions [..., A] of a Box: [E, ..., 1, *shape].
+        """What critics make of actions [..., A], or [...] of a Discrete space: [E, ..., 1, *shape].
 
-        In a Discrete space it is of all actions, [E, ..., A, *shape], whatever `action` is.
+        Where they value all actions it is [E, ..., A, *shape], whatever `action` is.
 
         Args:
             part: "critic" or "target_critic".
             which: a slice or indices of some critics; None for all.
+            others: the actions [..., M, A] or [..., M] that critics of several agents, where they
+                read those of all, read of the agents that are not their own; None for `action`.
         """
         critics = params[part]
         if which is not None:
             critics = jax.tree.map(lambda x: x[which], critics)
-        features, action = self.features(params, obs), self._scaled(action)
+        features, read = self.features(params, obs), self._read(action)
+        if self.joint is not None:
+            read = self.joint(read, read if others is None else self._read(others))
         # All critics are one network: products of matrices become one product of E of them.
-        return jax.vmap(lambda critic: self.critic(critic, features, action))(critics)
+        return jax.vmap(lambda critic: self.critic(critic, features, read))(critics)
 
     def trained_estimate(
         self, params: Params, obs: Obs, action: Action | None
     ) -> tuple[Estimate, Any]:
         """As `estimate`, in a loss: also the running statistics of normalised batches, then."""
-        features, action = self.features(params, obs), self._scaled(action)
+        features, read = self.features(params, obs), self._read(action)
         critic = self.trained_critic
         assert critic is not None, "actor_and_critics makes one"
-        return jax.vmap(lambda weights: critic(weights, features, action))(params["critic"])
+        return jax.vmap(lambda weights: critic(weights, features, read))(params["critic"])
 
-    def _scaled(self, action: Action | None) -> jax.Array | None:
-        """Actions of a Box scaled to [-1, 1]; None in a Discrete space."""
-        if not isinstance(self.space, spaces.Box):
+    def _read(self, action: Action | None) -> jax.Array | None:
+        """Actions scaled to [-1, 1], or one-hot, as critics read them; None if they value all."""
+        if self.values_all:
             return None
+        if isinstance(self.space, spaces.Discrete):
+            is_number = jnp.issubdtype(action.dtype, jnp.integer)
+            return jax.nn.one_hot(action, self.space.n) if is_number else action
         half_range = np.where(self.space.half_range > 0, self.space.half_range, 1.0)
         return (action - self.space.middle) / half_range  # type: ignore[operator]
 
     def choices(self, params: Params, obs: Obs, key: Key, part: str = "actor") -> Choices:
         """What the policy may do in states [T, N]; differentiable, and consumes the key.
 
-        The sample of a Box does not depend on how N is divided among devices.
+        A sample does not depend on how N is divided among devices.
         """
         outputs = self._outputs(params, obs, part)
         distribution = self.head.distribution(outputs)
@@ -136,12 +148,16 @@ class ActorAndCritics(NamedTuple):
         sample = jax.vmap(jax.vmap(lambda out, k: self.head.distribution(out).sample(k)))
         raw = sample(outputs, keys)
         log_prob = distribution.log_prob(raw)[..., None]
-        return Choices(self.head.action(raw), jnp.ones_like(log_prob), log_prob)
+        if not self.head.relaxed:
+            return Choices(self.head.action(raw), jnp.ones_like(log_prob), log_prob)
+        logits = jnp.where(ops.is_legal(outputs), outputs, 0.0)
+        cost = self.logit_penalty * jnp.mean(jnp.square(logits), axis=-1)
+        return Choices(raw, jnp.ones_like(log_prob), log_prob, cost)
 
     def taken(self, batch: Batch) -> jax.Array:
         """Which of the K actions that critics value was taken: 0 or 1, [T, N, K]."""
-        if isinstance(self.space, spaces.Discrete):
-            return jax.nn.one_hot(batch.action, self.space.n)
+        if self.values_all:
+            return jax.nn.one_hot(batch.action, self.space.n)  # type: ignore[union-attr]
         return jnp.ones((*batch.reward.shape, 1))
 
     def policy(
@@ -178,6 +194,9 @@ def actor_and_critics(
     actor_obs: Sequence[str] | None = None,
     critic_obs: Sequence[str] | None = None,
     critic_hidden: Sequence[int] | None = None,
+    relaxation: str | None = None,
+    groups: Sequence[int] | None = None,
+    central: bool = False,
     agent: str = "this agent",
 ) -> ActorAndCritics:
     """The policy and the critics for an environment's spaces.
@@ -208,12 +227,17 @@ def actor_and_critics(
         actor_obs: of observations that are a Dict, the parts that the policy reads; None for all.
         critic_obs: the parts that the critics read.
         critic_hidden: sizes of the dense layers of each critic; None for `hidden`.
+        relaxation: of a policy that is not stochastic, in a Discrete space: how gradients pass its
+            samples, see `distributions.relaxed`; None to refuse such a space.
+        groups: of several agents, for each the number of its parameters, see `of_agents`; None for
+            one agent.
+        central: whether their critics read what all agents observe and do.
         agent: who asks, for error messages.
 
     Raises:
         UsageError: for a space, kind, activation or part that does not fit, in one sentence.
     """
-    check_groups(env, None, agent)
+    check_groups(env, groups, agent)
     check_positive(num_critics=num_critics)
     if value.implicit:
         raise UsageError(f'{agent} has no fractions to sample: use head "scalar", "c51" or "qr"')
@@ -225,7 +249,7 @@ def actor_and_critics(
             "layer_norm and batch_norm are for the critics that it builds itself"
         )
     space = env.action_space
-    action_head = _head(space, stochastic, agent)
+    action_head = head_for_critics(space, stochastic, relaxation, agent)
     assert not isinstance(space, spaces.Dict), "no head is for these"
 
     reader_of = partial(
@@ -254,7 +278,17 @@ def actor_and_critics(
         )
     torso = partial(of_critic.torso, layer_norm=layer_norm)
     torso = partial(torso, batch_norm=True) if batch_norm else torso
-    init_critic, critic, trained_critic = _critic(of_critic, torso, space, value)
+    match space:
+        case spaces.Box():
+            size, count = space.shape[0], 1
+        case _:
+            size, count = (space.n, 1) if action_head.relaxed else (0, space.n)
+    if groups is None:
+        init_critic, critic, trained_critic = one_critic(of_critic, torso, size, count, value)
+    else:
+        actor = of_agents(actor, groups, len(of_actor.shape))
+        of_agent = critics_of_agents(of_critic, torso, size, value, groups, central, agent)
+        init_critic, critic, trained_critic = *of_agent, None
 
     def init(key: Key) -> Params:
         key_actor, key_critics = jax.random.split(key)
@@ -269,100 +303,36 @@ def actor_and_critics(
 
     actor = viewed(actor, of_actor.view)
     made = ActorAndCritics(
-        init, actor, critic, action_head, value, of_actor.encode, space, trained_critic
+        init,
+        actor,
+        critic,
+        action_head,
+        value,
+        of_actor.encode,
+        space,
+        trained_critic,
+        joint_actions if central else None,
     )
-    _check_outputs(made, env.observation_space, num_critics, agent)
+    _check_outputs(made, env, agent)
     return made
 
 
-def _head(space: spaces.Space, stochastic: bool, agent: str) -> Head:
-    """The head of a policy over a space that critics can value."""
-    described = spaces.describe(space)
-    if isinstance(space, spaces.Discrete) and not stochastic:
-        raise UsageError(
-            f"{agent} needs a Box of one axis as its action space, not {described}: use sac, which "
-            "takes discrete actions too"
-        )
-    if isinstance(space, spaces.Box) and len(space.shape) == 1 and not space.bounded:
-        raise UsageError(
-            f"{agent} needs actions with finite bounds, not {described}: give the Box bounds, or "
-            "use ppo"
-        )
-    found = head(space, "tanh_normal", agent)
-    if not isinstance(space, spaces.Box):
-        return found
-    if not stochastic:
-        return deterministic(space)
-
-    def in_unit_box(outputs: jax.Array) -> Distribution:
-        # Entropies of actions in [-1, 1] are what target entropies are told for.
-        return found.distribution(outputs).replace(half_range=jnp.ones(()))  # type: ignore[union-attr]
-
-    return found._replace(distribution=in_unit_box)
-
-
-def _critic(
-    reader: Reader,
-    torso: Callable[[], nn.Module],
-    space: spaces.Discrete | spaces.Box,
-    value: ValueHead,
-) -> tuple[Callable[[Key], Params], Critic, Callable]:
-    """One critic: its fresh parameters, what it makes of features and actions, and that in a loss.
-
-    The torso is for a critic that is not given.
-    """
-    if isinstance(reader.kind, tuple):
-        given_init, given_apply = reader.kind  # type: ignore[misc]
-
-        def given(params: Params, features: Features, action: jax.Array | None) -> Estimate:
-            return given_apply(params, reader.view(features), action)
-
-        return given_init, given, lambda *inputs: (given(*inputs), {})
-    module = reader.kind
-    if not isinstance(module, nn.Module):
-        outputs = partial(ActionValues, space.n if isinstance(space, spaces.Discrete) else 1)
-        module = CriticModule(torso, outputs, value.shape)
-
-    def init(key: Key) -> Params:
-        action = jnp.zeros((1, *space.shape)) if isinstance(space, spaces.Box) else None
-        return module.init(key, jnp.zeros((1, *reader.shape)), action)
-
-    def apply(params: Params, features: Features, action: jax.Array | None) -> Estimate:
-        seen = reader.view(features)
-        return with_one_axis(partial(module.apply, params), len(reader.shape), seen, action)
-
-    def trained(params: Params, features: Features, action: jax.Array | None):
-        moved = {}
-
-        def function(*inputs):
-            estimate, changed = module.apply(params, *inputs, mutable=["batch_statistics"])
-            moved.update(changed)
-            return estimate
-
-        seen = reader.view(features)
-        return with_one_axis(function, len(reader.shape), seen, action), moved
-
-    return init, apply, trained
-
-
-def _check_outputs(
-    made: ActorAndCritics, space: spaces.Space, num_critics: int, agent: str
-) -> None:
+def _check_outputs(made: ActorAndCritics, env: Environment, agent: str) -> None:
     """Refuse networks whose outputs for one observation are not what the heads read."""
-    actions = made.space
+    actions = joint_space(env, made.space)
 
     def shapes(key: Key):
         params = made.init(key)
-        obs = jax.tree.map(lambda x: x[None], zeros(space))
+        obs = jax.tree.map(lambda x: x[None], zeros(joint_space(env, env.observation_space)))
         action = jnp.zeros((1, *actions.shape), actions.dtype)
         return made._outputs(params, obs, "actor"), made.estimate(params, obs, action)
 
-    found = [x.shape[1:] for x in jax.eval_shape(shapes, jax.random.key(0))]
-    count = actions.n if isinstance(actions, spaces.Discrete) else 1
-    wanted = [(made.head.num_outputs,), (1, count, *made.value.shape)]
+    outputs, estimate = jax.eval_shape(shapes, jax.random.key(0))
+    leading, count = agent_axis(env), made.space.n if made.values_all else 1
+    found = outputs.shape[1:], estimate.shape[2:]
+    wanted = (*leading, made.head.num_outputs), (*leading, count, *made.value.shape)
     if found != wanted:
-        policy, critic = ((found[0], wanted[0]), (found[1][1:], wanted[1][1:]))
         raise UsageError(
-            f"the networks of {agent} give policy outputs {policy[0]} and an estimate {critic[0]} "
-            f"for one observation, where {policy[1]} and {critic[1]} are due"
+            f"the networks of {agent} give policy outputs {found[0]} and an estimate {found[1]} "
+            f"for one observation, where {wanted[0]} and {wanted[1]} are due"
         )

@@ -6,6 +6,7 @@ Log-probabilities are of raw samples, because a squashed or clipped action canno
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -144,7 +145,46 @@ class Certain:
         return jnp.zeros(self.value.shape[:-1])
 
 
-Distribution = Categorical | Normal | TanhNormal | Certain
+@struct.dataclass
+class RelaxedCategorical:
+    """One of A choices, whose samples are vectors that gradients pass: Gumbel-softmax.
+
+    A sample is the softmax of logits + Gumbel noise. Straight through, it is one-hot, with the
+    gradient of that softmax. The largest number is a sample of the `Categorical` of these logits.
+
+    Source: Jang et al. 2017, eq. 2 and section 2.2, https://arxiv.org/abs/1611.01144, at a
+    temperature of 1.
+    """
+
+    logits: jax.Array  # [..., A]
+    straight_through: bool = struct.field(pytree_node=False, default=True)
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """A vector [..., A] whose sum is 1; consumes the key."""
+        soft = jax.nn.softmax(self.logits + jax.random.gumbel(key, self.logits.shape))
+        if not self.straight_through:
+            return soft
+        # In this order it is one-hot to the last bit.
+        return _largest(soft) + (soft - jax.lax.stop_gradient(soft))
+
+    def mode(self) -> jax.Array:
+        """The most probable choice, one-hot [..., A]."""
+        return _largest(self.logits)
+
+    def log_prob(self, raw: jax.Array) -> jax.Array:
+        """Log-probability of the choice of a one-hot vector [...]."""
+        return jnp.sum(raw * jax.nn.log_softmax(self.logits), axis=-1)
+
+    def entropy(self, key: jax.Array | None = None) -> jax.Array:
+        """Entropy of the choice in nats [...]; needs no key."""
+        return Categorical(self.logits).entropy()
+
+
+def _largest(x: jax.Array) -> jax.Array:
+    return jax.nn.one_hot(jnp.argmax(x, axis=-1), x.shape[-1])
+
+
+Distribution = Categorical | RelaxedCategorical | Normal | TanhNormal | Certain
 
 
 class Head(NamedTuple):
@@ -154,9 +194,11 @@ class Head(NamedTuple):
     state_independent_std: bool
     distribution: Callable[[jax.Array], Distribution]  # outputs [..., K] -> distribution
     action: Callable[[jax.Array], jax.Array]  # raw [...] -> what the environment is given [...]
+    relaxed: bool = False  # whether raw samples are vectors [..., A] of a Discrete space
 
 
 KINDS = ("normal", "tanh_normal")
+RELAXATIONS = ("straight_through", "soft")
 
 
 def head(space: spaces.Space, kind: str | Head = "normal", agent: str = "this agent") -> Head:
@@ -213,3 +255,53 @@ def deterministic(space: spaces.Box) -> Head:
     Source: Lillicrap et al. 2016, section 7, https://arxiv.org/abs/1509.02971.
     """
     return Head(space.shape[0], False, Certain, squashed(space))
+
+
+def relaxed(space: spaces.Discrete, kind: str) -> Head:
+    """The head of a policy over a Discrete space whose samples gradients pass, by its kind.
+
+    Raises UsageError for a kind other than "straight_through" and "soft".
+    """
+    check_known("relaxation", kind, RELAXATIONS)
+    of = partial(RelaxedCategorical, straight_through=kind == "straight_through")
+    return Head(space.n, False, of, lambda raw: jnp.argmax(raw, axis=-1), relaxed=True)
+
+
+def head_for_critics(
+    space: spaces.Space, stochastic: bool, relaxation: str | None, agent: str
+) -> Head:
+    """The head of a policy over a space that critics can value.
+
+    Args:
+        space: a bounded Box of one axis, or Discrete.
+        stochastic: whether the policy is a distribution: over a Box a "tanh_normal" with densities
+            of actions scaled to [-1, 1], over a Discrete space a `Categorical`.
+        relaxation: of a policy over a Discrete space that is not stochastic, see `relaxed`.
+        agent: who asks, for error messages.
+
+    Raises UsageError for a space that does not fit, in one sentence.
+    """
+    described = spaces.describe(space)
+    if isinstance(space, spaces.Discrete) and not stochastic:
+        if relaxation is not None:
+            return relaxed(space, relaxation)
+        raise UsageError(
+            f"{agent} needs a Box of one axis as its action space, not {described}: use sac, which "
+            "takes discrete actions too"
+        )
+    if isinstance(space, spaces.Box) and len(space.shape) == 1 and not space.bounded:
+        raise UsageError(
+            f"{agent} needs actions with finite bounds, not {described}: give the Box bounds, or "
+            "use ppo"
+        )
+    found = head(space, "tanh_normal", agent)
+    if not isinstance(space, spaces.Box):
+        return found
+    if not stochastic:
+        return deterministic(space)
+
+    def in_unit_box(outputs: jax.Array) -> Distribution:
+        # Entropies of actions in [-1, 1] are what target entropies are told for.
+        return found.distribution(outputs).replace(half_range=jnp.ones(()))  # type: ignore[union-attr]
+
+    return found._replace(distribution=in_unit_box)

@@ -57,22 +57,26 @@ def without_largest(dropped: int) -> Pool:
 def smoothed(ac: ActorAndCritics, std, clip) -> Choose:
     """The action of the target actor, with Gaussian noise: target policy smoothing.
 
+    In a Discrete space it is a sample of a relaxed policy, and there is no other noise.
+
     Args:
-        ac: whose space of actions is a Box, with a part "target_actor".
+        ac: a policy without noise, or a relaxed one, with a part "target_actor".
         std: standard deviation of the noise, for actions scaled to [-1, 1].
         clip: the largest size of the noise, on the same scale.
 
     Source: Fujimoto et al. 2018, eq. 14 and algorithm 1, https://arxiv.org/abs/1802.09477.
     """
     space = ac.space
-    assert isinstance(space, spaces.Box), "a deterministic policy has no other"
 
     def choose(params: Params, obs: Obs, key: Key) -> Choices:
         key_choose, key_noise = jax.random.split(key)
         chosen = ac.choices(params, obs, key_choose, "target_actor")
+        if not isinstance(space, spaces.Box):
+            return chosen
         assert chosen.action is not None
-        keys = collectives.row_keys(key_noise, *chosen.action.shape[:2])
-        normal = jax.vmap(jax.vmap(lambda k: jax.random.normal(k, space.shape)))(keys)
+        time, envs, *shape = chosen.action.shape
+        keys = collectives.row_keys(key_noise, time, envs)
+        normal = jax.vmap(jax.vmap(lambda k: jax.random.normal(k, shape)))(keys)
         noise = space.half_range * jnp.clip(std * normal, -clip, clip)
         return chosen._replace(action=jnp.clip(chosen.action + noise, space.low, space.high))
 
@@ -104,7 +108,8 @@ def critic_target(
     Source: Lillicrap et al. 2016, algorithm 1, https://arxiv.org/abs/1509.02971; with entropy
     Haarnoja et al. 2018, eq. 2 and 3, https://arxiv.org/abs/1812.05905; with all actions of a
     Discrete space Christodoulou 2019, eq. 10, https://arxiv.org/abs/1910.07207; a random subset of
-    critics Chen et al. 2021 (REDQ), algorithm 1, https://arxiv.org/abs/2101.05982.
+    critics Chen et al. 2021 (REDQ), algorithm 1, https://arxiv.org/abs/2101.05982; of several
+    agents Lowe et al. 2017, eq. 6, https://arxiv.org/abs/1706.02275.
     """
 
     def apply(params: Params, batch: Batch, key: Key):

@@ -34,10 +34,11 @@ def actor_loss(
 
         -E[Q(s, a) - temperature x log pi(a | s)], a from pi
 
-    Reads obs. For `gradient(..., part="actor")`: the gradient goes through the critics to the
-    action, as in the deterministic policy gradient and the reparameterised one; in a Discrete space
-    the expectation is a sum, and needs no sample. With a temperature it gives entropy [T, N], which
-    `gradient` writes into the batch.
+    Reads obs and, of several agents, action: a critic that reads the actions of all is given what
+    its own agent does now, and what the others did. For `gradient(..., part="actor")`: the gradient
+    goes through the critics to the action, as in the deterministic policy gradient and the
+    reparameterised one; in a Discrete space the expectation is a sum, and needs no sample. With a
+    temperature it gives entropy [T, N], which `gradient` writes into the batch.
 
     Args:
         ac: the policy and its critics.
@@ -47,15 +48,16 @@ def actor_loss(
 
     Source: Lillicrap et al. 2016, eq. 6, https://arxiv.org/abs/1509.02971; Haarnoja et al. 2018,
     eq. 9, https://arxiv.org/abs/1812.05905; Christodoulou 2019, eq. 12,
-    https://arxiv.org/abs/1910.07207.
+    https://arxiv.org/abs/1910.07207; of several agents Lowe et al. 2017, eq. 5,
+    https://arxiv.org/abs/1706.02275.
     """
     which = None if num_critics is None else slice(num_critics)
 
     def loss(params: Params, batch: Batch, key: Key) -> tuple[jax.Array, Metrics]:
         chosen = ac.choices(params, batch.obs, key)
-        estimates = ac.estimate(params, batch.obs, chosen.action, which=which)
+        estimates = ac.estimate(params, batch.obs, chosen.action, which=which, others=batch.action)
         values = of_critics(ac.value.q(estimates))
-        worth = jnp.sum(chosen.probability * values, axis=-1)
+        worth = jnp.sum(chosen.probability * values, axis=-1) - chosen.cost
         if temperature is None:
             mean = -jnp.mean(worth)
             return mean, {"losses/policy_loss": mean}

@@ -56,6 +56,17 @@ class Privileged(Graded):
         return {"state": super()._observe(time, cue), "cue": cue[None]}
 
 
+@dataclass(frozen=True)
+class GradedSignals(probes.Signals):
+    """Signals, of which the sign is asked for, and rewarded by how large it is."""
+
+    action_space = spaces.Box(-2.0, 2.0, (1,))
+
+    def step(self, key, state, action):
+        state, obs, reward, *ends = super().step(key, state, action[:, 0] > 0)
+        return state, obs, reward * jnp.abs(action[:, 0]), *ends
+
+
 class Row(NamedTuple):
     """How to build an agent, and which of its hyperparameters play no part in it.
 
@@ -114,6 +125,7 @@ iql, vdn, qmix = (
     partially(factory, signals, target_period=2, **replayed)
     for factory in (rljax.iql, rljax.vdn, rljax.qmix)
 )
+maddpg, matd3 = (partially(factory, signals, **replayed) for factory in (rljax.maddpg, rljax.matd3))
 pqn = partially(rljax.pqn, probes.Recall(), **minibatches)
 a2c = partially(rljax.a2c, probes.Recall(), hidden=(8,))
 a3c = partially(rljax.a3c, probes.Recall(), hidden=(8,), policy_lag=1)
@@ -129,6 +141,7 @@ by_environment = {"epsilon_base", "epsilon_alpha"}
 elsewhere = {"duration_exponent", "temperature"} | by_environment
 no_drift, of_discrete = {"noise_theta"}, {"target_entropy_fraction"}
 no_noise = {"noise_std", "noise_ratio", "noise_theta"}
+no_smoothing, no_logits = {"smoothing_std", "smoothing_clip"}, {"logit_penalty"}
 unused = {"half_life", "visit_exponent", "trace_lambda"} | elsewhere  # by most tables
 
 
@@ -243,6 +256,37 @@ AGENTS = {
     ),
     "td3": Row(td3, not_prioritized | no_drift),
     "d4pg": Row(partial(d4pg, **atoms), no_drift),
+    "maddpg": Row(maddpg, not_prioritized | no_noise),
+    "maddpg teams soft n_step prioritized": Row(
+        partial(maddpg, parameters="teams", relaxation="soft", n_step=3, prioritized=True),
+        no_noise,
+    ),
+    "maddpg shared not central legal actions": Row(
+        partially(
+            rljax.maddpg,
+            as_team(probes.LegalActions()),
+            **replayed,
+            parameters="shared",
+            central=False,
+        ),
+        not_prioritized | no_noise,
+    ),
+    "maddpg ornstein_uhlenbeck normalize_observations": Row(
+        partially(
+            rljax.maddpg,
+            GradedSignals(),
+            **replayed,
+            noise="ornstein_uhlenbeck",
+            normalize_observations=True,
+        ),
+        not_prioritized | no_logits,
+    ),
+    "matd3": Row(
+        partially(rljax.matd3, GradedSignals(), **replayed), not_prioritized | no_drift | no_logits
+    ),
+    "matd3 shared discrete": Row(
+        partial(matd3, parameters="shared"), not_prioritized | no_noise | no_smoothing
+    ),
     "sac": Row(sac, not_prioritized | no_noise | of_discrete),
     "sac discrete": Row(
         partially(rljax.sac, probes.Recall(), **replayed),
@@ -315,6 +359,11 @@ LONG = {
     "iql legal actions",
     "vdn",
     "qmix gru",
+    "maddpg teams soft n_step prioritized",
+    "maddpg shared not central legal actions",
+    "maddpg ornstein_uhlenbeck normalize_observations",
+    "matd3",
+    "matd3 shared discrete",
     "r2d2",
     "td3",
     "dqn prioritized squared",

@@ -37,6 +37,8 @@ LONG = (
     "td3",
     "d4pg",
     "crossq",
+    "maddpg",
+    "matd3",
     "mappo",
     "qmix",
     "pqn",

@@ -11,7 +11,7 @@ from states import jit
 import rljax
 from rljax import networks, updates
 from rljax.agents import sac
-from rljax.envs import probes
+from rljax.envs import as_team, probes
 from rljax.ops import ILLEGAL
 from rljax.replay import packing
 from rljax.types import MaskedObs
@@ -35,6 +35,7 @@ AGENTS = {
     "r2d2": partial(rljax.r2d2, sequence_length=6, overlap=0, burn_in=2, **replayed),
     "pqn": partial(rljax.pqn, **minibatches),
     "sac": partial(rljax.sac, **replayed),
+    "maddpg": lambda env, **sizes: rljax.maddpg(as_team(env), **sizes, **replayed),
     "q_learning": rljax.q_learning,
     "sarsa": rljax.sarsa,
     "expected_sarsa": rljax.expected_sarsa,

@@ -29,6 +29,7 @@ replayed = {
     "target_period": 10,
     "total_env_steps": 6_000,
 }
+relaxed = {name: x for name, x in replayed.items() if name != "target_period"}
 returns = {"v_min": -1.0, "v_max": 2.0, "num_atoms": 16}
 rollouts = {"num_envs": 16, "rollout_length": 12, "anneal_lr": False, "total_env_steps": 20_000}
 minibatches = {"num_epochs": 2, "num_minibatches": 4}
@@ -95,6 +96,10 @@ SOLVED: dict[str, tuple[str, Any, dict[str, Any], dict[str, float]]] = {
     "iql": ("iql", signals, replayed, {}),
     "vdn": ("vdn", signals, replayed, {}),
     "qmix": ("qmix", signals, replayed, {}),
+    "maddpg": ("maddpg", signals, relaxed, {"tau": 0.05}),
+    "maddpg soft": ("maddpg", signals, {**relaxed, "relaxation": "soft"}, {"tau": 0.05}),
+    "maddpg shared": ("maddpg", signals, {**relaxed, "parameters": "shared"}, {"tau": 0.05}),
+    "matd3": ("matd3", signals, relaxed, {"tau": 0.05}),
     "reinforce": ("reinforce", delayed, rollouts, {}),
     "reinforce plain": ("reinforce", delayed, {**rollouts, "baseline": False}, {}),
     "reinforce match": ("reinforce", match, {**rollouts, "baseline": False}, {}),
@@ -119,7 +124,7 @@ def slow_but(rows, fast: set[str]) -> list:
     return [row if row in fast else pytest.param(row, marks=pytest.mark.slow) for row in rows]
 
 
-FAST = {"dqn", "pqn lambda", "impala", "reinforce plain", "mappo", "qmix"}
+FAST = {"dqn", "pqn lambda", "impala", "reinforce plain", "mappo", "qmix", "maddpg"}
 
 
 @pytest.mark.parametrize("name", slow_but(SOLVED, FAST))

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
+from rljax import ops
 from rljax.envs.spaces import Box, Dict, Discrete
 from rljax.errors import UsageError
-from rljax.networks import Categorical, Normal, TanhNormal, head
+from rljax.networks import Categorical, Normal, RelaxedCategorical, TanhNormal, head
 
 LOGITS = jnp.array([0.5, -1.0, 2.0])
 MEAN, LOG_STD = jnp.array([0.3, -0.5]), jnp.array([-0.2, 0.4])
@@ -175,3 +176,29 @@ def test_what_does_not_fit_is_refused_in_one_sentence(space, kind, message):
     with pytest.raises(UsageError, match=message) as refusal:
         head(space, kind, agent="my agent")
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("straight_through", [True, False])
+def test_relaxed_samples_are_those_of_the_categorical_and_gradients_pass(straight_through):
+    logits = jnp.array([1.0, 0.0, -1.0, ops.ILLEGAL])
+    relaxed = RelaxedCategorical(logits, straight_through)
+    keys = jax.random.split(jax.random.key(0), 20_000)
+    samples = np.asarray(jax.vmap(relaxed.sample)(keys))
+    np.testing.assert_allclose(samples.sum(axis=-1), 1.0, rtol=1e-5)
+    chosen = np.bincount(samples.argmax(axis=-1), minlength=4) / len(keys)
+    np.testing.assert_allclose(chosen, jax.nn.softmax(logits), atol=0.01)
+    assert (samples[:, 3] == 0).all() and set(np.unique(samples)) >= {0.0}
+    assert (set(np.unique(samples)) == {0.0, 1.0}) == straight_through
+    worth = jnp.array([3.0, 1.0, 2.0, 5.0])
+
+    def value(logits, straight_through):
+        return jnp.sum(worth * RelaxedCategorical(logits, straight_through).sample(keys[0]))
+
+    soft = jax.grad(value)(logits, False)
+    np.testing.assert_allclose(jax.grad(value)(logits, straight_through), soft, rtol=1e-5)
+    assert (soft[:3] != 0).all() and soft[3] == 0
+    np.testing.assert_allclose(relaxed.entropy(), Categorical(logits).entropy())
+    np.testing.assert_allclose(
+        relaxed.log_prob(jnp.eye(4)[:3]), jax.nn.log_softmax(logits)[:3], rtol=1e-6
+    )
+    np.testing.assert_array_equal(relaxed.mode(), [1.0, 0.0, 0.0, 0.0])
