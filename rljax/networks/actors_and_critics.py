@@ -111,7 +111,9 @@ class ActorAndCritics(NamedTuple):
             critics = jax.tree.map(lambda x: x[which], critics)
         features, read = self.features(params, obs), self._read(action)
         if self.joint is not None:
-            read = self.joint(read, read if others is None else self._read(others))
+            of_others = read if others is None else self._read(others)
+            assert read is not None and of_others is not None, "these value one action"
+            read = self.joint(read, of_others)
         # All critics are one network: products of matrices become one product of E of them.
         return jax.vmap(lambda critic: self.critic(critic, features, read))(critics)
 
@@ -129,8 +131,8 @@ class ActorAndCritics(NamedTuple):
         if self.values_all:
             return None
         if isinstance(self.space, spaces.Discrete):
-            is_number = jnp.issubdtype(action.dtype, jnp.integer)
-            return jax.nn.one_hot(action, self.space.n) if is_number else action
+            number = jnp.issubdtype(jnp.asarray(action).dtype, jnp.integer)
+            return jax.nn.one_hot(action, self.space.n) if number else action
         half_range = np.where(self.space.half_range > 0, self.space.half_range, 1.0)
         return (action - self.space.middle) / half_range  # type: ignore[operator]
 
@@ -328,7 +330,8 @@ def _check_outputs(made: ActorAndCritics, env: Environment, agent: str) -> None:
         return made._outputs(params, obs, "actor"), made.estimate(params, obs, action)
 
     outputs, estimate = jax.eval_shape(shapes, jax.random.key(0))
-    leading, count = agent_axis(env), made.space.n if made.values_all else 1
+    leading = agent_axis(env)
+    count = made.space.n if made.values_all else 1  # type: ignore[union-attr]
     found = outputs.shape[1:], estimate.shape[2:]
     wanted = (*leading, made.head.num_outputs), (*leading, count, *made.value.shape)
     if found != wanted:

@@ -292,7 +292,7 @@ def head_for_critics(
     if isinstance(space, spaces.Box) and len(space.shape) == 1 and not space.bounded:
         raise UsageError(
             f"{agent} needs actions with finite bounds, not {described}: give the Box bounds, or "
-            "use ppo"
+            "use ppo or ippo"
         )
     found = head(space, "tanh_normal", agent)
     if not isinstance(space, spaces.Box):

@@ -126,6 +126,12 @@ class Blind:
     reset, step = ENV.reset, ENV.step
 
 
+class Unbounded(Blind):
+    """What has continuous actions of any size."""
+
+    action_space = spaces.Box(-np.inf, np.inf, (2,))
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
@@ -142,6 +148,16 @@ class Blind:
         (lambda: rljax.ippo(ENV, parameters="all"), "parameters 'all' is not known"),
         (lambda: rljax.qmix(ENV, mixer="product"), "mixer 'product' is not known"),
         (lambda: rljax.vdn(ENV, head="qr"), "vdn mixes values, not distributions"),
+        (
+            lambda: rljax.ddpg(ENV),
+            "ddpg trains one agent, and 2 act in Signals: .* maddpg or matd3",
+        ),
+        (lambda: rljax.maddpg(probes.Recall()), "maddpg trains several agents, and Recall has one"),
+        (lambda: rljax.maddpg(Unbounded()), "maddpg needs actions with finite bounds"),
+        (lambda: rljax.maddpg(ENV, noise="gaussian"), "noise 'gaussian' is for actions of a Box"),
+        (lambda: rljax.maddpg(ENV, network="gru"), "maddpg learns from single steps"),
+        (lambda: rljax.maddpg(ENV, hparams=rljax.ddpg.Hparams()), "must be maddpg's Hparams"),
+        (lambda: rljax.matd3(ENV, relaxation="hard"), "relaxation 'hard' is not known"),
         (lambda: rljax.ippo(Masked()), r"gives bool\[2\], where bool\[2, 2\] is due"),
         (
             lambda: rljax.vdn(ENV, prioritized=True, initial_priorities=True),
