@@ -1,4 +1,4 @@
-"""PureJaxRL's ppo.py and dqn.py, from a checkout of github.com/luchris429/purejaxrl."""
+"""PureJaxRL's ppo.py, ppo_rnn.py and dqn.py, from a checkout of github.com/luchris429/purejaxrl."""
 
 import sys
 import types
@@ -22,10 +22,15 @@ sys.path.insert(0, side.checkout())
 
 
 def ppo(work):
-    """Training by ppo.py, and the mean return of the episodes of its last tenth."""
-    import ppo as theirs
-
+    """Training by ppo.py, or ppo_rnn.py with a GRU; the mean return of its last tenth."""
     structure, numbers = work["structure"], work["hparams"]
+    recurrent = structure["network"] == "gru"
+    if recurrent:
+        import ppo_rnn as theirs
+
+        theirs.ActorCriticRNN = recurrent_network(theirs, structure["hidden"])
+    else:
+        import ppo as theirs
     if jax.default_backend() == "cpu":
         # A batched QR can deadlock on a CPU with few cores: one matrix after the other.
         orthogonal = theirs.orthogonal
@@ -52,7 +57,9 @@ def ppo(work):
     )
 
     def check(out):
-        metrics = out["metrics"]  # [updates, T, N], behind the seeds where there are several
+        metrics = out[
+            "metric" if recurrent else "metrics"
+        ]  # [updates, T, N], behind the seeds where there are several
         ended, returns = (
             np.asarray(metrics[name]).reshape(-1, *metrics[name].shape[-3:])
             for name in ("returned_episode", "returned_episode_returns")
@@ -61,6 +68,33 @@ def ppo(work):
         return returns[:, -last:][ended[:, -last:].astype(bool)].mean()
 
     return train, check
+
+
+def recurrent_network(theirs, hidden):
+    """The network of ppo_rnn.py without the layer of 128 in front of each output, as ours is."""
+    import distrax
+    from flax import linen as nn
+
+    (size,) = hidden
+    assert size == 128, "the carry of ppo_rnn.py has 128 numbers"
+
+    def dense(outputs, scale):
+        return nn.Dense(outputs, kernel_init=theirs.orthogonal(scale))
+
+    class Network(nn.Module):
+        action_dim: int
+        config: dict
+
+        @nn.compact
+        def __call__(self, hidden, x):
+            """As theirs."""
+            obs, dones = x
+            embedding = nn.relu(dense(size, np.sqrt(2))(obs))
+            hidden, embedding = theirs.ScannedRNN()(hidden, (embedding, dones))
+            pi = distrax.Categorical(logits=dense(self.action_dim, 0.01)(embedding))
+            return hidden, pi, dense(1, 1.0)(embedding)[..., 0]
+
+    return Network
 
 
 def one_by_one(init):
