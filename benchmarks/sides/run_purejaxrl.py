@@ -2,6 +2,7 @@
 
 import sys
 import types
+from functools import partial
 
 import side
 
@@ -28,7 +29,7 @@ def ppo(work):
     if recurrent:
         import ppo_rnn as theirs
 
-        theirs.ActorCriticRNN = recurrent_network(theirs, structure["hidden"])
+        use_network(theirs, structure["hidden"])
     else:
         import ppo as theirs
     if jax.default_backend() == "cpu":
@@ -70,8 +71,9 @@ def ppo(work):
     return train, check
 
 
-def recurrent_network(theirs, hidden):
-    """The network of ppo_rnn.py without the layer of 128 in front of each output, as ours is."""
+def use_network(theirs, hidden):
+    """Give ppo_rnn.py our network: its GRU calls an older flax, and before each output of its own
+    there is one more layer."""
     import distrax
     from flax import linen as nn
 
@@ -81,7 +83,26 @@ def recurrent_network(theirs, hidden):
     def dense(outputs, scale):
         return nn.Dense(outputs, kernel_init=theirs.orthogonal(scale))
 
-    class Network(nn.Module):
+    class ScannedRNN(nn.Module):
+        @partial(
+            nn.scan,
+            variable_broadcast="params",
+            in_axes=0,
+            out_axes=0,
+            split_rngs={"params": False},
+        )
+        @nn.compact
+        def __call__(self, carry, x):
+            """As theirs."""
+            ins, resets = x
+            return nn.GRUCell(size)(jax.numpy.where(resets[:, None], 0.0, carry), ins)
+
+        @staticmethod
+        def initialize_carry(batch_size, hidden_size):
+            """As theirs."""
+            return jax.numpy.zeros((batch_size, hidden_size))
+
+    class ActorCriticRNN(nn.Module):
         action_dim: int
         config: dict
 
@@ -90,11 +111,11 @@ def recurrent_network(theirs, hidden):
             """As theirs."""
             obs, dones = x
             embedding = nn.relu(dense(size, np.sqrt(2))(obs))
-            hidden, embedding = theirs.ScannedRNN()(hidden, (embedding, dones))
+            hidden, embedding = ScannedRNN()(hidden, (embedding, dones))
             pi = distrax.Categorical(logits=dense(self.action_dim, 0.01)(embedding))
             return hidden, pi, dense(1, 1.0)(embedding)[..., 0]
 
-    return Network
+    theirs.ScannedRNN, theirs.ActorCriticRNN = ScannedRNN, ActorCriticRNN
 
 
 def one_by_one(init):
