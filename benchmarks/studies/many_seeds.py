@@ -32,7 +32,7 @@ def run(
 ) -> None:
     """Measure each variant at each size, or read what was measured; print and plot it."""
     parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
-    parser.add_argument("--json", type=Path, help="write the figures to this file, after each")
+    parser.add_argument("--json", type=Path, help="add the figures to this file, after each")
     parser.add_argument("--from", dest="given", type=Path, help="read the figures from this file")
     parser.add_argument("--out", type=Path, help="the .png file of the plot")
     parser.add_argument("--seed", type=int, default=100, help="the first seed")
@@ -41,7 +41,8 @@ def run(
     parser.add_argument("--variant", action="append", choices=variants)
     parser.add_argument("--size", action="append", type=int)
     options = parser.parse_args(words)
-    figures: Figures = json.loads(options.given.read_text()) if options.given else {}
+    file = options.given or options.json
+    figures: Figures = json.loads(file.read_text()) if file and file.exists() else {}
     if not options.given:
         for size in options.size or sizes:
             for name in options.variant or variants:
