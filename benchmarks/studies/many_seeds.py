@@ -55,5 +55,7 @@ def run(
             for size, one in found.items():
                 print(say(name, size, one))
     if options.out:
+        for name, found in figures.items():
+            figures[name] = dict(sorted(found.items(), key=lambda one: int(one[0])))
         options.out.parent.mkdir(parents=True, exist_ok=True)
         draw(figures, options.out)

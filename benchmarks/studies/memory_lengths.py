@@ -43,6 +43,8 @@ def agent(variant: str, length: int, env_steps: str | None = None) -> rljax.type
         parts = ("rollout_length", "overlap", "burn_in")
         flags |= {f"structure.{part}": str(length) for part in parts}
         flags |= {"structure.sequence_length": str(2 * length)} | R2D2[variant]
+        # A whole window of each of the 16 environments.
+        flags |= {"structure.warmup_env_steps": str(max(2_000, 64 * length))}
         kind = "r2d2"
     return config.load(CONFIGS / kind / "memory_chain.toml", flags).agent()
 
@@ -85,7 +87,8 @@ def draw(figures: many_seeds.Figures, out: Path) -> None:
         panel.axhline(0.5, color="grey", linestyle=":")
         panel.set(xscale="log", xticks=LENGTHS, xticklabels=LENGTHS, xlabel="length")
         panel.minorticks_off()
-        panel.legend(fontsize=8, loc="lower left")
+        if panel.get_legend_handles_labels()[0]:
+            panel.legend(fontsize=8, loc="lower left")
     panels[0].set(ylabel="success", ylim=(0, 1.03))
     figure.savefig(out, dpi=80)
 
