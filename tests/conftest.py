@@ -29,15 +29,20 @@ from rljax.envs import spaces
 from rljax.types import Extras, Transition
 
 MOST_MEMORY = 4 * 2**30  # bytes that a process of the tests may come to hold
+MOST_GROWTH = 2**30  # bytes that it may grow by before it is worth compiling all anew
+kept = 0  # bytes that were left the last time
 
 
 @pytest.fixture(autouse=True, scope="module")
 def forget_compiled_programs():
     """Compiled programs are what a process of the tests grows by: without this, to 5 GB."""
+    global kept
     yield
-    if resident_memory() > MOST_MEMORY:
+    if resident_memory() > max(MOST_MEMORY, kept + MOST_GROWTH):
         jax.clear_caches()
         gc.collect()
+        # Most of the memory is free then, but stays with the process.
+        kept = resident_memory()
 
 
 def resident_memory() -> int:
