@@ -17,12 +17,13 @@ import many_seeds
 import numpy as np
 
 import rljax
+from rljax.agents.dqn import Hparams
 from rljax.experiments import config
 from rljax.training.evaluation import episodes
 
 CONFIG = Path(__file__).parents[2] / "configs/ppo/deep_sea.toml"
 SIZES = [10, 20, 30]
-DQN = {
+DQN: dict[str, dict[str, Any]] = {
     "dqn epsilon-greedy": {},
     "dqn ez_greedy": {"exploration": "ez_greedy"},
     "dqn counts": {"curiosity": "counts"},
@@ -40,7 +41,7 @@ def agent(variant: str, size: int, env_steps: str | None = None) -> rljax.types.
         flags |= {"structure.rollout_length": str(2 * size)}
         flags |= {"structure.curiosity": PPO[variant]}
         return config.load(CONFIG, flags).agent()
-    hparams = rljax.dqn.Hparams(lr=1e-3, tau=0.01, epsilon_end=0.05, exploration_fraction=0.2)
+    hparams = Hparams(lr=1e-3, tau=0.01, epsilon_end=0.05, exploration_fraction=0.2)
     return rljax.dqn(
         rljax.make("DeepSea-bsuite", size=size),
         num_envs=16,
