@@ -17,7 +17,7 @@ import many_seeds
 import numpy as np
 
 import rljax
-from rljax.agents import dqn
+from rljax.agents.dqn import Hparams
 from rljax.experiments import config
 from rljax.training.evaluation import episodes
 
@@ -41,7 +41,7 @@ def agent(variant: str, size: int, env_steps: str | None = None) -> rljax.types.
         flags |= {"structure.rollout_length": str(2 * size)}
         flags |= {"structure.curiosity": PPO[variant]}
         return config.load(CONFIG, flags).agent()
-    hparams = dqn.Hparams(lr=1e-3, tau=0.01, epsilon_end=0.05, exploration_fraction=0.2)
+    hparams = Hparams(lr=1e-3, tau=0.01, epsilon_end=0.05, exploration_fraction=0.2)
     return rljax.dqn(
         rljax.make("DeepSea-bsuite", size=size),
         num_envs=16,

@@ -4,7 +4,9 @@ Each is called with features of one step, or with those of whole sequences. Of a
 everything that does not depend on the step before is computed for all steps at once.
 """
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ from flax import linen as nn
 from rljax._cpu import product
 from rljax.networks.initializers import orthogonal
 from rljax.ops.recurrences import linear_recurrence
+from rljax.types import Key
 
 
 class GRU(nn.Module):
@@ -106,7 +109,7 @@ class MinGRU(nn.Module):
         self, x: jax.Array, carry: jax.Array, done: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """As `GRU`."""
-        gate, new = jnp.split(of_gates(2, self.size, "input")(x), 2, axis=-1)
+        gate, new = jnp.split(of_gates(2, self.size, "input", spread_in_time)(x), 2, axis=-1)
         write = nn.sigmoid(gate)
         keep, written = 1.0 - write, write * new
         if done is None:
@@ -119,15 +122,33 @@ class MinGRU(nn.Module):
         return nn.silu(of_gates(1, self.size, "output")(joined)), carry
 
 
+LONGEST_TIME = 128.0  # steps in which a number of the carry fades to about a third, at first
+
 MEMORIES = {"gru": GRU, "lstm": LSTM, "min_gru": MinGRU}
 """The memories by the name of a network that has them."""
 
 
-def of_gates(count: int, size: int, name: str) -> nn.Dense:
+def spread_in_time(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    """Biases of MinGRU's input: at first each number of a carry fades at a rate of its own.
+
+    Gates that all begin at one half forget in a few steps, and no gradient reaches what was before.
+
+    Source: Tallec and Ollivier 2018, section 2.2 (chrono initialization),
+    https://arxiv.org/abs/1804.11188; here times are spread evenly on a scale of logarithms.
+    """
+    size = shape[0] // 2
+    log_time = jax.random.uniform(key, (size,), dtype, maxval=math.log(LONGEST_TIME))
+    return jnp.concatenate([-log_time, jnp.zeros(size, dtype)])
+
+
+def of_gates(
+    count: int, size: int, name: str, bias_init: Callable = nn.initializers.zeros
+) -> nn.Dense:
     """A dense layer whose outputs are `count` gates of one size, each with orthogonal weights."""
     return nn.Dense(
         count * size,
         kernel_init=by_gate(count),
+        bias_init=bias_init,
         dot_general=lambda x, w, *_, **__: product(x, w),
         name=name,
     )

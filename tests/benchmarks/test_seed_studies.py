@@ -32,10 +32,17 @@ def test_a_study_measures_reads_and_draws(study, name, tmp_path, capsys):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", TINY)
-def test_each_variant_is_an_agent_at_each_size(study, name):
+@pytest.mark.parametrize(
+    "name, variant",
+    [
+        ("memory_lengths", "ppo mlp"),
+        ("memory_lengths", "r2d2"),
+        ("deep_sea", "dqn ez_greedy"),
+        ("deep_sea", "ppo rnd"),
+    ],
+)
+def test_a_variant_is_an_agent_at_the_largest_size(study, name, variant):
     module = study(name)
-    sizes = module.LENGTHS if name == "memory_lengths" else module.SIZES
-    for variant in module.VARIANTS:
-        steps = [module.agent(variant, size).num_iterations for size in (sizes[0], sizes[-1])]
-        assert min(steps) > 10
+    assert variant in module.VARIANTS
+    size = (module.LENGTHS if name == "memory_lengths" else module.SIZES)[-1]
+    assert module.agent(variant, size).num_iterations > 10
