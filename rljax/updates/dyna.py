@@ -73,19 +73,22 @@ def dyna(update: Update, planning_steps: int, kappa=None) -> Update:
         model = _having_seen(model, batch)
         params, inner, after, metrics = run(update, params, inner, batch, key_real)
         length, envs = batch.reward.shape
-        number = planning_steps * length
-        keys = collectives.row_keys(key_imagine, number, envs)
-        chances = jax.vmap(jax.vmap(lambda key: jax.random.uniform(key, (3,))))(keys)
 
-        def plan(loop, drawn):
-            params, inner = loop
-            chance, key = drawn
-            imagined = _imagined(model, chance, kappa, batch.obs)
-            params, inner, _, _ = run(update, params, inner, imagined, key)
+        def learn(loop, drawn):
+            params, inner, _, _ = run(update, *loop, *drawn)
             return (params, inner), None
 
-        drawn = chances, jax.random.split(key_plan, number)
-        (params, inner), _ = jax.lax.scan(plan, (params, inner), drawn)
+        def plan(loop, keys):
+            chances, keys = keys
+            chances = jax.vmap(jax.vmap(lambda key: jax.random.uniform(key, (3,))))(chances)
+            # All at once: what is imagined does not depend on what is learnt from it.
+            imagined = _imagined(model, chances, kappa, batch.obs)
+            return jax.lax.scan(learn, loop, (imagined, keys))
+
+        keys = collectives.row_keys(key_imagine, length * planning_steps, envs)
+        keys = keys.reshape(length, planning_steps, envs)
+        more = jax.random.split(key_plan, (length, planning_steps))
+        (params, inner), _ = jax.lax.scan(plan, (params, inner), (keys, more))
         return params, (model, inner), after, metrics
 
     return Update(init, apply)
@@ -221,17 +224,17 @@ def _having_seen(model: TableModel, batch: Batch) -> TableModel:
 
 
 def _imagined(model: TableModel, chance: jax.Array, kappa, like: Obs) -> Batch:
-    """Steps [1, N] from numbers [N, 3] in [0, 1); observations are of the kind of `like`."""
-    state = _drawn(jnp.any(model.visits > 0, axis=-1), chance[:, 0])
+    """Steps [K, 1, N] from numbers [K, N, 3] in [0, 1); observations are of the kind of `like`."""
+    state = _drawn(jnp.any(model.visits > 0, axis=-1), chance[..., 0])
     possible = (model.visits > 0 if kappa is None else model.legal)[state]
-    action = _drawn(possible, chance[:, 1])
-    follows = _drawn(model.outcomes[state, action], chance[:, 2])
+    action = _drawn(possible, chance[..., 1])
+    follows = _drawn(model.outcomes[state, action], chance[..., 2])
     follows = jnp.where(model.visits[state, action] > 0, follows, state)
     reward = model.reward[state, action]
     if kappa is not None:
         since = (model.time - model.tried[state, action]).astype(jnp.float32)
         reward = reward + kappa * jnp.sqrt(since)
-    return _steps(model, state[None], action[None], reward[None], follows[None], like)
+    return _steps(model, *(x[:, None] for x in (state, action, reward, follows)), like)
 
 
 def _all_that_follows(
@@ -254,7 +257,7 @@ def _steps(
     follows: jax.Array,
     like: Obs,
 ) -> Batch:
-    """The batch of these steps [K, B]; `follows` is a state, or S for the end."""
+    """The batch of these steps [..., K, B]; `follows` is a state, or S for the end."""
 
     def seen(state: jax.Array) -> Obs:
         return MaskedObs(state, model.legal[state]) if isinstance(like, MaskedObs) else state
@@ -272,8 +275,8 @@ def _steps(
 
 
 def _drawn(counts: jax.Array, chance: jax.Array) -> jax.Array:
-    """Places int32 [N] in proportion to counts [n] or [N, n], from numbers [N] in [0, 1)."""
+    """Places int32 [...] in proportion to counts [n] or [..., n], by numbers [...] in [0, 1)."""
     cumulative = jnp.cumsum(counts.astype(jnp.int32), axis=-1)
     total = cumulative[..., -1]
     number = jnp.minimum((chance * total).astype(jnp.int32), total - 1)
-    return jnp.sum(cumulative <= number[:, None], axis=-1, dtype=jnp.int32)
+    return jnp.sum(cumulative <= number[..., None], axis=-1, dtype=jnp.int32)
