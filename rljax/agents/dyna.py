@@ -12,7 +12,7 @@ from rljax.actors import Exploration
 from rljax.agents import tabular
 from rljax.agents.assembly import check_hparams
 from rljax.agents.schedule import Schedule
-from rljax.hparams import non_negative
+from rljax.hparams import fraction, non_negative
 from rljax.networks import QNetwork
 from rljax.types import Agent, Environment, Update
 from rljax.updates import dyna, tables, td
@@ -24,6 +24,9 @@ from rljax.updates import prioritized_sweeping as sweeping
 class Hparams(tabular.Hparams):
     """The hyperparameters of Dyna: traced, so a sweep compiles once."""
 
+    model_memory: float = fraction(1.0)
+    """How much of what it knew of a cell the model keeps at a visit: 1 counts all, 0 knows the last
+    step only, as in the book, for environments that change."""
     kappa: float = non_negative(1e-3)
     """Of `dyna_q_plus`: imagined rewards are larger by kappa x sqrt(steps since the last try)."""
     priority_threshold: float = non_negative(1e-4)
@@ -113,7 +116,7 @@ def _planning(name: str, summary: str, plan: Callable[[Hparams, Update, int], Up
 dyna_q = _planning(
     "dyna_q",
     "Dyna-Q (Sutton and Barto 2018, section 8.2): imagines steps that it has seen before.",
-    lambda hp, learn, planning_steps: dyna(learn, planning_steps),
+    lambda hp, learn, planning_steps: dyna(learn, planning_steps, hp.model_memory),
 )
 
 dyna_q_plus = _planning(
@@ -121,13 +124,13 @@ dyna_q_plus = _planning(
     """Dyna-Q+ (Sutton and Barto 2018, section 8.3): imagines more reward where it was long ago.
 
     So it notices what has changed in an environment since.""",
-    lambda hp, learn, planning_steps: dyna(learn, planning_steps, hp.kappa),
+    lambda hp, learn, planning_steps: dyna(learn, planning_steps, hp.model_memory, hp.kappa),
 )
 
 prioritized_sweeping = _planning(
     "prioritized_sweeping",
     "Prioritized sweeping (Sutton and Barto 2018, section 8.4): plans where values are most wrong.",
     lambda hp, learn, planning_steps: sweeping(
-        learn, hp.gamma, planning_steps, hp.priority_threshold
+        learn, hp.gamma, planning_steps, hp.priority_threshold, hp.model_memory
     ),
 )

@@ -45,7 +45,7 @@ STEP_SIZES: dict[str, Callable[[Hparams], tables.StepSize]] = {
     "visit_count": lambda hp: tables.visit_count(hp.lr, hp.visit_exponent),
 }
 
-Algorithm = Callable[[QNetwork, Hparams, tables.StepSize, Any], list[Update]]
+Algorithm = Callable[[QNetwork, Any, tables.StepSize, Any], list[Update]]
 """(table, hparams, learning rate, exploring policy) to the updates that follow `n_step`."""
 
 Planner = Callable[[Any, Update], Update]

@@ -26,22 +26,22 @@ from rljax.updates.composition import run
 from rljax.updates.tables import visited
 
 MAX_COUNTS = 2**26
-"""The most counts that a model may have: 256 MiB of int32."""
+"""The most counts that a model may have: 256 MiB of float32."""
 
 
 @struct.dataclass
 class TableModel:
     """What has been seen of S states and A actions. The place behind all states is the end."""
 
-    visits: jax.Array  # [S, A] int32, how often each action was tried
+    visits: jax.Array  # [S, A] float32, how often each action was tried
     reward: jax.Array  # [S, A] float32, its mean reward
-    outcomes: jax.Array  # [S, A, S + 1] int32, how often it led to each state, and to the end
+    outcomes: jax.Array  # [S, A, S + 1] float32, how often it led to each state, and to the end
     tried: jax.Array  # [S, A] int32, the time at which it was tried last; 0 for never
     legal: jax.Array  # [S, A] bool, the mask that was seen last; all, where there is none
     time: jax.Array  # [] int32, steps of each environment so far
 
 
-def dyna(update: Update, planning_steps: int, kappa=None) -> Update:
+def dyna(update: Update, planning_steps: int, memory=1.0, kappa=None) -> Update:
     """Apply `update` to a rollout, then to steps that a model of the environment imagines.
 
     For each row of the rollout, `planning_steps` rows of N imagined steps follow, one after the
@@ -54,6 +54,8 @@ def dyna(update: Update, planning_steps: int, kappa=None) -> Update:
     Args:
         update: of a table [S, A], such as `chain(n_step(gamma), td_target(q), table_step(lr))`.
         planning_steps: imagined steps for each real one.
+        memory: what is left of the counts of a cell, and of its mean reward, when it is visited in
+            a later update: with 1 the model is of all steps, with 0 of the latest. May be traced.
         kappa: of Dyna-Q+: imagined rewards are larger by kappa x sqrt(steps since the action was
             tried there), and actions that were never tried in a visited state are imagined, too:
             to stay there, for no reward. None for Dyna-Q. May be traced.
@@ -70,7 +72,7 @@ def dyna(update: Update, planning_steps: int, kappa=None) -> Update:
     def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
         model, inner = state
         key_real, key_imagine, key_plan = jax.random.split(key, 3)
-        model = _having_seen(model, batch)
+        model = _having_seen(model, batch, memory)
         params, inner, after, metrics = run(update, params, inner, batch, key_real)
         length, envs = batch.reward.shape
 
@@ -79,10 +81,9 @@ def dyna(update: Update, planning_steps: int, kappa=None) -> Update:
             return (params, inner), None
 
         def plan(loop, keys):
-            chances, keys = keys
-            chances = jax.vmap(jax.vmap(lambda key: jax.random.uniform(key, (3,))))(chances)
+            keys_imagine, keys = keys
             # All at once: what is imagined does not depend on what is learnt from it.
-            imagined = _imagined(model, chances, kappa, batch.obs)
+            imagined = _imagined(model, keys_imagine, kappa, batch.obs)
             return jax.lax.scan(learn, loop, (imagined, keys))
 
         keys = collectives.row_keys(key_imagine, length * planning_steps, envs)
@@ -94,7 +95,9 @@ def dyna(update: Update, planning_steps: int, kappa=None) -> Update:
     return Update(init, apply)
 
 
-def prioritized_sweeping(update: Update, gamma, planning_steps: int, threshold) -> Update:
+def prioritized_sweeping(
+    update: Update, gamma, planning_steps: int, threshold, memory=1.0
+) -> Update:
     """Apply `update` to the cells whose values a model of the environment says are most wrong.
 
     The priority of a cell is the distance of its value from what the model expects,
@@ -111,12 +114,12 @@ def prioritized_sweeping(update: Update, gamma, planning_steps: int, threshold) 
         gamma: discount per step.
         planning_steps: changes for each real step.
         threshold: the least priority, 0 or more. May be traced.
+        memory: as for `dyna`.
 
     Raises UsageError for a model of more than `MAX_COUNTS` counts.
 
     Source: Sutton and Barto 2018, section 8.4; Moore and Atkeson 1993,
-    https://doi.org/10.1007/BF00993104. There is no value but 0 for cells outside of the queue, and
-    outcomes count by how often they occurred, as that section says for stochastic environments.
+    https://doi.org/10.1007/BF00993104.
     """
     check_count(planning_steps=planning_steps)
 
@@ -124,9 +127,9 @@ def prioritized_sweeping(update: Update, gamma, planning_steps: int, threshold) 
         return _nothing_seen(params), jnp.zeros_like(params), update.init(params, key)
 
     def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
-        seen_before, priority, inner = state
-        model = _having_seen(seen_before, batch)
-        going_on, visits = model.outcomes[..., :-1], jnp.maximum(model.visits, 1)
+        model, priority, inner = state
+        model = _having_seen(model, batch, memory)
+        going_on, visits = model.outcomes[..., :-1], jnp.maximum(model.visits, 1.0)
         length, envs = batch.reward.shape
         number = min(envs * collectives.count(), params.size)
 
@@ -138,10 +141,10 @@ def prioritized_sweeping(update: Update, gamma, planning_steps: int, threshold) 
             raised = jnp.where(cells & (error > threshold), error, 0.0)
             return jnp.maximum(priority, raised)
 
-        expected = going_on.astype(jnp.float32) @ value(params) / visits
-        target = model.reward + gamma * expected
+        target = model.reward + gamma * (going_on @ value(params)) / visits
         error = jnp.abs(target - params)
-        priority = queued(priority, model.visits > seen_before.visits, error)
+        now = model.tried > model.time - length
+        priority = queued(priority, now, error)
 
         def sweep(loop, key):
             params, inner, priority, target = loop
@@ -183,18 +186,17 @@ def _nothing_seen(params: Params) -> TableModel:
             f"{states + 1} = {states * actions * (states + 1):,} counts, more than {MAX_COUNTS:,}: "
             "use q_learning, or make fewer states"
         )
-    cells = jnp.zeros(params.shape, jnp.int32)
     return TableModel(
-        visits=cells,
+        visits=jnp.zeros(params.shape),
         reward=jnp.zeros(params.shape),
-        outcomes=jnp.zeros((states, actions, states + 1), jnp.int32),
-        tried=cells + 0,
+        outcomes=jnp.zeros((states, actions, states + 1)),
+        tried=jnp.zeros(params.shape, jnp.int32),
         legal=jnp.ones(params.shape, bool),
         time=jnp.int32(0),
     )
 
 
-def _having_seen(model: TableModel, batch: Batch) -> TableModel:
+def _having_seen(model: TableModel, batch: Batch, memory) -> TableModel:
     """The model once the rollouts [T, N] of all devices have been seen."""
     cell, (next_obs, terminated), reward, mask = collectives.environments(
         (
@@ -205,8 +207,10 @@ def _having_seen(model: TableModel, batch: Batch) -> TableModel:
         )
     )
     follows = jnp.where(terminated, len(model.visits), observed(next_obs))
-    visits = model.visits.at[cell].add(1)
-    total = jnp.zeros_like(model.reward).at[cell].add(reward - model.reward[cell])
+    # Written once for a cell, however often it is here.
+    visits = model.visits.at[cell].set(memory * model.visits[cell]).at[cell].add(1.0)
+    outcomes = model.outcomes.at[cell].set(memory * model.outcomes[cell])
+    more = jnp.zeros_like(model.reward).at[cell].add(reward - model.reward[cell])
     time = model.time + 1 + jnp.arange(len(reward), dtype=jnp.int32)[:, None]
     legal = model.legal
     if mask is not None:
@@ -215,26 +219,33 @@ def _having_seen(model: TableModel, batch: Batch) -> TableModel:
         legal = legal.at[states].set(next_obs.legal)
     return TableModel(
         visits=visits,
-        reward=model.reward + total / jnp.maximum(visits, 1),
-        outcomes=model.outcomes.at[(*cell, follows)].add(1),
+        reward=model.reward + more / jnp.maximum(visits, 1.0),
+        outcomes=outcomes.at[(*cell, follows)].add(1.0),
         tried=model.tried.at[cell].max(jnp.broadcast_to(time, reward.shape)),
         legal=legal,
         time=time[-1, 0],
     )
 
 
-def _imagined(model: TableModel, chance: jax.Array, kappa, like: Obs) -> Batch:
-    """Steps [K, 1, N] from numbers [K, N, 3] in [0, 1); observations are of the kind of `like`."""
-    state = _drawn(jnp.any(model.visits > 0, axis=-1), chance[..., 0])
-    possible = (model.visits > 0 if kappa is None else model.legal)[state]
-    action = _drawn(possible, chance[..., 1])
-    follows = _drawn(model.outcomes[state, action], chance[..., 2])
-    follows = jnp.where(model.visits[state, action] > 0, follows, state)
+def _imagined(model: TableModel, keys: Key, kappa, like: Obs) -> Batch:
+    """Steps [K, 1, N] drawn with keys [K, N]; observations are of the kind of `like`."""
+    visited_states = jnp.any(model.visits > 0, axis=-1)
+    possible = model.visits > 0 if kappa is None else model.legal
+
+    def one(key: Key) -> tuple[jax.Array, ...]:
+        key_state, key_action, key_outcome = jax.random.split(key, 3)
+        state = ops.sample(visited_states.astype(jnp.float32), key_state)
+        action = ops.sample(possible[state].astype(jnp.float32), key_action)
+        follows = ops.sample(model.outcomes[state, action], key_outcome)
+        return state, action, jnp.where(model.visits[state, action] > 0, follows, state)
+
+    state, action, follows = jax.vmap(jax.vmap(one))(keys)
     reward = model.reward[state, action]
     if kappa is not None:
         since = (model.time - model.tried[state, action]).astype(jnp.float32)
         reward = reward + kappa * jnp.sqrt(since)
-    return _steps(model, *(x[:, None] for x in (state, action, reward, follows)), like)
+    state, action, reward, follows = (x[:, None] for x in (state, action, reward, follows))
+    return _steps(model, state, action, reward, follows, like)
 
 
 def _all_that_follows(
@@ -242,11 +253,11 @@ def _all_that_follows(
 ) -> Batch:
     """All outcomes [S + 1, number] of cells, and their weights: 0 but where `found` [number]."""
     follows = jnp.arange(len(model.visits) + 1, dtype=jnp.int32)[:, None]
-    shape = (len(follows), len(state))
-    weight = (model.outcomes[state, action] * found[:, None]).T.astype(jnp.float32)
-    fields = (state, action, model.reward[state, action], follows)
-    steps = _steps(model, *(jnp.broadcast_to(x, shape) for x in fields), like)
-    return steps.annotate(weight=weight)
+    weight = (model.outcomes[state, action] * found[:, None]).T
+    state, action, reward, follows = jnp.broadcast_arrays(
+        state, action, model.reward[state, action], follows
+    )
+    return _steps(model, state, action, reward, follows, like).annotate(weight=weight)
 
 
 def _steps(
@@ -272,11 +283,3 @@ def _steps(
         next_obs=seen(jnp.minimum(follows, last)),
         extras=Extras(),
     )
-
-
-def _drawn(counts: jax.Array, chance: jax.Array) -> jax.Array:
-    """Places int32 [...] in proportion to counts [n] or [..., n], by numbers [...] in [0, 1)."""
-    cumulative = jnp.cumsum(counts.astype(jnp.int32), axis=-1)
-    total = cumulative[..., -1]
-    number = jnp.minimum((chance * total).astype(jnp.int32), total - 1)
-    return jnp.sum(cumulative <= number[..., None], axis=-1, dtype=jnp.int32)

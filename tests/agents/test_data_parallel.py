@@ -42,6 +42,8 @@ LONG = (
     "pqn",
     "sarsa",
     "q_lambda",
+    "dyna_q",
+    "prioritized_sweeping",
 )
 
 
