@@ -58,6 +58,9 @@ if TYPE_CHECKING:
     from rljax.agents.ddpg import ddpg as ddpg
     from rljax.agents.dqn import dqn as dqn
     from rljax.agents.drqn import drqn as drqn
+    from rljax.agents.dyna import dyna_q as dyna_q
+    from rljax.agents.dyna import dyna_q_plus as dyna_q_plus
+    from rljax.agents.dyna import prioritized_sweeping as prioritized_sweeping
     from rljax.agents.impala import impala as impala
     from rljax.agents.ippo import ippo as ippo
     from rljax.agents.iql import iql as iql

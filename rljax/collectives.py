@@ -53,6 +53,14 @@ def pmin(tree: Any) -> Any:
     return tree if count() == 1 else jax.lax.pmin(tree, ENVIRONMENTS)
 
 
+def environments(tree: Any) -> Any:
+    """The environments of all devices, in order, from this device's: leaves [T, N / D, ...] to
+    [T, N, ...]."""
+    if count() == 1:
+        return tree
+    return jax.tree.map(lambda x: jax.lax.all_gather(x, ENVIRONMENTS, axis=1, tiled=True), tree)
+
+
 def fold_in(key: Key) -> Key:
     """The key of this device, for what should differ between them; consumes the key."""
     return key if count() == 1 else jax.random.fold_in(key, jax.lax.axis_index(ENVIRONMENTS))

@@ -45,8 +45,11 @@ STEP_SIZES: dict[str, Callable[[Hparams], tables.StepSize]] = {
     "visit_count": lambda hp: tables.visit_count(hp.lr, hp.visit_exponent),
 }
 
-Algorithm = Callable[[QNetwork, Hparams, tables.StepSize, Any], list[Update]]
+Algorithm = Callable[[QNetwork, Any, tables.StepSize, Any], list[Update]]
 """(table, hparams, learning rate, exploring policy) to the updates that follow `n_step`."""
+
+Planner = Callable[[Any, Update], Update]
+"""(hparams, the update that learns from steps) to one that learns from imagined ones, too."""
 
 ARGUMENTS = """
 
@@ -77,15 +80,59 @@ ARGUMENTS = """
     """
 
 
-def _control(
+def table_agent(
     name: str,
-    summary: str,
+    env: Environment,
     algorithm: Algorithm,
+    *,
+    schedule: Schedule,
+    exploration: str | Exploration,
+    step_size: str,
+    initial_value: float,
+    curiosity: str,
+    first: Update | None,
+    hparams: Hparams,
+    n_step: int = 1,
     num_tables: int = 1,
     traces: bool = False,
     asks_policy: bool = False,
-):
-    """The factory of a tabular agent."""
+    plan: Planner | None = None,
+) -> Agent:
+    """The agent called `name`; with `plan`, it learns from imagined steps, too."""
+    if traces and n_step != 1:
+        raise UsageError(
+            f"{name} sums the errors of single steps along its traces: n_step must be 1, not "
+            f"{n_step}; trace_lambda says how far a reward reaches"
+        )
+    check_known("step_size", step_size, STEP_SIZES)
+    explore = explorations(exploration)
+    if asks_policy and explore.probabilities is None:
+        raise UsageError(
+            f"{name} asks how likely each action is, which exploration {exploration!r} does "
+            "not say: use 'epsilon_greedy' or 'boltzmann'"
+        )
+    table = q_table(env, initial_value, num_tables, agent=name)
+    curious = Curiosity(curiosity, env, agent=name)
+    actor = explore.actor(table, env.action_space)
+
+    def update(hp: Hparams, progress: jax.Array) -> Update:
+        step = STEP_SIZES[step_size](hp)
+        policy = explore.probabilities and explore.probabilities(hp, progress)
+        parts = [td.n_step(hp.gamma, n_step), *algorithm(table, hp, step, policy)]
+        parts = [plan(hp, chain(*parts))] if plan else parts
+        return chain(first, curious.as_reward(hp), *parts)
+
+    return on_policy(
+        env,
+        actor=with_traces(actor, table) if traces else actor,
+        update=update,
+        hparams=hparams,
+        schedule=schedule,
+    )
+
+
+def _control(name: str, summary: str, algorithm: Algorithm, **kind: Any):
+    """The factory of a tabular agent; `kind` is what else `table_agent` takes."""
 
     def make(
         env: Environment,
@@ -102,41 +149,24 @@ def _control(
         first: Update | None = None,
         hparams: Hparams | None = None,
     ) -> Agent:
-        hparams = check_hparams(hparams, Hparams, name)
-        schedule = Schedule(
-            num_envs=num_envs,
-            rollout_length=rollout_length,
-            total_env_steps=total_env_steps,
-            schedule_env_steps=schedule_env_steps,
-        )
-        if traces and n_step != 1:
-            raise UsageError(
-                f"{name} sums the errors of single steps along its traces: n_step must be 1, not "
-                f"{n_step}; trace_lambda says how far a reward reaches"
-            )
-        check_known("step_size", step_size, STEP_SIZES)
-        explore = explorations(exploration)
-        if asks_policy and explore.probabilities is None:
-            raise UsageError(
-                f"{name} asks how likely each action is, which exploration {exploration!r} does "
-                "not say: use 'epsilon_greedy' or 'boltzmann'"
-            )
-        table = q_table(env, initial_value, num_tables, agent=name)
-        curious = Curiosity(curiosity, env, agent=name)
-        actor = explore.actor(table, env.action_space)
-
-        def update(hp: Hparams, progress: jax.Array) -> Update:
-            step = STEP_SIZES[step_size](hp)
-            policy = explore.probabilities and explore.probabilities(hp, progress)
-            parts = algorithm(table, hp, step, policy)
-            return chain(first, curious.as_reward(hp), td.n_step(hp.gamma, n_step), *parts)
-
-        return on_policy(
+        return table_agent(
+            name,
             env,
-            actor=with_traces(actor, table) if traces else actor,
-            update=update,
-            hparams=hparams,
-            schedule=schedule,
+            algorithm,
+            schedule=Schedule(
+                num_envs=num_envs,
+                rollout_length=rollout_length,
+                total_env_steps=total_env_steps,
+                schedule_env_steps=schedule_env_steps,
+            ),
+            exploration=exploration,
+            step_size=step_size,
+            initial_value=initial_value,
+            curiosity=curiosity,
+            first=first,
+            hparams=check_hparams(hparams, Hparams, name),
+            n_step=n_step,
+            **kind,
         )
 
     make.__name__ = make.__qualname__ = name

@@ -65,7 +65,15 @@ GYMNAX = (
 )
 """Names written down here because importing gymnax to ask takes three seconds."""
 
-GRID_WORLDS = ("CliffWalking", "FrozenLake4x4", "FrozenLake8x8", "GridWorld10x10")
+GRID_WORLDS = (
+    "CliffWalking",
+    "FrozenLake4x4",
+    "FrozenLake8x8",
+    "GridWorld10x10",
+    "DynaMaze",
+    "BlockingMaze",
+    "ShortcutMaze",
+)
 """The maps of `rljax.envs.grid_world`, written down here because it imports JAX."""
 
 OWN: dict[str, tuple[str, str, dict[str, Any]]] = {

@@ -277,11 +277,59 @@ MAPS: dict[str, dict[str, Any]] = {
         "slip": 0.1,
         "limit": 200,
     },
+    # Sutton & Barto 2018, figures 8.2, 8.4 and 8.5; without a time limit there.
+    "DynaMaze": {
+        "text": """
+            . . . . . . . # G
+            . . # . . . . # .
+            S . # . . . . # .
+            . . # . . . . . .
+            . . . . . # . . .
+            . . . . . . . . .
+        """,
+        "limit": 500,
+    },
+    "BlockingMaze": {
+        "text": """
+            . . . . . . . . G
+            . . . . . . . . .
+            . . . . . . . . .
+            # # # # # # # # .
+            . . . . . . . . .
+            . . . S . . . . .
+        """,
+        "limit": 500,
+    },
+    "ShortcutMaze": {
+        "text": """
+            . . . . . . . . G
+            . . . . . . . . .
+            . . . . . . . . .
+            . # # # # # # # #
+            . . . . . . . . .
+            . . . S . . . . .
+        """,
+        "limit": 500,
+    },
 }
 """Ready-made worlds: the name that `rljax.make` knows, and what to give `GridWorld`."""
 
+CHANGED = {
+    "BlockingMaze": MAPS["BlockingMaze"]["text"].replace("# # # # # # # # .", ". # # # # # # # #"),
+    "ShortcutMaze": MAPS["ShortcutMaze"]["text"].replace(". # # # # # # # #", ". # # # # # # # ."),
+}
+"""The maps of worlds that change while somebody learns in them: what they are afterwards."""
+
 
 def make(name: str, **params: Any) -> GridWorld:
-    """The world of `MAPS` called `name`; `params` override its fields."""
-    check_parameters(name, params, [f.name for f in fields(GridWorld)])
-    return GridWorld(**{"name": name, **MAPS[name], **params})
+    """The world of `MAPS` called `name`; `params` override its fields.
+
+    Those of `CHANGED` have a parameter `changed`, too: True for the world after the change. A state
+    of an agent in one of both fits the other.
+    """
+    known = [f.name for f in fields(GridWorld)] + ["changed"] * (name in CHANGED)
+    check_parameters(name, params, known)
+    given = dict(MAPS[name])
+    if params.pop("changed", False):
+        given["text"] = CHANGED[name]
+    return GridWorld(**{"name": name, **given, **params})

@@ -15,6 +15,7 @@ from rljax.updates.critics import (
 )
 from rljax.updates.curiosity import bonus, counts, icm, rnd
 from rljax.updates.delays import every
+from rljax.updates.dyna import dyna, prioritized_sweeping
 from rljax.updates.kl import adaptive_kl
 from rljax.updates.lag import remember_parameters
 from rljax.updates.losses import actor_critic_loss
@@ -67,6 +68,7 @@ __all__ = [
     "critic_target",
     "double",
     "double_table_target",
+    "dyna",
     "epochs",
     "every",
     "expected",
@@ -87,6 +89,7 @@ __all__ = [
     "n_step_advantage",
     "next_estimates",
     "observation_statistics",
+    "prioritized_sweeping",
     "q_loss",
     "remember_parameters",
     "reward_scaling",

@@ -72,8 +72,9 @@ def visited_in_one_table(batch: Batch) -> tuple[Any, ...]:
 def table_step(step_size: StepSize, cell: Callable[[Batch], tuple[Any, ...]] = visited) -> Update:
     """Move each visited cell towards the mean target of its visits.
 
-    Reads obs, action and target [T, N], of fresh experience or of a sample; metric
-    `losses/td_error`, the mean absolute difference.
+    Reads obs, action, target and, where something wrote it, weight (how much a visit counts, 0 for
+    not at all), each [T, N], of fresh experience or of a sample; metric `losses/td_error`, the mean
+    absolute difference.
     `cell` gives the index arrays of each step's cell. It is in parts: a contribution is how far
     each cell is from its targets, and which cells were visited, both [S, A].
 
@@ -84,15 +85,16 @@ def table_step(step_size: StepSize, cell: Callable[[Batch], tuple[Any, ...]] = v
     def contribute(params: Params, batch: Batch, key: Key):
         index = cell(batch)
         error = batch.extras["target"] - params[index]
+        weight = batch.extras.get("weight", jnp.ones_like(error))
         # One scatter for both: it is the slow part.
         sums = (
             jnp.zeros((*params.shape, 2))
             .at[index]
-            .add(jnp.stack([error, jnp.ones_like(error)], axis=-1))
+            .add(jnp.stack([weight * error, weight], axis=-1))
         )
         sums = collectives.psum(sums)
         total, visits = sums[..., 0], sums[..., 1]
-        mean = total / jnp.maximum(visits, 1.0)
+        mean = total / jnp.where(visits > 0, visits, 1.0)
         return _change(mean, visits > 0, error, batch)
 
     return in_parts(_no_updates_yet, Parts(contribute, _absorb(step_size)))

@@ -329,6 +329,14 @@ AGENTS = {
     ),
     "double_q_learning": Row(table(rljax.double_q_learning), unused),
     "q_lambda": Row(table(rljax.q_lambda), unused - {"trace_lambda"}),
+    "dyna_q": Row(table(rljax.dyna_q, planning_steps=3), unused | {"kappa", "priority_threshold"}),
+    "dyna_q_plus legal actions": Row(
+        partially(rljax.dyna_q_plus, probes.LegalActions(7), planning_steps=2),
+        unused | {"priority_threshold"},
+    ),
+    "prioritized_sweeping": Row(
+        table(rljax.prioritized_sweeping, planning_steps=2), unused | {"kappa"}
+    ),
 }
 
 
@@ -414,6 +422,8 @@ LONG = {
     "sarsa",
     "expected_sarsa visit_count",
     "double_q_learning",
+    "dyna_q_plus legal actions",
+    "prioritized_sweeping",
 }
 """Rows that compile programs much like those of another row."""
 

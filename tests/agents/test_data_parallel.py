@@ -44,6 +44,8 @@ LONG = (
     "pqn",
     "sarsa",
     "q_lambda",
+    "dyna_q",
+    "prioritized_sweeping",
 )
 
 

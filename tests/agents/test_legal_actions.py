@@ -41,8 +41,11 @@ AGENTS = {
     "expected_sarsa": rljax.expected_sarsa,
     "double_q_learning": rljax.double_q_learning,
     "q_lambda": rljax.q_lambda,
+    "dyna_q_plus": rljax.dyna_q_plus,
+    "prioritized_sweeping": rljax.prioritized_sweeping,
 }
 QUICK = ("ppo", "dqn", "q_learning")
+PLANNERS = ["dyna_q_plus", "prioritized_sweeping"]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +69,9 @@ def test_illegal_actions_are_never_taken(name):
         assert (played.returns <= ENV.length).all()
 
 
-@pytest.mark.parametrize("name", ["q_learning", "expected_sarsa", "double_q_learning", "q_lambda"])
+@pytest.mark.parametrize(
+    "name", PLANNERS + ["q_learning", "expected_sarsa", "double_q_learning", "q_lambda"]
+)
 @pytest.mark.long
 def test_a_table_never_bootstraps_from_an_illegal_action(name):
     """Cells of illegal actions keep the 100 that they begin with, and nobody hears of it."""

@@ -12,7 +12,8 @@ from rljax.agents import a2c, dqn, tabular
 from rljax.envs import probes, spaces
 from rljax.errors import UsageError
 
-TABLES = ("q_learning", "sarsa", "expected_sarsa", "double_q_learning", "q_lambda")
+PLANNERS = ("dyna_q", "dyna_q_plus", "prioritized_sweeping")
+TABLES = ("q_learning", "sarsa", "expected_sarsa", "double_q_learning", "q_lambda", *PLANNERS)
 DEEP = ("dqn", "rainbow", "apex", "pqn")
 LAGGING = ("impala", "appo")
 SMALL: dict[str, dict[str, Any]] = {
@@ -96,6 +97,19 @@ def test_counts_are_whole_numbers_of_at_least_1(caplog, name, count):
         assert refusal(caplog, name, **{what: count}) == expected
 
 
+@pytest.mark.parametrize("count", [-1, True, 2.0, "8"])
+@pytest.mark.parametrize("name", PLANNERS)
+def test_planning_steps_are_a_whole_number(caplog, name, count):
+    message = refusal(caplog, name, planning_steps=count)
+    assert message == f"planning_steps must be a whole number of at least 0, not {count!r}"
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+def test_a_model_has_a_number_for_each_pair_of_states(caplog, name):
+    message = refusal(caplog, name, Still(observation_space=spaces.Discrete(6000)))
+    assert named(message, "6000 states", "6000 x 2 x 6001 = 72,012,000", "67,108,864", "q_learning")
+
+
 @pytest.mark.parametrize(
     ("name", "options", "parts"),
     [
@@ -105,7 +119,7 @@ def test_counts_are_whole_numbers_of_at_least_1(caplog, name, count):
         ("dqn", {"n_step": 11}, ["n_step = 11", "the warm-up of each environment = 10"]),
         ("rainbow", {"n_step": 11}, ["n_step = 11", "the warm-up of each environment = 10"]),
         ("a2c", {"n_step": 9}, ["n_step = 9", "rollout_length = 8"]),
-        *((name, {"n_step": 9}, ["n_step = 9", "rollout_length = 8"]) for name in TABLES[:-1]),
+        *((name, {"n_step": 9}, ["n_step = 9", "rollout_length = 8"]) for name in TABLES[:4]),
     ],
 )
 def test_a_count_above_what_there_is_names_both(caplog, name, options, parts):

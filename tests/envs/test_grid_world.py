@@ -235,6 +235,27 @@ def test_how_slippery_it_is_decides_which_way_is_best(slip, steps):
     assert taken == steps
 
 
+@pytest.mark.parametrize(
+    "name, steps, states",
+    [("DynaMaze", 14, 47), ("BlockingMaze", 10, 46), ("ShortcutMaze", 16, 46)],
+)
+def test_the_mazes_are_those_of_the_book(name, steps, states):
+    env = WORLDS[name]
+    model = env.transition_model()
+    q = value_iteration(model.probability, model.reward, 0.95)
+    assert model.start @ q.max(axis=1) == pytest.approx(0.95 ** (steps - 1), rel=1e-4)
+    assert (env.cells != "#").sum() == states
+
+
+@pytest.mark.parametrize("name, steps", [("BlockingMaze", 16), ("ShortcutMaze", 10)])
+def test_a_maze_that_has_changed_has_another_way(name, steps):
+    env = rljax.make(name, changed=True)
+    model = env.transition_model()
+    q = value_iteration(model.probability, model.reward, 0.95)
+    assert model.start @ q.max(axis=1) == pytest.approx(0.95 ** (steps - 1), rel=1e-4)
+    assert rljax.make(name, changed=False) == WORLDS[name]
+
+
 def test_spaces_and_indentation_do_not_count():
     np.testing.assert_array_equal(parse("S.#\n~CG"), parse("\n   S . #\n\n   ~ C\tG   \n "))
     assert parse("S.#\n~CG").tolist() == [["S", ".", "#"], ["~", "C", "G"]]
@@ -275,6 +296,7 @@ def test_the_registry_makes_every_map_and_lets_fields_be_overridden():
     [
         ("CliffWalkin", {}, "env 'CliffWalkin' is not known; did you mean 'CliffWalking'"),
         ("CliffWalking", {"limits": 3}, "CliffWalking has no parameter 'limits'; did you mean 'li"),
+        ("DynaMaze", {"changed": True}, "DynaMaze has no parameter 'changed'"),
     ],
 )
 def test_misspelt_names_are_refused_with_the_nearest(name, params, message):
