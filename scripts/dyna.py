@@ -212,29 +212,31 @@ def lines(found: dict) -> list[str]:
 
 
 def draw(found: dict, out: Path) -> None:
-    """A panel for each figure of the book."""
+    """A panel for each figure of the book that was measured."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 3.2), layout="constrained")
-    maze, blocking, shortcut, sizes = figure.subplots(1, 4)
-    for number, lengths in found["maze"].items():
-        lengths = np.mean(lengths, axis=0)
-        maze.plot(np.arange(2, len(lengths) + 1), lengths[1:], label=f"{number} imagined steps")
-    maze.set(title="Dyna maze", xlabel="episode", ylabel="steps", ylim=(0, 800))
-    for axes, name in ((blocking, "BlockingMaze"), (shortcut, "ShortcutMaze")):
-        before, total, *_ = CHANGES[name]
-        for kind in ("dyna_q", "dyna_q_plus"):
-            earned = np.array(found["change"][f"{name} {kind}"])
-            steps = np.linspace(total / ROWS, total, earned.shape[1])
-            axes.plot(steps, earned.mean(axis=0), label=f"`{kind}`".strip("`"))
-        axes.axvline(before, color="grey", linestyle=":")
-        axes.set(title=name, xlabel="steps", ylabel="rewards so far")
-    for kind in ("dyna_q", "prioritized_sweeping"):
-        rows = {int(k.split()[0]): v for k, v in found["sizes"].items() if k.endswith(f" {kind}")}
-        means = [np.mean(values) for values in rows.values()]
-        sizes.loglog(list(rows), means, marker="o", label=kind)
-    sizes.set(title="larger mazes", xlabel="states", ylabel="updates")
-    for axes in (maze, blocking, shortcut, sizes):
+    panels = ["maze"] * ("maze" in found) + [*CHANGES] * ("change" in found)
+    panels += ["sizes"] * (len(found.get("sizes", {})) > 2)  # of one size there is no curve
+    figure = Figure(figsize=(3.3 * len(panels), 3.2), layout="constrained")
+    for name, axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
+        if name == "maze":
+            for number, lengths in found[name].items():
+                mean = np.mean(lengths, axis=0)[1:]
+                axes.plot(np.arange(2, len(mean) + 2), mean, label=f"{number} imagined steps")
+            axes.set(title="DynaMaze", xlabel="episode", ylabel="steps", ylim=(0, 800))
+        elif name == "sizes":
+            for kind in ("dyna_q", "prioritized_sweeping"):
+                rows = [key for key in found[name] if key.endswith(f" {kind}")]
+                medians = [np.median(found[name][row]) for row in rows]
+                axes.loglog([int(row.split()[0]) for row in rows], medians, "o-", label=kind)
+            axes.set(title="larger mazes", xlabel="states", ylabel="updates, median")
+        else:
+            before, total, *_ = CHANGES[name]
+            for kind in ("dyna_q", "dyna_q_plus"):
+                earned = np.mean(found["change"][f"{name} {kind}"], axis=0)
+                axes.plot(np.linspace(total / ROWS, total, len(earned)), earned, label=kind)
+            axes.axvline(before, color="grey", linestyle=":")
+            axes.set(title=name, xlabel="steps", ylabel="rewards so far")
         axes.legend(frameon=False, fontsize=8)
     plots.save(figure, out)
 

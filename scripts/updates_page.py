@@ -162,6 +162,9 @@ def examples() -> dict[str, Callable[[], Example]]:
     numbered = networks.numbered(lake.observation_space)
     bits = batch(jnp.zeros((T, N, *flips.observation_space.shape), bool), jnp.zeros((T, N, 1)))
     value, step = actor_critic.value, constant(0.1)
+    moving = updates.chain(
+        updates.n_step(0.99), updates.td_target(q_table), updates.table_step(step)
+    )
     return {
         "gae": lambda: of_policy(updates.gae(value, 0.99, 0.95)),
         "n_step_advantage": lambda: of_policy(updates.n_step_advantage(value, 0.99, 2)),
@@ -192,6 +195,10 @@ def examples() -> dict[str, Callable[[], Example]]:
             updates.double_table_target(), jnp.zeros((2, *cells)), discrete
         ),
         "table_step": lambda: of_values(updates.table_step(step), q_table.net, discrete),
+        "dyna": lambda: of_values(updates.dyna(moving, 2), q_table.net, discrete),
+        "prioritized_sweeping": lambda: of_values(
+            updates.prioritized_sweeping(moving, 0.99, 2, 0.0), q_table.net, discrete
+        ),
         "trace_step": lambda: of_values(updates.trace_step(step), q_table.net, discrete),
         "observation_statistics": statistics,
         "target_statistics": lambda: of_values(

@@ -59,9 +59,9 @@ GATES = {
     "sarsa/cliff_walking": Gate(16, -16, -17),  # -15.0, 0.0, -15.0, of 64
     "expected_sarsa/cliff_walking": Gate(16, -16, -17),  # -15.0, 0.0, -15.0, of 64
     "double_q_learning/cliff_walking": Gate(16, -17.3, -19),  # -16.0, 1.7, -17.0, of 64
-    "dyna_q/maze": Gate(16, 0.99, 0.99),  # 1.0, 0.0, 1.0
-    "dyna_q_plus/maze": Gate(16, 0.99, 0.99),  # 1.0, 0.0, 1.0
-    "prioritized_sweeping/maze": Gate(16, 0.99, 0.99),  # 1.0, 0.0, 1.0
+    "dyna_q/maze": Gate(16, 0.99, 0.99),  # 1.0, 0.0, 1.0, of 16 other seeds
+    "dyna_q_plus/maze": Gate(16, 0.99, 0.99),  # 1.0, 0.0, 1.0, of 16 other seeds
+    "prioritized_sweeping/maze": Gate(16, 0.99, 0.99),  # 1.0, 0.0, 1.0, of 16 other seeds
     "q_lambda/cliff_walking": Gate(16, -15.3, -19),  # -14.0, 1.0, -15.0
 }
 

@@ -77,6 +77,25 @@ def test_plot_policy_lag_compares_with_and_without_the_correction(script, traine
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.long
+def test_dyna_measures_and_draws_each_study(script, tmp_path, monkeypatch):
+    module, figures, out = script("dyna"), tmp_path / "dyna.json", tmp_path / "dyna.png"
+    monkeypatch.setattr(module, "PLANNING", (0, 5))
+    words = ["--num-seeds", "2", "--shorter", "25", "--json", str(figures)]
+    first = run(module.main, *words).splitlines()
+    second = run(module.main, "--from", str(figures), "--out", str(out)).splitlines()
+    said = [line for line in second if ":" in line]
+    assert len(said) == 2 + 4 + 2 and set(said) <= set(first)
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_larger_dyna_maze_has_a_way_as_many_times_as_long(script):
+    module = script("dyna")
+    env = module.larger(3)
+    assert (env.cells != "#").sum() == 47 * 9 and (env.cells == "S").sum() == 1
+    assert module.shortest(module.larger(1)) == 14 and 36 <= module.shortest(env) <= 42
+
+
 def test_what_stays_central_is_not_charged(script, make_batch):
     obs = jnp.zeros((2, 3, 4)).at[0, 0, 0].set(-2.0)
     update = script("ppo_cartpole").stay_central(0.1)

@@ -11,7 +11,7 @@ from rljax.types import MaskedObs, Update
 from rljax.updates.tables import constant
 
 KEY = jax.random.key(0)
-S, A, GAMMA, LR, THRESHOLD = 6, 3, 0.9, 0.5, 1e-3
+S, A, GAMMA, LR, THRESHOLD = 6, 3, 0.9, 0.5, 0.05
 END = S
 
 
@@ -179,6 +179,7 @@ def test_illegal_actions_are_not_imagined(make_batch):
     assert counts[0, 1] == 0 and (np.delete(np.array(counts[:2]), 1)[:5] > 0).all()
 
 
+# Of a threshold, and of a number of steps, with which no two priorities are nearly equal.
 def box(rng, table, world, number, planning_steps):
     """Prioritized sweeping as Sutton and Barto's box, after each of `number` random steps."""
     table, model, queue, swept = table.copy(), {}, {}, []
@@ -219,7 +220,7 @@ def test_prioritized_sweeping_is_the_box(make_batch):
     update = updates.prioritized_sweeping(q_learning(), GAMMA, 3, THRESHOLD)
     params = jnp.asarray(table, jnp.float32)
     state, apply = update.init(params, KEY), jit(update.apply)
-    for cell, expected, swept in box(rng, np.float64(params), world, 80, 3):
+    for cell, expected, swept in box(rng, np.float64(params), world, 60, 3):
         reward, follows = world[cell]
         batch = steps(make_batch, [[cell[0]]], [[cell[1]]], [[reward]], [[follows]])
         params, state, _, metrics = apply(params, state, batch, KEY)
