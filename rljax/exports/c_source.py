@@ -178,7 +178,7 @@ class _Printer:
     def assembled(self, about: str, obs, carry, action) -> str:
         offsets, work = self.placed()
         body = "\n".join(self.lines)
-        initial = np.concatenate([np.ravel(x) for x in _leaves(self.policy.initial_carry)] or [[]])
+        initial = [x for leaf in _leaves(self.policy.initial_carry) for x in np.ravel(leaf)]
         needs_math = any(f"{name}(" in body for name in MATH)
         layout = ", ".join(f"{each.name} {list(each.shape)}" for each in obs)
         heading = [

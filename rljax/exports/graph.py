@@ -88,13 +88,14 @@ def _inlined(
     jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Value], nodes: list[Node], layer: str
 ) -> list[Value]:
     """Append the operations of a jaxpr; returns its outputs."""
-    values = dict(zip(jaxpr.invars, inputs, strict=True))
+    values: dict[Any, Value] = dict(zip(jaxpr.invars, inputs, strict=True))
     for var, const in zip(jaxpr.constvars, consts, strict=True):
         values[var] = Value(var.aval.shape, var.aval.dtype, const)
 
     def read(atom: Any) -> Value:
         if isinstance(atom, Literal):
-            return Value(atom.aval.shape, atom.aval.dtype, np.asarray(atom.val, atom.aval.dtype))
+            kind: Any = atom.aval
+            return Value(kind.shape, kind.dtype, np.asarray(atom.val, kind.dtype))
         return values[atom]
 
     for eqn in jaxpr.eqns:

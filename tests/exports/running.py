@@ -1,6 +1,7 @@
 """Runs exported policies."""
 
 import ctypes
+import shutil
 import subprocess
 
 import jax
@@ -79,4 +80,5 @@ def run_stablehlo(path, policy):
     return jax.jit(loaded.call)
 
 
-RUN = {"c": run_c, "onnx": run_onnx, "stablehlo": run_stablehlo}
+COMPILER = shutil.which("cc")
+RUN = {"onnx": run_onnx, "stablehlo": run_stablehlo, **({"c": run_c} if COMPILER else {})}

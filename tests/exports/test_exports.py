@@ -1,4 +1,7 @@
+import ctypes
+import hashlib
 import importlib.util
+import json
 import sys
 
 import jax
@@ -6,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
-from running import RUN
+from running import COMPILER, RUN, compiled
 from small import SMALL
 
 import rljax
+from rljax.cli import main
 from rljax.errors import UsageError
+from rljax.experiments import experiment
 from rljax.exports.interface import interface
 
 OF_ROLLOUTS = {**SMALL, "total_env_steps": 320}
@@ -93,6 +98,61 @@ def test_all_exports_act_as_the_agent(name, tmp_path):
     assert len(np.unique(np.concatenate(taken), axis=0)) > 1
 
 
+@pytest.mark.long
+def test_a_c_file_plays_as_well_as_the_agent(finished, tmp_path):
+    agent, state = rljax.load(finished.path)
+    agent, state = experiment.member(agent, finished.load_config(), state, 1)
+    rljax.export(agent, state, "c", tmp_path / "policy.c")
+    act = compiled(tmp_path / "policy.c")
+    env, step = agent.env, jax.jit(agent.env.step)
+    lengths = []
+    for seed in range(4):
+        env_state, obs = env.reset(jax.random.key(seed))
+        ended, length = False, 0
+        while not ended:
+            code, action, _ = act(np.asarray(obs), None, 1)
+            assert code == 0
+            assert action[0] == agent.act(state, obs[None], (), None)[0][0]
+            env_state, obs, _, terminated, truncated = step(
+                jax.random.key(0), env_state, jnp.int32(action[0])
+            )
+            ended, length = bool(terminated | truncated), length + 1
+        lengths.append(length)
+    assert min(lengths) >= 8
+
+
+@pytest.mark.skipif(not COMPILER, reason="there is no C compiler")
+def test_c_code_refuses_what_is_not_finite_and_begins_with_a_carry(tmp_path):
+    agent = AGENTS["gru"]()
+    rljax.export(agent, fresh(agent), "c", tmp_path / "policy.c")
+    act, carry = compiled(tmp_path / "policy.c"), np.ones(8, np.float32)
+    act.library.policy_begin(carry.ctypes.data_as(ctypes.c_void_p))
+    assert (carry == 0).all()
+    assert act(np.zeros(4), carry, 1)[0] == 0
+    assert act(np.zeros(4), None, 1)[0] == 1
+    assert act(np.array([0, np.nan, 0, 0]), carry, 1)[0] == 1
+
+
+def test_the_command_exports_a_member_with_its_card(finished, tmp_path, capsys):
+    out = tmp_path / "policy.c"
+    assert (
+        main(["export", str(finished.path), "--to", "c", "--out", str(out), "--member", "1"]) == 0
+    )
+    assert f"{out}.json" in capsys.readouterr().out
+    card = json.loads((tmp_path / "policy.c.json").read_text())
+    assert card["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
+    assert (card["agent"], card["environment"], card["seed"]) == ("ppo", "CartPole-v1", 1)
+    evaluation = json.loads(finished.evaluation.read_text())
+    assert card["returns"]["mean"] == evaluation["seeds"][1]["mean"]
+    assert card["env_steps"] == 32 * 12 and card["inputs"][0]["shape"] == ["B", 4]
+    other = tmp_path / "other.c"
+    assert main(["export", str(finished.path), "--to", "c", "--out", str(other)]) == 0
+    hashes = json.loads((tmp_path / "other.c.json").read_text())["parameters"]["sha256"]
+    assert hashes != card["parameters"]["sha256"]
+    assert main(["export", str(finished.path), "--to", "tflite", "--out", "a.tflite"]) == 2
+    assert main(["export", str(tmp_path), "--to", "c", "--out", str(other)]) == 1
+
+
 def refusal(*arguments) -> str:
     with pytest.raises(UsageError) as caught:
         rljax.export(*arguments)
@@ -128,7 +188,7 @@ def on_cart_pole(function):
 
     def apply(params, obs, carry, key):
         with jax.named_scope("torso"):
-            features = function(obs)
+            features = function(obs.reshape(-1, 4)).reshape(*obs.shape[:-1], 4)
         return (features @ params["w"], features.sum(-1)), carry
 
     return rljax.ppo(rljax.make("CartPole-v1"), network=(init, apply), **OF_ROLLOUTS)
@@ -136,7 +196,7 @@ def on_cart_pole(function):
 
 def scaled(x):
     """Operations that the networks of rljax do not have, but those of others may."""
-    image = jnp.pad(x, ((0, 0), (1, 1)))[:, :, None] * jnp.arange(3.0)
+    image = jnp.pad(x, ((0, 0), (1, 1)))[..., None] * jnp.arange(3.0)
     kernel = jnp.linspace(-1, 1, 2 * 3 * 4).reshape(2, 3, 4)
     dimensions = ("NWC", "WIO", "NWC")
     y = jax.lax.conv_general_dilated(image, kernel, (2,), [(1, 0)], dimension_numbers=dimensions)
