@@ -25,6 +25,7 @@ _PUBLIC = {
     "compiler_options": "rljax._cpu:compiler_options",
     "distribute": "rljax.distributed:distribute",
     "evaluate": "rljax.training.evaluation:evaluate",
+    "export": "rljax.exports.exporting:export",
     "halving": "rljax.tune.halving:halving",
     "iterate": "rljax.training.loop:iterate",
     "load": "rljax.experiments.experiment:load",
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from rljax.envs.check import check_env as check_env
     from rljax.experiments.experiment import load as load
     from rljax.experiments.loggers import Logger as Logger
+    from rljax.exports.exporting import export as export
     from rljax.parallel.pmap import pmap as pmap
     from rljax.parallel.vmap import vmap as vmap
     from rljax.training.evaluation import evaluate as evaluate

@@ -28,6 +28,7 @@ ROOMS = [
     "distributed",
     "training",
     "experiments",
+    "exports",
     "analysis",
     "tune",
     "cli",

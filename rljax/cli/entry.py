@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import click
 
 from rljax import __version__
-from rljax.cli import bench, info, inspect, sweep, train
+from rljax.cli import bench, export, info, inspect, sweep, train
 from rljax.cli.common import is_one_of_several
 from rljax.errors import NonFiniteError, ReplicasDiffer, RunError, UsageError, nearest
 
@@ -30,6 +30,7 @@ for command in (
     inspect.evaluate,
     inspect.play,
     inspect.plot,
+    export.export,
     bench.bench,
     inspect.report,
     info.list_,

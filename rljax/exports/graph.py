@@ -1,0 +1,194 @@
+"""A jaxpr as a list of few kinds of operations, which a printer turns into another language.
+
+Calls are written out, what does not depend on the inputs is computed, and what no output depends on
+is left out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Literal
+
+from rljax.errors import UsageError
+
+CALLS = (
+    "jit",
+    "pjit",
+    "closed_call",
+    "checkpoint",
+    "custom_jvp_call",
+    "custom_vjp_call",
+    "custom_vjp_call_jaxpr",
+)
+IDENTITIES = ("stop_gradient", "copy", "copy_p", "optimization_barrier", "reduce_precision")
+
+
+@dataclass(eq=False)
+class Value:
+    """An array; a dimension of its shape is symbolic where the batch is."""
+
+    shape: tuple[Any, ...]
+    dtype: Any
+    constant: Any = None
+
+    @property
+    def array(self) -> np.ndarray:
+        """What a constant is."""
+        return np.asarray(self.constant)
+
+
+@dataclass(eq=False)
+class Node:
+    """One operation, by the name of its primitive, with one output."""
+
+    op: str
+    inputs: Sequence[Value]
+    output: Value
+    params: dict[str, Any] = field(default_factory=dict)
+    layer: str = ""  # by its names in linen, where it has some
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Operations in an order in which each comes after those that it reads."""
+
+    inputs: list[Value]
+    outputs: list[Value]
+    nodes: list[Node]
+
+
+def simplified(closed: Any) -> Graph:
+    """The graph of a closed jaxpr."""
+    inputs = [Value(v.aval.shape, v.aval.dtype) for v in closed.jaxpr.invars]
+    nodes: list[Node] = []
+    outputs = _inlined(closed.jaxpr, closed.consts, inputs, nodes, "")
+    needed = set(map(id, outputs))
+    alive = []
+    for node in reversed(nodes):
+        if id(node.output) in needed:
+            alive.append(node)
+            needed |= set(map(id, node.inputs))
+    return Graph(inputs, outputs, alive[::-1])
+
+
+def unknown(node: Node, language: str) -> UsageError:
+    """The error for an operation that a language here has no words for."""
+    where = f" of {node.layer}" if node.layer else ""
+    return UsageError(
+        f"the operation {node.op!r}{where} cannot be written as {language}: export with --to "
+        "stablehlo, which has all operations, or use another network"
+    )
+
+
+def _inlined(
+    jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Value], nodes: list[Node], layer: str
+) -> list[Value]:
+    """Append the operations of a jaxpr; returns its outputs."""
+    values: dict[Any, Value] = dict(zip(jaxpr.invars, inputs, strict=True))
+    for var, const in zip(jaxpr.constvars, consts, strict=True):
+        values[var] = Value(var.aval.shape, var.aval.dtype, const)
+
+    def read(atom: Any) -> Value:
+        if isinstance(atom, Literal):
+            kind: Any = atom.aval
+            return Value(kind.shape, kind.dtype, np.asarray(atom.val, kind.dtype))
+        return values[atom]
+
+    for eqn in jaxpr.eqns:
+        read_values = [read(atom) for atom in eqn.invars]
+        name = eqn.primitive.name
+        scope = "/".join(filter(None, (layer, str(eqn.source_info.name_stack))))
+        if name in CALLS:
+            inner = eqn.params["jaxpr" if "jaxpr" in eqn.params else "call_jaxpr"]
+            outputs = _inlined(
+                getattr(inner, "jaxpr", inner),
+                getattr(inner, "consts", ()),
+                read_values,
+                nodes,
+                scope,
+            )
+        else:
+            outputs = _simple(eqn, read_values, nodes, scope)
+        values.update(zip(eqn.outvars, outputs, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def _simple(eqn: Any, inputs: list[Value], nodes: list[Node], scope: str) -> list[Value]:
+    name, params = eqn.primitive.name, eqn.params
+    outputs = [Value(v.aval.shape, v.aval.dtype) for v in eqn.outvars]
+    if name in IDENTITIES:
+        return inputs
+    if name == "convert_element_type" and inputs[0].dtype == outputs[0].dtype:
+        return inputs
+    sizes = [size for output in outputs for size in output.shape]
+    if all(isinstance(size, int | np.integer) for size in sizes) and all(
+        value.constant is not None for value in inputs
+    ):
+        computed = eqn.primitive.bind(*(jnp.asarray(v.constant) for v in inputs), **params)
+        computed = computed if eqn.primitive.multiple_results else [computed]
+        return [Value(x.shape, x.dtype, x) for x in computed]
+
+    def add(op: str, inputs: list[Value], output: Value, **params: Any) -> Value:
+        nodes.append(Node(op, inputs, output, params, scope))
+        return output
+
+    if name == "split":
+        begin = 0
+        for size, output in zip(params["sizes"], outputs, strict=True):
+            add("slice", inputs, output, **_part(inputs[0], {params["axis"]: (begin, int(size))}))
+            begin += int(size)
+    elif name == "gather" and inputs[1].constant is not None and len(inputs[1].shape) == 1:
+        # A slice of a batch of a symbolic size.
+        numbers = params["dimension_numbers"]
+        begins = zip(numbers.start_index_map, inputs[1].array, strict=True)
+        parts = {axis: (int(begin), params["slice_sizes"][axis]) for axis, begin in begins}
+        part = _part(inputs[0], parts)
+        ends = zip(part["start_indices"], part["limit_indices"], strict=True)
+        shape = tuple(end if begin == 0 else end - begin for begin, end in ends)
+        sliced = add("slice", inputs[:1], Value(shape, outputs[0].dtype), **part)
+        add("reshape", [sliced], outputs[0])
+    elif name == "gather" and _takes_rows(params["dimension_numbers"], inputs):
+        table, index = inputs
+        rows = add("reshape", [index], Value(index.shape[:-1], index.dtype))
+        add("take", [table, rows], outputs[0])
+    elif len(outputs) == 1:
+        add(name, inputs, outputs[0], **params)
+    else:
+        raise unknown(Node(name, inputs, outputs[0], params, scope), "ONNX or C")
+    return outputs
+
+
+def _part(value: Value, parts: dict[int, tuple[int, Any]]) -> dict[str, Any]:
+    """The parameters of a slice: of some axes `(begin, size)`, of the others all."""
+    ranges = [parts.get(axis, (0, size)) for axis, size in enumerate(value.shape)]
+    return {
+        "start_indices": tuple(begin for begin, _ in ranges),
+        "limit_indices": tuple(size if begin == 0 else begin + size for begin, size in ranges),
+        "strides": None,
+    }
+
+
+def _takes_rows(numbers: Any, inputs: list[Value]) -> bool:
+    """Whether a gather is `table[index]`, for an index of any shape."""
+    table, index = (len(value.shape) for value in inputs)
+    return (
+        numbers.collapsed_slice_dims == (0,)
+        and numbers.start_index_map == (0,)
+        and not numbers.operand_batching_dims
+        and numbers.offset_dims == tuple(range(index - 1, index + table - 2))
+    )
+
+
+def is_symbolic(size: Any) -> bool:
+    """Whether a dimension depends on the size of a batch that may vary."""
+    return not isinstance(size, int | np.integer)
+
+
+def traced_graph(policy: Any, batch: Any) -> Graph:
+    """The graph of an `Interface`, for batches of a size that may be symbolic."""
+    with jax.default_matmul_precision("highest"):
+        return simplified(policy.traced(batch))
