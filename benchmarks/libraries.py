@@ -18,7 +18,8 @@ LIBRARIES = {
     "purejaxrl": Library(
         "PureJaxRL",
         "run_purejaxrl",
-        "treats a time limit as the end of an episode, and does not clip DQN's gradients",
+        "treats a time limit as the end of an episode, does not clip DQN's gradients, and "
+        "has in its recurrent PPO our network in the place of its own",
         has_checkout=True,
     ),
     "rejax": Library(
@@ -42,6 +43,12 @@ LIBRARIES = {
         "trains one iteration before the time is taken",
     ),
     "gymnax": Library("gymnax", "run_gymnax", "does not record the return and length of episodes"),
+    "jax": Library(
+        "a plain JAX loop",
+        "run_jax",
+        "treats a time limit as the end of an episode, steps gymnax's environment, and gives new "
+        "sequences the largest priority",
+    ),
     "flashbax": Library(
         "flashbax",
         "run_flashbax",

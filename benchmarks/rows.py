@@ -14,9 +14,11 @@ from benchmarks.work import (
     dqn,
     impala,
     ppo,
+    r2d2,
     replay,
     rollouts,
     training,
+    variants,
 )
 from rljax.errors import UsageError, check_known, nearest
 
@@ -40,12 +42,12 @@ class Row:
     """What grows from row to row, and its size in this row."""
 
 
-CARTPOLE, BREAKOUT = "CartPole-v1", "Breakout-MinAtar"
+CARTPOLE, BREAKOUT, SEAQUEST = "CartPole-v1", "Breakout-MinAtar", "Seaquest-MinAtar"
 LEARNT = 100.0  # CartPole, of at most 500; a random policy has 22
 BEGUN = 30.0  # the same, after a few thousand steps
 SMALL = ppo(4, 128, 976)
 SWINGS = -600.0  # Pendulum; a random policy has -1,200, and a good one -150
-RANDOM = {CARTPOLE: 22.3, BREAKOUT: 0.412}  # the mean return of random actions
+RANDOM = {CARTPOLE: 22.3, BREAKOUT: 0.412, SEAQUEST: 0.095}  # the mean return of random actions
 
 ROWS = [
     *(
@@ -132,6 +134,58 @@ ROWS = [
         control("sac", 128 * 782, num_envs=128, updates=8),
         SWINGS,
         peers=("rejax",),
+    ),
+    *(
+        Row(
+            f"ppo gru {envs}x128",
+            "memory",
+            ppo(envs, 128, iterations, network="gru", hidden=[128], activation="relu", lr=1e-3),
+            LEARNT,
+            peers=("purejaxrl",),
+        )
+        for envs, iterations in ((4, 400), (64, 60))
+    ),
+    Row("r2d2 16", "memory", r2d2(400), 40.0, peers=("jax",)),
+    *(
+        Row(
+            f"min_gru {length}",
+            "memory",
+            variants(
+                ppo(16, length, 40_960 // length, network="min_gru", hidden=[64], lr=2e-3),
+                gru={"network": "gru"},
+            ),
+            BEGUN,
+        )
+        for length in (128, 1024)
+    ),
+    Row(
+        "rnd Breakout 64x128",
+        "memory",
+        variants(
+            ppo(
+                64,
+                128,
+                30,
+                num_minibatches=8,
+                lr=5e-3,
+                activation="relu",
+                env=BREAKOUT,
+                curiosity="rnd",
+            ),
+            plain={"curiosity": "none"},
+        ),
+        RANDOM[BREAKOUT],
+    ),
+    *(
+        Row(
+            f"rollout Seaquest {envs}",
+            "memory",
+            rollouts(SEAQUEST, envs, 20),
+            0.85 * RANDOM[SEAQUEST],
+            1.15 * RANDOM[SEAQUEST],
+            peers=("gymnax",),
+        )
+        for envs in (64, 1024)
     ),
     Row("tabular lake", "tabular", LAKE, 0.65, peers=("gymnasium", "python")),
     Row(

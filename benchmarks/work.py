@@ -40,7 +40,8 @@ def ppo(num_envs: int, rollout_length: int, iterations: int, **changes: Any) -> 
         "anneal_lr": True,
         "clip_value": True,
     }
-    structure |= {key: changes.pop(key) for key in [*structure] if key in changes}
+    named = [*structure, "curiosity"]
+    structure |= {key: changes.pop(key) for key in named if key in changes}
     hparams = {
         "lr": changes.pop("lr", 2.5e-4),
         "gamma": 0.99,
@@ -74,6 +75,42 @@ def dqn(num_envs: int, total_env_steps: int, **more: Any) -> Work:
         "exploration_fraction": 0.5,
     }
     return training("dqn", total_env_steps, structure, hparams, **more)
+
+
+def r2d2(iterations: int) -> Work:
+    """R2D2 on CartPole: sequences of 20 steps behind a burn-in of 10, a GRU of 64."""
+    structure = {
+        "num_envs": 16,
+        "rollout_length": 10,
+        "buffer_size": 64_000,
+        "batch_size": 64,
+        "updates_per_iteration": 2,
+        "warmup_env_steps": 3_200,
+        "target_period": 100,
+        "network": "gru",
+        "hidden": [64],
+        "activation": "relu",
+        "n_step": 5,
+        "sequence_length": 20,
+        "burn_in": 10,
+        "overlap": 10,
+    }
+    hparams = {
+        "lr": 1e-3,
+        "gamma": 0.99,
+        "tau": 1.0,
+        "max_grad_norm": 40.0,
+        "epsilon_base": 0.4,
+        "epsilon_alpha": 7.0,
+        "priority_exponent": 0.9,
+        "priority_mix": 0.9,
+    }
+    return training("r2d2", 160 * (iterations + 20), structure, hparams)
+
+
+def variants(work: Work, **changes: Work) -> Work:
+    """Training as `work` says, and beside it with each of these changes of the structure."""
+    return work | {"kind": "variants", "variants": changes, "runs": 3}
 
 
 def control(

@@ -1,7 +1,8 @@
-"""PureJaxRL's ppo.py and dqn.py, from a checkout of github.com/luchris429/purejaxrl."""
+"""PureJaxRL's ppo.py, ppo_rnn.py and dqn.py, from a checkout of github.com/luchris429/purejaxrl."""
 
 import sys
 import types
+from functools import partial
 
 import side
 
@@ -22,10 +23,15 @@ sys.path.insert(0, side.checkout())
 
 
 def ppo(work):
-    """Training by ppo.py, and the mean return of the episodes of its last tenth."""
-    import ppo as theirs
-
+    """Training by ppo.py, or ppo_rnn.py with a GRU; the mean return of its last tenth."""
     structure, numbers = work["structure"], work["hparams"]
+    recurrent = structure["network"] == "gru"
+    if recurrent:
+        import ppo_rnn as theirs
+
+        use_network(theirs, structure["hidden"])
+    else:
+        import ppo as theirs
     if jax.default_backend() == "cpu":
         # A batched QR can deadlock on a CPU with few cores: one matrix after the other.
         orthogonal = theirs.orthogonal
@@ -52,7 +58,9 @@ def ppo(work):
     )
 
     def check(out):
-        metrics = out["metrics"]  # [updates, T, N], behind the seeds where there are several
+        metrics = out[
+            "metric" if recurrent else "metrics"
+        ]  # [updates, T, N], behind the seeds where there are several
         ended, returns = (
             np.asarray(metrics[name]).reshape(-1, *metrics[name].shape[-3:])
             for name in ("returned_episode", "returned_episode_returns")
@@ -61,6 +69,53 @@ def ppo(work):
         return returns[:, -last:][ended[:, -last:].astype(bool)].mean()
 
     return train, check
+
+
+def use_network(theirs, hidden):
+    """Give ppo_rnn.py our network: its GRU calls an older flax, and before each output of its own
+    there is one more layer."""
+    import distrax
+    from flax import linen as nn
+
+    (size,) = hidden
+    assert size == 128, "the carry of ppo_rnn.py has 128 numbers"
+
+    def dense(outputs, scale):
+        return nn.Dense(outputs, kernel_init=theirs.orthogonal(scale))
+
+    class ScannedRNN(nn.Module):
+        @partial(
+            nn.scan,
+            variable_broadcast="params",
+            in_axes=0,
+            out_axes=0,
+            split_rngs={"params": False},
+        )
+        @nn.compact
+        def __call__(self, carry, x):
+            """As theirs."""
+            ins, resets = x
+            return nn.GRUCell(size)(jax.numpy.where(resets[:, None], 0.0, carry), ins)
+
+        @staticmethod
+        def initialize_carry(batch_size, hidden_size):
+            """As theirs."""
+            return jax.numpy.zeros((batch_size, hidden_size))
+
+    class ActorCriticRNN(nn.Module):
+        action_dim: int
+        config: dict
+
+        @nn.compact
+        def __call__(self, hidden, x):
+            """As theirs."""
+            obs, dones = x
+            embedding = nn.relu(dense(size, np.sqrt(2))(obs))
+            hidden, embedding = ScannedRNN()(hidden, (embedding, dones))
+            pi = distrax.Categorical(logits=dense(self.action_dim, 0.01)(embedding))
+            return hidden, pi, dense(1, 1.0)(embedding)[..., 0]
+
+    theirs.ScannedRNN, theirs.ActorCriticRNN = ScannedRNN, ActorCriticRNN
 
 
 def one_by_one(init):

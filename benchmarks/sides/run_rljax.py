@@ -178,19 +178,35 @@ def answer_replay(work) -> None:
 
 def answer_spreading(work) -> None:
     """Training through `pmap` over one device, and plainly, in turns in one process."""
-    agent, key = config(work).agent(), jax.random.key(work["seed"])
-    spread, compiling = side.compiled(program(rljax.pmap(agent, devices=1)), key)
-    plain, _ = side.compiled(program(agent), key)
-    seconds: dict[str, list[float]] = {"pmap": [], "plain": []}
+    agent = config(work).agent()
+    answer_in_turns(work, {"pmap": rljax.pmap(agent, devices=1), "plain": agent})
+
+
+def answer_variants(work) -> None:
+    """Training as the work says, and with the structure of each variant, in turns."""
+    agents = {"": config(work).agent()}
+    for name, changes in work["variants"].items():
+        agents[name] = config({**work, "structure": {**work["structure"], **changes}}).agent()
+    answer_in_turns(work, agents)
+
+
+def answer_in_turns(work, agents: dict[str, Agent]) -> None:
+    """Train agents in turns in one process: the first is our side, the others stand beside it."""
+    key, (ours, *others) = jax.random.key(work["seed"]), agents
+    runs = {name: side.compiled(program(agent), key) for name, agent in agents.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in agents}
+    results = {}
     for _ in range(work["runs"]):
-        for name, run in (("pmap", spread), ("plain", plain)):
+        for name, (run, _) in runs.items():
             began = time.perf_counter()
             out = jax.block_until_ready(run(key))
             seconds[name].append(time.perf_counter() - began)
-    steps = agent.env_steps(agent.num_iterations)
-    beside = {"plain": {"amount": steps, "seconds": seconds["plain"]}}
-    result = last_tenth(out[1])
-    side.answer(steps, seconds["pmap"], result, compiling, PACKAGES, beside)
+            results[name] = last_tenth(out[1])
+    steps = {name: agent.env_steps(agent.num_iterations) for name, agent in agents.items()}
+    beside = {name: {"amount": steps[name], "seconds": seconds[name]} for name in others}
+    # The least of all, so that none of them counts that learns nothing.
+    result = min(results.values())
+    side.answer(steps[ours], seconds[ours], result, runs[ours][1], PACKAGES, beside)
 
 
 def answer_arithmetic(work) -> None:
@@ -290,6 +306,7 @@ KINDS = {
     "rollouts": answer_rollouts,
     "replay": answer_replay,
     "spreading": answer_spreading,
+    "variants": answer_variants,
     "arithmetic": answer_arithmetic,
     "start": answer_start,
 }

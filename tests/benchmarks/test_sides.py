@@ -67,6 +67,15 @@ def test_a_replay_gives_back_what_was_added(answer):
     assert given["result"] == 1.0 and given["amount"] == 200
 
 
+@pytest.mark.long
+def test_variants_are_trained_beside_ours(answer):
+    compared = row("min_gru 128")
+    small = {"total_env_steps": 16 * 128 * 2, "runs": 1}
+    given = answer(compared, **small)
+    assert given["amount"] == 16 * 128 * 2 and given["beside"].keys() == {"gru"}
+    assert given["beside"]["gru"]["amount"] == given["amount"] and given["result"] > 5
+
+
 def test_flops_are_those_of_the_products(side):
     # Actor 4-8-2 and critic 4-8-1: 6 for each of 48 and of 40 weights, but 4 for the first 32.
     agent = side["config"](row("ppo 4x128").work).agent()

@@ -99,6 +99,19 @@ def test_it_is_step_by_step_the_game_of_gymnax():
     assert (reward > 5).any() and truncated.any()  # six divers at once; the time limit
 
 
+def test_of_enemies_in_one_cell_a_bullet_takes_one_kind_first_and_the_oldest_of_it():
+    def things(n, *there):  # later places are older
+        zeros = np.zeros(n, np.int32)
+        return seaquest.Things(zeros, zeros, zeros, zeros, np.isin(np.arange(n), there))
+
+    is_sub = np.isin(np.arange(seaquest.ENEMIES), (5, 9))
+    shoot = partial(seaquest._shoot, things(2, 1), things(seaquest.ENEMIES, 3, 5, 7, 9), is_sub)
+    for subs_first, left in (False, [3, 5, 9]), (True, [3, 5, 7]):
+        bullets, enemies, hits = shoot(subs_first)
+        assert hits == 1 and not bullets.there.any()
+        assert np.flatnonzero(enemies.there).tolist() == left
+
+
 def test_parameters_are_two_and_the_rest_are_refused():
     env = rljax.make("Seaquest-MinAtar", max_steps_in_episode=3, ramping=False)
     slow = rljax.make("Seaquest-MinAtar")

@@ -1,0 +1,41 @@
+"""The studies of memories' lengths and of DeepSea, with tiny numbers."""
+
+import json
+
+import pytest
+from states import compiled_quickly
+
+TINY = {
+    "memory_lengths": ("ppo min_gru", "3", "4096", "success"),
+    "deep_sea": ("ppo counts", "3", "4096", "solved"),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", TINY)
+def test_a_study_measures_reads_and_draws(study, name, tmp_path, capsys):
+    variant, size, steps, figure = TINY[name]
+    figures, out = tmp_path / "figures.json", tmp_path / "figures.png"
+    with compiled_quickly():
+        study(name).main(
+            ["--num-seeds", "2", "--env-steps", steps, "--json", str(figures)]
+            + ["--variant", variant, "--size", size]
+        )
+    study(name).main(["--from", str(figures), "--out", str(out)])
+    measured, read = capsys.readouterr().out.splitlines()
+    assert measured == read and measured.startswith(variant)
+    found = json.loads(figures.read_text())[variant][size]
+    assert len(found[figure]) == 2 and found["env_steps"] >= int(steps)
+    if name == "deep_sea":  # three right actions in a row, of eight ways
+        assert all(1 <= solved <= found["env_steps"] for solved in found["solved"])
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", TINY)
+def test_each_variant_is_an_agent_at_each_size(study, name):
+    module = study(name)
+    sizes = module.LENGTHS if name == "memory_lengths" else module.SIZES
+    for variant in module.VARIANTS:
+        steps = [module.agent(variant, size).num_iterations for size in (sizes[0], sizes[-1])]
+        assert min(steps) > 10
