@@ -18,6 +18,7 @@ import side
 import rljax
 from rljax import replay
 from rljax.actors.rollouts import rollout, start
+from rljax.agents import factory
 from rljax.agents.assembly import random_policy
 from rljax.envs import as_one, spaces
 from rljax.envs.agents import agent_axis, joint_space
@@ -209,7 +210,7 @@ def answer_axis(work) -> None:
     """IPPO of M agents in N environments, and PPO in M N environments of one agent, in turns."""
     together = config(work)
     env = together.env()
-    count, size = len(env.agents), *env.observation_space.shape
+    count, (size,) = len(env.agents), env.observation_space.shape
     structure = {k: v for k, v in work["structure"].items() if k != "agent_index"}
     alone = {
         **work,
@@ -218,10 +219,11 @@ def answer_axis(work) -> None:
         "structure": structure | {"num_envs": count * structure["num_envs"]},
     }
     single = config(alone)
-    ppo = rljax.ppo(
+    make_ppo = factory("ppo")
+    ppo = make_ppo(
         Padded(as_one(rljax.make(work["env"], N=1)), size),
         total_env_steps=single.top.total_env_steps,
-        hparams=rljax.ppo.Hparams(**single.hparams),
+        hparams=make_ppo.Hparams(**single.hparams),
         **single.structure,
     )
     answer_in_turns(work, {"": together.agent(), "ppo": ppo}, score=regained)
