@@ -52,8 +52,8 @@ LIBRARIES = {
     "jaxmarl": Library(
         "JaxMARL",
         "run_jaxmarl",
-        "treats a time limit as the end of an episode, and of QMIX takes one more step for each "
-        "episode, begins a fresh one with each rollout and has RAdam",
+        "treats a time limit as the end of an episode, has one more step in each, and for QMIX "
+        "begins a fresh one with each rollout and has RAdam",
         has_checkout=True,
     ),
     "pettingzoo": Library(

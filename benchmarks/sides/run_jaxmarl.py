@@ -19,7 +19,7 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
 ENVIRONMENTS = {"SimpleSpread-MPE": "MPE_simple_spread_v3"}
-EPISODE = 25  # steps of each episode
+EPISODE = 25  # steps of each episode; its own have one more
 
 
 def config(work):
@@ -69,7 +69,7 @@ def ippo(work):
 def qmix(work):
     """Training by qmix_rnn.py, its steps, and the mean return of its evaluation at the end.
 
-    It takes one step behind each episode, and counts it.
+    Its episodes have one step more, which it counts.
     """
     sys.path.insert(0, str(Path(side.checkout(), "baselines/QLearning")))
     import qmix_rnn as theirs
@@ -98,7 +98,7 @@ def qmix(work):
         "LR_LINEAR_DECAY": structure["anneal_lr"],
         "TEST_DURING_TRAINING": True,
         "TEST_INTERVAL": 1.0,
-        "TEST_NUM_STEPS": EPISODE,
+        "TEST_NUM_STEPS": EPISODE + 1,
         "TEST_NUM_ENVS": 64,
     }
     train = theirs.make_train(settings, theirs.env_from_config(settings)[0])
