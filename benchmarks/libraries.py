@@ -49,6 +49,16 @@ LIBRARIES = {
         "treats a time limit as the end of an episode, steps gymnax's environment, and gives new "
         "sequences the largest priority",
     ),
+    "jaxmarl": Library(
+        "JaxMARL",
+        "run_jaxmarl",
+        "treats a time limit as the end of an episode, has one more step in each, and for QMIX "
+        "begins a fresh one with each rollout and has RAdam",
+        has_checkout=True,
+    ),
+    "pettingzoo": Library(
+        "PettingZoo", "run_pettingzoo", "steps one environment, and takes fewer steps"
+    ),
     "flashbax": Library(
         "flashbax",
         "run_flashbax",

@@ -8,12 +8,15 @@ from benchmarks.work import (
     LAKE,
     REJAX_DQN,
     REJAX_PPO,
+    SPREAD,
     WIDE,
     Work,
     control,
     dqn,
     impala,
+    ippo,
     ppo,
+    qmix,
     r2d2,
     replay,
     rollouts,
@@ -46,8 +49,15 @@ CARTPOLE, BREAKOUT, SEAQUEST = "CartPole-v1", "Breakout-MinAtar", "Seaquest-MinA
 LEARNT = 100.0  # CartPole, of at most 500; a random policy has 22
 BEGUN = 30.0  # the same, after a few thousand steps
 SMALL = ppo(4, 128, 976)
+SPREAD_OUT = -72.0  # simple_spread, summed over agents
+NOT_FAR = -200.0  # the same of a short training by QMIX, which had -161 after 40,000 steps
 SWINGS = -600.0  # Pendulum; a random policy has -1,200, and a good one -150
-RANDOM = {CARTPOLE: 22.3, BREAKOUT: 0.412, SEAQUEST: 0.095}  # the mean return of random actions
+RANDOM = {
+    CARTPOLE: 22.3,
+    BREAKOUT: 0.412,
+    SEAQUEST: 0.095,
+    SPREAD: -79.6,
+}  # the mean return of random actions
 
 ROWS = [
     *(
@@ -186,6 +196,38 @@ ROWS = [
             peers=("gymnax",),
         )
         for envs in (64, 1024)
+    ),
+    *(
+        Row(
+            f"rollout spread {envs}",
+            "agents",
+            rollouts(SPREAD, envs, 60) | {"peer_env_steps": 20_000},
+            1.08 * RANDOM[SPREAD],
+            0.92 * RANDOM[SPREAD],
+            peers=("jaxmarl", "pettingzoo"),
+        )
+        for envs in (64, 2048)
+    ),
+    *(
+        Row(
+            f"ippo {envs}x{length}",
+            "agents",
+            ippo(envs, length, iterations, lr),
+            SPREAD_OUT,
+            peers=("jaxmarl",),
+        )
+        for envs, length, iterations, lr in ((16, 128, 150, 1e-3), (256, 25, 100, 2e-3))
+    ),
+    Row("qmix 8", "agents", qmix(8, 500, 4), NOT_FAR, peers=("jaxmarl",)),
+    *(
+        Row(
+            f"agent axis {envs}x{length}",
+            "agents",
+            ippo(envs, length, iterations, lr) | {"kind": "axis", "runs": 5},
+            0.1,
+            unit="agent steps/s",
+        )
+        for envs, length, iterations, lr in ((16, 128, 50, 1e-3), (256, 25, 50, 2e-3))
     ),
     Row("tabular lake", "tabular", LAKE, 0.65, peers=("gymnasium", "python")),
     Row(

@@ -108,6 +108,46 @@ def r2d2(iterations: int) -> Work:
     return training("r2d2", 160 * (iterations + 20), structure, hparams)
 
 
+SPREAD = "SimpleSpread-MPE"  # three agents; episodes of 25 steps
+
+
+def ippo(num_envs: int, rollout_length: int, iterations: int, lr: float) -> Work:
+    """PPO for each agent of simple_spread, on shared parameters, with JaxMARL's other defaults."""
+    work = ppo(num_envs, rollout_length, iterations, lr=lr, env=SPREAD)
+    structure = work["structure"] | {"agent_index": False}
+    return work | {"agent": "ippo", "structure": structure}
+
+
+def qmix(num_envs: int, iterations: int, updates: int) -> Work:
+    """QMIX on simple_spread as JaxMARL's: a layer and a GRU of 64, whole episodes, 32 of them."""
+    structure = {
+        "num_envs": num_envs,
+        "rollout_length": 25,
+        "sequence_length": 25,
+        "stored_carry": False,
+        "buffer_size": 125_000,
+        "batch_size": 32,
+        "updates_per_iteration": updates,
+        "warmup_env_steps": 50 * 25 * num_envs,
+        "target_period": 20 * updates,
+        "network": "gru",
+        "hidden": [64],
+        "activation": "relu",
+        "anneal_lr": True,
+    }
+    hparams = {
+        "lr": 1e-3,
+        "gamma": 0.9,
+        "tau": 1.0,
+        "max_grad_norm": 25.0,
+        "epsilon_start": 1.0,
+        "epsilon_end": 0.05,
+        "exploration_fraction": 0.5,
+    }
+    steps = iterations * 25 * num_envs
+    return training("qmix", steps, structure, hparams, env=SPREAD)
+
+
 def variants(work: Work, **changes: Work) -> Work:
     """Training as `work` says, and beside it with each of these changes of the structure."""
     return work | {"kind": "variants", "variants": changes, "runs": 3}

@@ -1,11 +1,13 @@
 """rljax itself: the one side that does every kind of work."""
 
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -16,8 +18,12 @@ import side
 import rljax
 from rljax import replay
 from rljax.actors.rollouts import rollout, start
+from rljax.agents import factory
 from rljax.agents.assembly import random_policy
+from rljax.envs import as_one, spaces
+from rljax.envs.agents import agent_axis, joint_space
 from rljax.envs.simulators import on_host
+from rljax.envs.wrappers import Wrapper
 from rljax.errors import ceil_div
 from rljax.experiments import directory
 from rljax.experiments.config import Config, resolve
@@ -50,10 +56,20 @@ def program(agent: Agent):
 
 def last_tenth(metrics) -> float:
     """The mean return of the episodes that ended in the last tenth of the iterations."""
-    episodes = np.asarray(metrics["charts/episodes"])
-    last = ceil_div(len(episodes), 10)
+    tenth = ceil_div(len(metrics["charts/episodes"]), 10)
+    return mean_return(metrics, slice(-tenth, None))
+
+
+def regained(metrics) -> float:
+    """The part of the negative return of the first iteration that is not lost in the last tenth."""
+    return 1 - last_tenth(metrics) / mean_return(metrics, slice(1))
+
+
+def mean_return(metrics, iterations: slice) -> float:
+    """The mean return of the episodes that ended in these iterations."""
     episodes, returns = (
-        x[-last:] for x in (episodes, np.asarray(metrics["charts/episodic_return"]))
+        np.asarray(metrics[f"charts/{name}"])[iterations]
+        for name in ("episodes", "episodic_return")
     )
     return np.nansum(returns * episodes) / episodes.sum()
 
@@ -93,7 +109,7 @@ def answer_rollouts(work) -> None:
     """Random actions, with all that a learner needs kept; the result is the mean return."""
     env = rljax.make(work["env"])
     envs, length, rollouts = work["num_envs"], work["rollout_length"], work["rollouts"]
-    policy = random_policy(env.action_space)
+    policy = random_policy(joint_space(env, env.action_space))
 
     def one(loop, key):
         worker, _ = loop
@@ -190,8 +206,59 @@ def answer_variants(work) -> None:
     answer_in_turns(work, agents)
 
 
-def answer_in_turns(work, agents: dict[str, Agent]) -> None:
-    """Train agents in turns in one process: the first is our side, the others stand beside it."""
+def answer_axis(work) -> None:
+    """IPPO of M agents in N environments, and PPO in M N environments of one agent, in turns."""
+    together = config(work)
+    env = together.env()
+    count, (size,) = len(env.agents), env.observation_space.shape
+    structure = {k: v for k, v in work["structure"].items() if k != "agent_index"}
+    alone = {
+        **work,
+        "agent": "ppo",
+        "total_env_steps": count * work["total_env_steps"],
+        "structure": structure | {"num_envs": count * structure["num_envs"]},
+    }
+    single = config(alone)
+    make_ppo = factory("ppo")
+    ppo = make_ppo(
+        Padded(as_one(rljax.make(work["env"], N=1)), size),
+        total_env_steps=single.top.total_env_steps,
+        hparams=make_ppo.Hparams(**single.hparams),
+        **single.structure,
+    )
+    answer_in_turns(work, {"": together.agent(), "ppo": ppo}, score=regained)
+
+
+@dataclass(frozen=True)
+class Padded(Wrapper):
+    """Observations of one axis, with zeros behind them: `size` numbers in all."""
+
+    size: int
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        """Of any numbers."""
+        return spaces.Box(-np.inf, np.inf, (self.size,))
+
+    def _padded(self, obs):
+        return jnp.pad(obs.ravel(), (0, self.size - obs.size))
+
+    def reset(self, key):
+        """A fresh episode; consumes the key."""
+        state, obs = self.env.reset(key)
+        return state, self._padded(obs)
+
+    def step(self, key, state, action):
+        """State, obs, reward, terminated, truncated; consumes the key."""
+        state, obs, *rest = self.env.step(key, state, action)
+        return state, self._padded(obs), *rest
+
+
+def answer_in_turns(work, agents: dict[str, Agent], score=last_tenth) -> None:
+    """Train agents in turns in one process: the first is our side, the others stand beside it.
+
+    Their steps are those of each agent in each environment.
+    """
     key, (ours, *others) = jax.random.key(work["seed"]), agents
     runs = {name: side.compiled(program(agent), key) for name, agent in agents.items()}
     seconds: dict[str, list[float]] = {name: [] for name in agents}
@@ -201,8 +268,11 @@ def answer_in_turns(work, agents: dict[str, Agent]) -> None:
             began = time.perf_counter()
             out = jax.block_until_ready(run(key))
             seconds[name].append(time.perf_counter() - began)
-            results[name] = last_tenth(out[1])
-    steps = {name: agent.env_steps(agent.num_iterations) for name, agent in agents.items()}
+            results[name] = score(out[1])
+    steps = {
+        name: agent.env_steps(agent.num_iterations) * math.prod(agent_axis(agent.env))
+        for name, agent in agents.items()
+    }
     beside = {name: {"amount": steps[name], "seconds": seconds[name]} for name in others}
     # The least of all, so that none of them counts that learns nothing.
     result = min(results.values())
@@ -307,6 +377,7 @@ KINDS = {
     "replay": answer_replay,
     "spreading": answer_spreading,
     "variants": answer_variants,
+    "axis": answer_axis,
     "arithmetic": answer_arithmetic,
     "start": answer_start,
 }

@@ -76,6 +76,26 @@ def test_variants_are_trained_beside_ours(answer):
     assert given["beside"]["gru"]["amount"] == given["amount"] and given["result"] > 5
 
 
+def test_rollouts_of_several_agents_give_the_return_of_the_team(answer):
+    rollout = row("rollout spread 64")
+    given = answer(rollout, rollouts=4)
+    assert given["amount"] == 16_384 * 4  # of environments, not of agents
+    assert failure(rollout, given) is None
+
+
+@pytest.mark.long
+def test_steps_of_agents_are_compared_with_steps_of_single_environments(answer):
+    given = answer(row("agent axis 16x128"), total_env_steps=16 * 128 * 20, runs=1)
+    alone = given["beside"]["ppo"]
+    assert given["amount"] == alone["amount"] == 3 * 16 * 128 * 20
+    assert 0 < given["result"] < 1
+
+
+def test_regained_is_a_part_of_the_first_return(side):
+    metrics = {"charts/episodes": [2, 9, 1, 3], "charts/episodic_return": [-80, 5, -9, -20]}
+    assert side["regained"](metrics) == 0.75
+
+
 def test_flops_are_those_of_the_products(side):
     # Actor 4-8-2 and critic 4-8-1: 6 for each of 48 and of 40 weights, but 4 for the first 32.
     agent = side["config"](row("ppo 4x128").work).agent()
