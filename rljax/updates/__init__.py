@@ -15,7 +15,6 @@ from rljax.updates.critics import (
 )
 from rljax.updates.curiosity import bonus, counts, icm, rnd
 from rljax.updates.delays import every
-from rljax.updates.dyna import dyna, prioritized_sweeping
 from rljax.updates.kl import adaptive_kl
 from rljax.updates.lag import remember_parameters
 from rljax.updates.losses import actor_critic_loss
@@ -27,6 +26,7 @@ from rljax.updates.normalization import (
     target_statistics,
 )
 from rljax.updates.optimization import clipped_adam, gradient, learning_rate
+from rljax.updates.planning import dyna, prioritized_sweeping
 from rljax.updates.policies import actor_loss, average, least, temperature_loss
 from rljax.updates.relabelling import hindsight
 from rljax.updates.sequences import burn_in, fresh_carry, next_estimates
