@@ -31,7 +31,8 @@ MIXERS = ("none", "sum", "monotonic")
 class MonotonicModule(nn.Module):
     """A network of two layers over values, whose weights, none negative, are made of the state.
 
-    So the best actions of all are the best actions of each.
+    So the best actions of all are the best actions of each. At first it is near the sum of the
+    values: larger weights would make values that are far too large, and learning unstable.
 
     Source: Rashid et al. 2018, section 4.1 and figure 2, https://arxiv.org/abs/1803.11485.
     """
@@ -48,12 +49,15 @@ class MonotonicModule(nn.Module):
             x = state
             for i, hidden in enumerate(sizes):
                 x = nn.relu(dense(hidden, np.sqrt(2), name=f"{name}_{i}")(x))
-            return dense(size, 1.0, name=name)(x)
+            return dense(size, 0.01, name=name)(x)
 
-        first = jnp.abs(of_state("first", count * self.embedding, (self.hidden,)))
+        def weights(name: str, size: int) -> jax.Array:
+            return jnp.abs(of_state(name, size, (self.hidden,)) + self.embedding**-0.5)
+
+        first = weights("first", count * self.embedding)
         first = first.reshape(*leading, count, self.embedding)
         inner = jnp.sum(values[..., None] * first, axis=-2) + of_state("bias", self.embedding)
-        second = jnp.abs(of_state("second", self.embedding, (self.hidden,)))
+        second = weights("second", self.embedding)
         base = of_state("base", 1, (self.embedding,))[..., 0]
         return jnp.sum(nn.elu(inner) * second, axis=-1) + base
 
