@@ -180,6 +180,15 @@ def test_an_operation_that_is_not_known_is_named_with_its_layer(to, tmp_path):
     assert "'sort' of torso" in message and not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
+def test_a_network_for_batches_of_one_size_is_told_so(tmp_path):
+    agent = on_cart_pole(lambda x: x.reshape(len(x), 4))
+    for to in ("onnx", "stablehlo"):
+        message = refusal(agent, fresh(agent), to, tmp_path / f"policy.{to}")
+        assert "x.shape[0]" in message
+    rljax.export(agent, fresh(agent), "c", tmp_path / "policy.c")
+
+
 def on_cart_pole(function):
     """An agent whose policy and value are made by a function of observations [N, 4]."""
 
@@ -201,7 +210,9 @@ def scaled(x):
     dimensions = ("NWC", "WIO", "NWC")
     y = jax.lax.conv_general_dilated(image, kernel, (2,), [(1, 0)], dimension_numbers=dimensions)
     y = jnp.einsum("nwc,ncv->nwv", y, y.swapaxes(1, 2)).transpose(0, 2, 1)
-    y = jax.nn.gelu(nn.LayerNorm(use_bias=False, use_scale=False).apply({}, y.reshape(len(x), -1)))
+    y = jax.nn.gelu(
+        nn.LayerNorm(use_bias=False, use_scale=False).apply({}, y.reshape(x.shape[0], -1))
+    )
     y = jnp.where(y > 0.1, jax.nn.softplus(y), jax.nn.elu(y)) + jax.nn.silu(y) ** 3
     y = y / (1 + jnp.abs(y).max(-1, keepdims=True)) - jax.nn.log_softmax(y)
     y = jnp.concatenate([y[:, ::2], jnp.sqrt(jnp.abs(y[:, 1::2]))], axis=-1)
