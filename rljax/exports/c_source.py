@@ -64,6 +64,7 @@ REDUCTIONS = {
     "reduce_or": ("0.0f", "(float)({0} != 0.0f || {1} != 0.0f)"),
     "reduce_and": ("1.0f", "(float)({0} != 0.0f && {1} != 0.0f)"),
 }
+TOGETHER = 4  # products that are added to a sum at once, so that it is read and written less
 OF_BOOLEANS = ("not", "and", "or")
 # A rational function, as XLA and Eigen have it: within 5 units in the last place, and vectorised.
 TANH = """\
@@ -460,22 +461,39 @@ class _Printer:
         split = len(batch_x)
 
         def inside(i: list[str]) -> list[str]:
-            def sums(k: list[str]) -> list[str]:
-                of_x = placed_at([*batch_x, *free_x, *over_x], [*i, *k])
+            def add(*ks: list[str]) -> list[str]:
+                """Add the products for several places along the axes that are summed over."""
+                at_x = [placed_at([*batch_x, *free_x, *over_x], [*i, *k]) for k in ks]
 
                 def one(j: list[str]) -> list[str]:
-                    of_w = placed_at([*batch_w, *over_w, *free_w], [*i[:split], *k, *j])
-                    return [f"{target.at([*i, *j])} += x * {w.at(of_w)};"]
+                    at_w = [
+                        placed_at([*batch_w, *over_w, *free_w], [*i[:split], *k, *j]) for k in ks
+                    ]
+                    terms = " + ".join(f"x{n} * {w.at(place)}" for n, place in enumerate(at_w))
+                    return [f"{target.at([*i, *j])} += {terms};"]
 
                 loop = looped([w.shape[axis] for axis in free_w], one, "j")
-                return [f"const float x = {x.at(of_x)};", *loop]
+                return [*(f"const float x{n} = {x.at(p)};" for n, p in enumerate(at_x)), *loop]
+
+            def sums(k: list[str]) -> list[str]:
+                size = x.shape[over_x[-1]] if over_x else 1
+                whole = size - size % TOGETHER
+                if not whole:
+                    return looped([size][: len(over_x)], lambda last: add([*k, *last]), "m")
+                several = add(*([*k, f"(m + {n})"] for n in range(TOGETHER)))
+                lines = [f"for (int m = 0; m < {whole}; m += {TOGETHER}) {{"]
+                lines += ["    " + line for line in several] + ["}"]
+                if whole < size:
+                    lines.append(f"for (int m = {whole}; m < {size}; m++) {{")
+                    lines += ["    " + line for line in add([*k, "m"])] + ["}"]
+                return lines
 
             def zero(j: list[str]) -> list[str]:
                 return [f"{target.at([*i, *j])} = 0.0f;"]
 
             return [
                 *looped(target.shape[outer:], zero, "j"),
-                *looped([x.shape[axis] for axis in over_x], sums, "k"),
+                *looped([x.shape[axis] for axis in over_x[:-1]], sums, "k"),
             ]
 
         self.loops(target.shape[:outer], inside)

@@ -47,7 +47,14 @@ def export(
     path = Path(path)
     check(to, path)
     policy = interface(agent, state)
-    written = FORMATS[to](policy, f"The greedy policy of an agent for {agent.env.name}.")
+    try:
+        written = FORMATS[to](policy, f"The greedy policy of an agent for {agent.env.name}.")
+    except (TypeError, jax.core.InconclusiveDimensionOperation) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(
+            f"the network cannot be traced for {to} with a batch of any size, which has no number: "
+            f"{reason}; use x.shape[0] for len(x), and -1 in reshape, or export with --to c"
+        ) from error
     described = card.card(agent, state, policy, {"format": to, **(about or {})}, written)
     try:
         path.write_bytes(written)
