@@ -20,9 +20,10 @@ from rljax import replay
 from rljax.actors.rollouts import rollout, start
 from rljax.agents import factory
 from rljax.agents.assembly import random_policy
-from rljax.envs import as_one, spaces
+from rljax.envs import spaces
 from rljax.envs.agents import agent_axis, joint_space
 from rljax.envs.simulators import on_host
+from rljax.envs.teams import as_one
 from rljax.envs.wrappers import Wrapper
 from rljax.errors import ceil_div
 from rljax.experiments import directory

@@ -110,7 +110,7 @@ def behind(done: jax.Array, values: jax.Array) -> jax.Array:
 def episode_metrics(env: Environment, batch: Transition) -> dict[str, jax.Array]:
     """What the episodes that ended in this batch [T, N] came to; the means are NaN if none did.
 
-    The return of several agents is their `envs.joint_return`.
+    The return of several agents is their `envs.agents.joint_return`.
 
     Short episodes end more often, so these means lean towards them: they are for watching.
     Results come from `rljax.evaluate`.

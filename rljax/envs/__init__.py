@@ -7,34 +7,6 @@ from typing import Any
 
 from rljax.errors import UsageError, check_known, nearest
 
-OF_AGENTS = {
-    "as_one": "teams",
-    "as_team": "teams",
-    "described": "teams",
-    "joint_return": "agents",
-    "team_returns": "agents",
-}
-"""What other modules offer for environments of several agents; loaded on first use, because they
-import JAX."""
-
-__all__ = [
-    "GRID_WORLDS",
-    "GYMNAX",
-    "NAMES",
-    "OWN",
-    "PARTICLES",
-    "SUITES",
-    "as_one",
-    "as_team",
-    "check_name",
-    "check_parameters",
-    "described",
-    "joint_return",
-    "make",
-    "suite",
-    "team_returns",
-]
-
 GYMNAX = (
     "CartPole-v1",
     "Pendulum-v1",
@@ -192,12 +164,6 @@ def _make(name: str | Callable[..., Any], params: dict[str, Any]) -> Any:
     from rljax.envs import gymnax
 
     return gymnax.make(name, **params)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in OF_AGENTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"rljax.envs.{OF_AGENTS[name]}"), name)
 
 
 def check_parameters(name: str, given: Iterable[str], known: Iterable[str]) -> None:

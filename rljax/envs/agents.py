@@ -74,7 +74,7 @@ def check_several(env: Any, agent: str) -> None:
     if not agent_axis(env):
         raise UsageError(
             f"{agent} trains several agents, and {env.name} has one: use an agent for one, such as "
-            "ppo or dqn, or rljax.envs.as_team(env)"
+            "ppo or dqn, or rljax.envs.teams.as_team(env)"
         )
     if sorted(place for team in env.teams for place in team) != list(range(len(env.agents))):
         raise UsageError(
@@ -88,7 +88,8 @@ def check_groups(env: Any, groups: Iterable[int] | None, agent: str) -> None:
     if groups is None and (several := agent_axis(env)):
         raise UsageError(
             f"{agent} trains one agent, and {several[0]} act in {env.name}: use ippo, mappo, iql, "
-            "vdn, qmix, maddpg or matd3, or rljax.envs.as_one(env), whose one agent chooses for all"
+            "vdn, qmix, maddpg or matd3, or rljax.envs.teams.as_one(env), whose one agent chooses "
+            "for all"
         )
 
 

@@ -1,7 +1,7 @@
 """Environments of several agents, seen otherwise.
 
 >>> import rljax
->>> env = rljax.envs.described(rljax.make("TwoStep"), state=True)
+>>> env = rljax.envs.teams.described(rljax.make("TwoStep"), state=True)
 >>> sorted(env.observation_space.spaces)
 ['agent', 'own', 'state']
 """

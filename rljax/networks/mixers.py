@@ -104,7 +104,7 @@ def with_mixer(q: QNetwork, mixer: Mixer, agent: str) -> QNetwork:
     """`q` of M agents, whose chosen values become one: `QNetwork.chosen` mixes them.
 
     Parameters are of two parts, "agents" and "mixer". The global state is the part "state" of
-    observations, as `envs.described` gives it, if there is one.
+    observations, as `envs.teams.described` gives it, if there is one.
 
     Raises UsageError for values that are not plain numbers.
     """

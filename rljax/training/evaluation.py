@@ -31,7 +31,7 @@ class Evaluation(NamedTuple):
     """[num_episodes] bool, whether it ended at its goal; None where an environment has none."""
     agent_returns: jax.Array | None = None
     """[num_episodes, M] float32, of several agents; `returns` are those by which the environment is
-    judged (see `envs.joint_return`). None for one agent."""
+    judged (see `envs.agents.joint_return`). None for one agent."""
     team_returns: jax.Array | None = None
     """[num_episodes, K] float32, of the teams of several agents; None for one agent."""
 

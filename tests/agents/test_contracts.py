@@ -13,9 +13,10 @@ from states import arrays, different_leaves, is_key, jit
 
 import rljax
 from rljax._cpu import tuning
-from rljax.envs import as_team, goals, probes, spaces
+from rljax.envs import goals, probes, spaces
 from rljax.envs.agents import joint_space
 from rljax.envs.grid_world import GridWorld
+from rljax.envs.teams import as_team
 from rljax.replay import ReplayState, packing
 from rljax.types import Agent
 

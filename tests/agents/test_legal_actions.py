@@ -11,7 +11,8 @@ from states import jit
 import rljax
 from rljax import networks, updates
 from rljax.agents import sac
-from rljax.envs import as_team, probes
+from rljax.envs import probes
+from rljax.envs.teams import as_team
 from rljax.ops import ILLEGAL
 from rljax.replay import packing
 from rljax.types import MaskedObs

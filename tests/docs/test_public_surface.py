@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import pkgutil
 import re
 
 import pages
@@ -21,14 +22,14 @@ IN_PROSE = re.compile(rf"`((?:rljax|{'|'.join(sorted(PACKAGES))})(?:\.(?!py\b){N
 
 
 def exported(package) -> set[str]:
-    """What a package exports; of a module without `__all__`, what it defines itself."""
+    """What a package exports; without `__all__`, its modules and what it defines itself."""
     if hasattr(package, "__all__"):
         return set(package.__all__)
     return {
         name
         for name, value in vars(package).items()
         if getattr(value, "__module__", None) == package.__name__ and not name.startswith("_")
-    }
+    } | {module.name for module in pkgutil.iter_modules(getattr(package, "__path__", []))}
 
 
 def unknown(dotted: str) -> str | None:
@@ -38,6 +39,8 @@ def unknown(dotted: str) -> str | None:
         if inspect.ismodule(found):
             if part not in exported(found):
                 return f"{dotted}: {found.__name__} does not export {part}"
+            if hasattr(found, "__path__") and not hasattr(found, part):
+                importlib.import_module(f"{found.__name__}.{part}")
         elif not hasattr(found, part):
             return f"{dotted}: {found!r} has no {part}"
         found = getattr(found, part)

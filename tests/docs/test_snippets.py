@@ -31,6 +31,8 @@ HELD_BY = {
     "impala.md: agent = agents.on_policy": "updates/test_lag::test_the_agent_of_the_page_lags",
     "logging.md: state, history = rljax.train": "docs/test_snippets::test_the_hooks_of_the_page_",
     "logging.md: rljax.train": "docs/test_snippets::test_the_hooks_of_the_page_",
+    "many_agents.md: agent = rljax.vdn": "envs/test_agents::test_the_code_of_the_page_",
+    "many_agents.md: one = rljax.dqn": "envs/test_agents::test_the_code_of_the_page_",
     "notebook.md: agent = rljax.ppo": "docs/test_tutorial::test_the_notebook_s_loop_",
     "notebook.md: for state, row in rljax.iterate": "docs/test_tutorial::test_the_notebook_s_loop_",
     "performance.md: return jax.lax.scan": "cpu/test_compiler::test_the_loop_of_the_page_runs",

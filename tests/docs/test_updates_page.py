@@ -55,7 +55,7 @@ def test_reads_and_writes_are_measured(updates_page):
     [
         ("rewards_to_go", {"reward", "terminated", "truncated"}, {"advantage"}),
         ("td_target", {"parameters", "reward", "next_obs", "discount"}, {"target", "clipped"}),
-        ("table_step", {"parameters", "obs", "action", "target"}, {"parameters"}),
+        ("table_step", {"parameters", "obs", "action", "target", "weight"}, {"parameters"}),
         ("reward_scaling", {"reward", "terminated", "truncated"}, {"reward"}),
     ],
 )

@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pages
 import pytest
 
 import rljax
-from rljax.envs import as_one, as_team, described, joint_return, probes, spaces, team_returns
-from rljax.envs.agents import groups_of
+from rljax.envs import probes, spaces
+from rljax.envs.agents import groups_of, joint_return, team_returns
+from rljax.envs.teams import as_one, as_team, described
 from rljax.errors import UsageError
 
 ENV = probes.Signals()
@@ -103,6 +105,16 @@ def test_groups_are_one_for_all_one_a_team_or_one_for_each():
     assert groups_of(ENV, "teams", "ippo") == (0, 0)
 
 
+@pytest.mark.long
+def test_the_code_of_the_page_builds_agents():
+    built = {}
+    for code in pages.code(pages.ROOT / "docs" / "many_agents.md"):
+        exec(code, built)
+    assert built["one"].env.action_space.n == 4
+    _, metrics = jax.jit(lambda key: built["agent"].step(built["agent"].init(key)))(KEY)
+    assert np.isfinite(metrics["losses/td_loss"])
+
+
 @dataclass(frozen=True)
 class Forgotten(probes.Signals):
     teams = ((0,),)
@@ -139,7 +151,10 @@ class Unbounded(Blind):
         (lambda: rljax.dqn(ENV), "dqn trains one agent, and 2 act in Signals"),
         (lambda: rljax.sac(ENV), "sac trains one agent, and 2 act in Signals"),
         (lambda: rljax.q_learning(ENV), "q_learning trains one agent"),
-        (lambda: rljax.ippo(probes.Recall()), r"Recall has one: .* rljax.envs.as_team\(env\)"),
+        (
+            lambda: rljax.ippo(probes.Recall()),
+            r"Recall has one: .* rljax.envs.teams.as_team\(env\)",
+        ),
         (lambda: rljax.qmix(probes.Recall()), "qmix trains several agents, and Recall has one"),
         (lambda: rljax.vdn(Rivals()), "vdn learns the return of one team, and Signals has 2"),
         (lambda: rljax.ippo(Forgotten()), "must name each place from 0 to 1 of its agents once"),

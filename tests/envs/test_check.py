@@ -285,7 +285,7 @@ def test_environments_that_are_right_pass(env):
 
 
 def test_all_probes_are_among_them():
-    assert len(PROBES) == 8
+    assert len(PROBES) == 9
 
 
 MINE = """

@@ -296,7 +296,8 @@ assert not {"jax", "gymnasium", "envpool", "ale_py", "brax", "mujoco"} & set(sys
 @pytest.mark.parametrize("suite", envs.SUITES)
 def test_a_package_that_is_missing_is_named_with_its_extra(suite, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=re.escape(f"pip install 'rljax-core[{suite}]'")):
+    extra = {"pettingzoo": "multiagent"}.get(suite, suite)
+    with pytest.raises(UsageError, match=re.escape(f"pip install 'rljax-core[{extra}]'")):
         rljax.make(f"{suite}/Pong")
 
 

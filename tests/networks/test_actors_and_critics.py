@@ -224,7 +224,10 @@ UNBOUNDED = Box(-np.inf, 1.0, (2,))
             {"actions": Discrete(3), "stochastic": False},
             r"^ddpg needs a Box of one axis as its action space, not Discrete\(3\): use sac, which",
         ),
-        ({"actions": UNBOUNDED}, r"^ddpg needs actions with finite bounds, not Box\(2,\) .* ppo$"),
+        (
+            {"actions": UNBOUNDED},
+            r"^ddpg needs actions with finite bounds, not Box\(2,\) .* or ippo$",
+        ),
         ({"actions": Box(-1, 1, (2, 2))}, "^ddpg needs a Discrete action space or a Box of one"),
         ({"observations": DEEP}, r"^ddpg cannot use observations of Box\(1, 1, 1, 1\)"),
         (
