@@ -343,8 +343,6 @@ class _Printer:
         return self.computed(node, [x], f"({product})" if power >= 0 else f"(1.0f / ({product}))")
 
     def op_reshape(self, node: Node, x: View) -> View:
-        if node.params.get("dimensions") is not None:
-            raise unknown(node, "C")
         if x.is_contiguous or not x.buffer.isidentifier():
             return x._replace(shape=node.output.shape, strides=contiguous(node.output.shape))
         return self.op_reshape(node, self.copied(x))

@@ -155,6 +155,8 @@ def _simple(eqn: Any, inputs: list[Value], nodes: list[Node], scope: str) -> lis
         table, index = inputs
         rows = add("reshape", [index], Value(index.shape[:-1], index.dtype))
         add("take", [table, rows], outputs[0])
+    elif name == "reshape" and params["dimensions"] is not None:  # Transposed besides.
+        raise unknown(Node(name, inputs, outputs[0], params, scope), "ONNX or C")
     elif len(outputs) == 1:
         add(name, inputs, outputs[0], **params)
     else:

@@ -190,7 +190,7 @@ class _Printer:
 
     def reshaped(self, node: Node, x: str, shape: Sequence[Any]) -> str:
         sizes = [-1 if is_symbolic(size) else int(size) for size in shape]
-        if sizes.count(-1) > 1 or node.params.get("dimensions") is not None:
+        if sizes.count(-1) > 1:
             raise unknown(node, "ONNX")
         return self.add("Reshape", x, self.integers(sizes))
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from running import COMPILER, RUN, compiled
 from small import SMALL
 
@@ -36,6 +37,7 @@ AGENTS = {
     "table": lambda: rljax.q_learning(rljax.make("FrozenLake4x4"), num_envs=4, total_env_steps=320),
     "sac": lambda: rljax.sac(rljax.make("Pendulum-v1"), **OF_REPLAY),
     "cnn": lambda: rljax.ppo(rljax.make("Breakout-MinAtar"), **OF_ROLLOUTS),
+    "others": lambda: on_cart_pole(scaled),
     "mask": lambda: rljax.ppo(rljax.make("ConnectFour"), **OF_ROLLOUTS),
 }
 
@@ -199,3 +201,23 @@ def on_cart_pole(function):
         return (features @ params["w"], features.sum(-1)), carry
 
     return rljax.ppo(rljax.make("CartPole-v1"), network=(init, apply), **OF_ROLLOUTS)
+
+
+def scaled(x):
+    """Operations that the networks of rljax do not have, but those of others may."""
+    image = jnp.pad(x, ((0, 0), (1, 1)))[..., None] * jnp.arange(3.0)
+    kernel = jnp.linspace(-1, 1, 2 * 3 * 4).reshape(2, 3, 4)
+    dimensions = ("NWC", "WIO", "NWC")
+    y = jax.lax.conv_general_dilated(image, kernel, (2,), [(1, 0)], dimension_numbers=dimensions)
+    y = jnp.einsum("nwc,ncv->nwv", y, y.swapaxes(1, 2)).transpose(0, 2, 1)
+    y = jax.nn.gelu(
+        nn.LayerNorm(use_bias=False, use_scale=False).apply({}, y.reshape(x.shape[0], -1))
+    )
+    y = jnp.where(y > 0.1, jax.nn.softplus(y), jax.nn.elu(y)) + jax.nn.silu(y) ** 3
+    y = y / (1 + jnp.abs(y).max(-1, keepdims=True)) - jax.nn.log_softmax(y)
+    y = jnp.concatenate([y[:, 2:], jnp.sqrt(jnp.abs(y[:, :2]))], axis=-1)
+    few = jnp.any(y > 1.5, axis=-1) & ~jnp.all(y > 0, axis=-1) | (x[:, 0] != x[:, 1])
+    return (
+        jnp.clip(y[:, :4] - y.mean(-1, keepdims=True) + y[:, 4:].prod(-1, keepdims=True), -1, 0.9)
+        + few[:, None] * x
+    )
