@@ -70,6 +70,7 @@ def test_warm_up_records_how_likely_its_actions_were():
     assert np.ptp(batch.action) > 0
 
 
+@pytest.mark.long
 def test_what_a_warm_up_does_not_record_is_named_and_another_may_be_given():
     env = rljax.make("Pendulum-v1")
     with pytest.raises(MissingField, match="reads extras\\['raw_action'\\]"):

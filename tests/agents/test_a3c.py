@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 
 import jax
 import numpy as np
+import pytest
 from states import different_leaves, jit
 from test_halves import brought
 
@@ -12,6 +13,7 @@ import rljax
 SIZES = {"num_envs": 4, "rollout_length": 6, "hidden": (8,), "anneal_lr": False}
 
 
+@pytest.mark.long
 def test_the_gradient_is_that_of_returns_to_the_end_of_the_rollout(walk):
     agent = rljax.a3c(walk, **SIZES)
     hparams = asdict(agent.hparams)

@@ -30,6 +30,7 @@ def stored(state):
     )
 
 
+@pytest.mark.long
 def test_each_step_has_the_error_of_who_acted_as_its_first_priority(walk):
     agent = apex(walk)
     state = jit(agent.init)(jax.random.key(0))

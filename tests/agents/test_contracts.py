@@ -366,17 +366,14 @@ class Compiled:
 
 
 LONG = {
+    "mappo",
+    "maddpg",
+    "dyna_q",
+    "ppo gru",
+    "pqn",
     "ippo own gru",
-    "ippo legal actions",
-    "iql own prioritized ez_greedy",
-    "iql legal actions",
     "vdn",
-    "qmix gru",
-    "maddpg teams soft n_step prioritized",
-    "maddpg shared not central legal actions",
-    "maddpg ornstein_uhlenbeck normalize_observations",
     "matd3",
-    "matd3 shared discrete",
     "r2d2",
     "td3",
     "dqn prioritized squared",
@@ -431,11 +428,30 @@ LONG = {
     "prioritized_sweeping",
 }
 """Rows that compile programs much like those of another row."""
+SLOW = {
+    "ippo legal actions",
+    "iql legal actions",
+    "iql own prioritized ez_greedy",
+    "maddpg teams soft n_step prioritized",
+    "maddpg shared not central legal actions",
+    "maddpg ornstein_uhlenbeck normalize_observations",
+    "matd3 shared discrete",
+    "qmix gru",
+}
+"""Rows of options of such rows."""
+
+
+def marks(name: str) -> list:
+    """Of a row."""
+    return [getattr(pytest.mark, kind) for kind, names in MARKED.items() if name in names]
+
+
+MARKED = {"long": LONG, "slow": SLOW}
 
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(n, marks=pytest.mark.long) if n in LONG else n for n in AGENTS],
+    params=[pytest.param(n, marks=marks(n)) for n in AGENTS],
 )
 def case(request) -> Compiled:
     return Compiled(AGENTS[request.param])

@@ -216,6 +216,7 @@ def test_an_update_of_ones_own_sees_every_step_once():
     assert metrics["charts/steps"] == 32
 
 
+@pytest.mark.long
 def test_a_policy_that_is_delayed_moves_with_every_second_update():
     def moved(updates: int) -> bool:
         agent = build("td3", updates_per_iteration=1, total_env_steps=100)

@@ -21,9 +21,10 @@ N = 8
 DRAWS_FOR_EACH_STEP = {"ppo tanh_normal", "dqn iqn dueling", "sarsa", "double_q_learning"}
 """Rows whose updates draw a number for each step: other numbers where a device has fewer steps."""
 
-QUICK = ("dqn", "q_learning")
+QUICK = ("q_learning",)
 """Rows that always run."""
 LONG = (
+    "dqn",
     "ppo",
     "ppo gru",
     "sac",

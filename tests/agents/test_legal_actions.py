@@ -191,6 +191,7 @@ def seen(*times: int) -> MaskedObs:
     return MaskedObs(jnp.array(times)[:, None], LEGAL[jnp.array(times) % 2])
 
 
+@pytest.mark.long
 def test_a_memory_keeps_to_the_mask_over_a_whole_sequence():
     ac = networks.actor_critic(ENV, "gru", (4,))
     params, carry = ac.net.init(jax.random.key(0)), ac.net.initial_carry((1,))

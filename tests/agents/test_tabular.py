@@ -87,6 +87,7 @@ def test_q_learning_walks_along_the_edge():
     assert all(path == edge for path in paths)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["sarsa", "expected_sarsa"])
 def test_sarsa_keeps_off_the_edge_and_falls_less_often(name):
     paths, returns, earned = on_the_cliff(name)
@@ -99,6 +100,7 @@ def test_sarsa_keeps_off_the_edge_and_falls_less_often(name):
     assert earned.min() > along_the_edge.max() + 10
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["double_q_learning", "q_lambda"])
 def test_what_learns_the_greedy_policy_finds_the_edge_if_it_looks_around(name):
     _, returns, _ = on_the_cliff(name, epsilon=0.5, lr=0.5)
@@ -267,6 +269,7 @@ def test_traces_fade_along_greedy_actions_and_are_cut_by_others_and_by_the_end()
     assert any(t for _, t, _ in happened) and any(t for *_, t in happened)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("n", "t"),
     [(16, 32), *(pytest.param(*x, marks=pytest.mark.long) for x in [(1, 1), (1, 16), (16, 1)])],

@@ -118,16 +118,21 @@ def solved(name: str, lr: float | None = None, **changes) -> np.ndarray:
     return (np.asarray(act(states)) == best).reshape(SEEDS, -1).all(axis=1)
 
 
-def slow_but(rows, fast: set[str]) -> list:
-    """All rows, those that are not `fast` marked as slow: nearly all of this is compiling."""
-    assert fast <= set(rows)
-    return [row if row in fast else pytest.param(row, marks=pytest.mark.slow) for row in rows]
+def slow_but(rows, fast: set[str], long: frozenset[str] = frozenset()) -> list:
+    """All rows; those not `fast` are marked as `long` or slow: nearly all of this is compiling."""
+    assert fast | long <= set(rows)
+
+    def marked(row: str):
+        return pytest.param(row, marks=pytest.mark.long if row in long else pytest.mark.slow)
+
+    return [row if row in fast else marked(row) for row in rows]
 
 
-FAST = {"dqn", "pqn lambda", "impala", "reinforce plain", "mappo", "qmix", "maddpg"}
+FAST = {"dqn", "qmix"}
+LONG = frozenset({"pqn lambda", "impala", "reinforce plain", "mappo", "maddpg"})
 
 
-@pytest.mark.parametrize("name", slow_but(SOLVED, FAST))
+@pytest.mark.parametrize("name", slow_but(SOLVED, FAST, LONG))
 def test_probes_are_solved(name):
     assert solved(name).all()
 

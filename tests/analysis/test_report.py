@@ -271,6 +271,7 @@ def test_a_real_run_is_reported_with_its_agent_at_play(visit, finished, tmp_path
     assert "2 seeds" in page.locator(".legend").inner_text()
 
 
+@pytest.mark.long
 def test_a_run_whose_checkpoints_are_damaged_is_reported_without_a_film(copy, tmp_path):
     for step in copy.checkpoints.iterdir():
         shutil.rmtree(step / "state")

@@ -11,7 +11,7 @@ TINY = {
 }
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TINY)
 def test_a_study_measures_reads_and_draws(study, name, tmp_path, capsys):
     variant, size, steps, figure = TINY[name]
@@ -31,7 +31,7 @@ def test_a_study_measures_reads_and_draws(study, name, tmp_path, capsys):
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, variant",
     [

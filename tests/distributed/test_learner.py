@@ -62,6 +62,7 @@ def test_an_agent_with_replay_warms_up_first():
     assert sizes == [min(16, T * (2 + i)) for i in range(1, 5)]
 
 
+@pytest.mark.long
 def test_replay_holds_what_the_actors_brought_and_bits_do_not_depend_on_them():
     one, two = (rljax.train(rljax.distribute(dqn(), k), jax.random.key(1))[0] for k in (1, 2))
     assert not different_leaves(one, two)

@@ -98,6 +98,7 @@ def test_an_actor_s_environments_have_the_epsilons_of_their_places():
     assert differs[0] > 0.5 and max(differs[1:]) < 0.02
 
 
+@pytest.mark.long
 def test_a_run_that_goes_on_trains_the_rest():
     agent = rljax.distribute(apex(), 2)
     half = rljax.train(agent._replace(num_iterations=3), jax.random.key(0))[0]

@@ -104,6 +104,7 @@ def test_random_steps_are_those_of_the_plain_model():
     assert opened and not truncated[:249].any() and truncated[249]
 
 
+@pytest.mark.long
 def test_rooms_are_what_they_should_be():
     env = rljax.make("DoorKey6x6")
     states, obs = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 300))

@@ -111,6 +111,7 @@ def test_every_step_is_that_of_lbforaging(env):
         assert (np.diff(cells[alive]) == 0).any()  # two on one cell, as their rules allow
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("env", TABLE, ids=lambda env: env.name)
 def test_food_and_players_are_placed_as_lbforaging_places_them(env):
     keys = jax.random.split(jax.random.key(0), 400)

@@ -79,6 +79,7 @@ def test_a_repeated_action_adds_rewards_up_until_the_end():
     assert (once.seconds_per_step, twice.seconds_per_step) == (0.05, pytest.approx(0.15))
 
 
+@pytest.mark.long
 def test_observations_with_names_are_a_dict_or_one_part_of_it():
     env = PhysicsEnvironment("task", Task())
     assert spaces.describe(env.observation_space) == (

@@ -112,6 +112,7 @@ def test_of_enemies_in_one_cell_a_bullet_takes_one_kind_first_and_the_oldest_of_
         assert np.flatnonzero(enemies.there).tolist() == left
 
 
+@pytest.mark.long
 def test_parameters_are_two_and_the_rest_are_refused():
     env = rljax.make("Seaquest-MinAtar", max_steps_in_episode=3, ramping=False)
     slow = rljax.make("Seaquest-MinAtar")

@@ -15,7 +15,7 @@ SPACES = [path for path in FILES if path.name.endswith(".sweep.toml")]
 CONFIGS = [path for path in FILES if path not in SPACES]
 
 
-QUICK = ("ppo/cartpole", "dqn/cartpole", "sac/pendulum", "q_learning/frozen_lake")
+QUICK = ("ppo/cartpole", "q_learning/frozen_lake")
 SLOW = (
     "td3/playground_cheetah_run",
     *(f"ppo/brax_{task}" for task in ("ant", "halfcheetah")),

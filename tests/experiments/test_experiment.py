@@ -50,6 +50,7 @@ def test_load_gives_the_agent_and_the_state_that_trained(finished):
     assert result.returns.shape == (2, 3)
 
 
+@pytest.mark.long
 def test_a_seed_of_a_population_is_the_run_that_it_would_be_alone(finished, tmp_path):
     flat = {k: v for k, v in finished.load_config().values().items() if v is not None}
     flat = {k: list(v) if isinstance(v, tuple) else v for k, v in flat.items()}
@@ -100,6 +101,7 @@ REMEMBERING = {
 }
 
 
+@pytest.mark.long
 def test_resuming_brings_back_the_replay_its_cursor_and_its_priorities(tmp_path):
     whole = experiment.start(config.resolve(REMEMBERING, {}), tmp_path / "whole").run
     copy = type(whole)(tmp_path / "copy")
@@ -149,6 +151,7 @@ def midway(finished, tiny):
     return state, jax.jit(agent.init)(experiment.keys(tiny)), finish, finish(state)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "path",
     [p if p in FEW_LEAVES else pytest.param(p, marks=pytest.mark.long) for p in LEAVES],

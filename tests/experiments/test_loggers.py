@@ -326,6 +326,7 @@ def test_a_missing_package_is_refused_by_its_extra_before_anything_is_made(
     assert not run.exists()
 
 
+@pytest.mark.long
 def test_a_run_tells_all_its_loggers_every_row_though_killed(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", SECRET)
     monkeypatch.setenv("API_TOKEN", SECRET)
@@ -349,6 +350,7 @@ def test_a_run_tells_all_its_loggers_every_row_though_killed(tiny, tmp_path, mon
         assert not file.is_file() or SECRET.encode() not in file.read_bytes(), file
 
 
+@pytest.mark.long
 def test_a_complete_run_can_still_be_told_to_a_logger(copy):
     experiment.resume(copy.path, {"logging.to": "csv"})
     assert (copy.path / "metrics.csv").read_text().count("\n") == 1 + 2 * 12

@@ -133,6 +133,7 @@ def test_c_code_refuses_what_is_not_finite_and_begins_with_a_carry(tmp_path):
     assert act(np.array([0, np.nan, 0, 0]), carry, 1)[0] == 1
 
 
+@pytest.mark.long
 def test_the_command_exports_a_member_with_its_card(finished, tmp_path, capsys):
     out = tmp_path / "policy.c"
     assert (

@@ -97,6 +97,7 @@ def test_a_sample_of_a_box_has_the_density_of_its_action_in_the_unit_box():
     np.testing.assert_allclose(best, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 def test_every_row_of_a_sample_has_noise_of_its_own():
     ac = build()
     params = ac.init(KEY)
@@ -107,6 +108,7 @@ def test_every_row_of_a_sample_has_noise_of_its_own():
     assert (raw != other).mean() > 0.99
 
 
+@pytest.mark.long
 def test_of_a_discrete_space_all_actions_are_valued_and_weighted():
     ac = build(Discrete(3), num_critics=2)
     params = ac.init(KEY)

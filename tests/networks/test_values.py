@@ -190,6 +190,7 @@ def test_descending_the_loss_reaches_the_target(kind):
         assert losses[-1] < 0.01
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["qr", "iqn"])
 def test_quantiles_of_a_distribution_are_learnt(kind):
     num = {"qr": 5, "iqn": 16}[kind]

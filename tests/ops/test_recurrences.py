@@ -33,6 +33,7 @@ def test_a_linear_recurrence_equals_a_loop(length):
     np.testing.assert_allclose(got, np.stack(expected), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 def test_its_derivative_is_that_of_the_loop():
     given = tuple(map(jnp.float32, inputs()))
     weights = jax.random.normal(jax.random.key(0), SHAPE)

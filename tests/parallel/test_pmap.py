@@ -132,6 +132,7 @@ def test_training_evaluates_and_goes_on_wherever_a_state_comes_from():
     assert not different_leaves(rljax.evaluate(rljax.pmap(agent, 4), whole, KEY, 4), alone)
 
 
+@pytest.mark.long
 def test_metrics_of_episodes_are_those_of_all_devices():
     agent = ppo(total_env_steps=1000)
     state, metrics = after(rljax.pmap(agent, 4), KEY, 1)

@@ -104,6 +104,7 @@ def test_samples_are_all_the_windows_a_deque_holds_and_no_others(
         assert set(drawn) == {(env, first) for env in range(envs) for first in firsts}
 
 
+@pytest.mark.long
 @both
 def test_rows_keep_their_types_and_only_the_extras_that_were_asked_for(make):
     example = stream(0, 2, 3)
@@ -130,6 +131,7 @@ def test_rows_keep_their_types_and_only_the_extras_that_were_asked_for(make):
         make(12, 5, extras=("value",)).init(example)
 
 
+@pytest.mark.long
 @both
 def test_the_state_splits_by_its_first_axis_into_smaller_replays(make):
     whole, half = make(48, 4, 2), make(24, 4, 2)

@@ -157,6 +157,7 @@ def run(tmp_path_factory):
     return path
 
 
+@pytest.mark.long
 def test_eval_on_the_command_line(run, capsys):
     assert main(["eval", str(run), "--episodes", "4"]) == 0
     assert "over 4 episodes" in capsys.readouterr().out

@@ -42,6 +42,7 @@ def heard():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.long
 def test_an_interrupt_within_a_chunk_leaves_the_last_state_whole(agent, interrupted, monkeypatch):
     before = signal.getsignal(signal.SIGINT)
     rows = []

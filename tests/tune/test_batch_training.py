@@ -45,6 +45,7 @@ def test_a_trial_is_the_runs_of_its_seeds(trainer, config_, tmp_path):
     assert rows[-1]["evaluation/return_mean"] == outcome.seeds[1]
 
 
+@pytest.mark.long
 def test_a_member_that_diverges_is_recorded_and_leaves_the_others_their_bits(trainer):
     other = Trial(1, {**GOOD, "hparams.lr": 3e-3})
     bad = Trial(0, {**GOOD, "hparams.lr": 1e38})

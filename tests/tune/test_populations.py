@@ -381,6 +381,7 @@ def rungs():
     return halved()
 
 
+@pytest.mark.long
 def test_each_cut_keeps_the_best(rungs):
     first, last = rungs
     assert first.members.tolist() == list(range(P)) and len(last.members) == 2  # 6 / 4, rounded up

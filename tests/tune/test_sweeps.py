@@ -36,6 +36,7 @@ def contents(sweep: SweepDirectory):
     return found
 
 
+@pytest.mark.long
 def test_a_sweep_leaves_what_it_found(finished):
     path = finished.directory.path
     assert {p.name for p in path.iterdir()} >= {
@@ -94,6 +95,7 @@ def test_without_optuna_all_but_importances_is_there(finished, tmp_path, monkeyp
     assert again.outcomes == [finished.directory.outcomes()[n] for n in range(5)]
 
 
+@pytest.mark.long
 def test_a_batch_counts_when_it_is_whole(tiny, finished, tmp_path, monkeypatch):
     whole, written = SweepDirectory._write_trial, []
 

@@ -123,6 +123,7 @@ def test_icm_learns_features_that_tell_actions_and_a_model_of_them(make_batch):
     assert history[0] > 0.5 and np.mean(history[-10:]) < 0.25
 
 
+@pytest.mark.long
 def test_icm_reads_actions_of_a_box(make_batch):
     nets = networks.dynamics(BOX, spaces.Box(-1.0, 1.0, (2,)), hidden=(8,), size=4)
     update = updates.icm(nets, optax.adam(1e-3))
@@ -135,6 +136,7 @@ def test_icm_reads_actions_of_a_box(make_batch):
     assert rewards[0].shape == (T, N) and (rewards[0] != rewards[1]).all()
 
 
+@pytest.mark.long
 def test_returns_that_do_not_end_with_episodes_are_those_of_one_long_episode(make_batch):
     rng = np.random.default_rng(0)
 

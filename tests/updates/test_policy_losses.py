@@ -38,6 +38,7 @@ def test_a_deterministic_policy_climbs_the_value_of_its_action(make_batch, num_c
     assert "entropy" not in written.extras
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("of_critics", [least, average])
 def test_a_soft_policy_weighs_value_against_log_probability(make_batch, of_critics):
     ac = linear(stochastic=True)
