@@ -32,7 +32,8 @@ class MonotonicModule(nn.Module):
     """A network of two layers over values, whose weights, none negative, are made of the state.
 
     So the best actions of all are the best actions of each. At first it is near the sum of the
-    values: larger weights would make values that are far too large, and learning unstable.
+    values, and layers that make weights are normalised: large weights make values that are far too
+    large, and learning unstable.
 
     Source: Rashid et al. 2018, section 4.1 and figure 2, https://arxiv.org/abs/1803.11485.
     """
@@ -48,7 +49,9 @@ class MonotonicModule(nn.Module):
         def of_state(name: str, size: int, sizes: tuple[int, ...] = ()) -> jax.Array:
             x = state
             for i, hidden in enumerate(sizes):
-                x = nn.relu(dense(hidden, np.sqrt(2), name=f"{name}_{i}")(x))
+                x = dense(hidden, np.sqrt(2), name=f"{name}_{i}")(x)
+                # So a state far from those seen has no far larger weights.
+                x = nn.relu(nn.LayerNorm(name=f"{name}_norm_{i}")(x))
             return dense(size, 0.01, name=name)(x)
 
         def weights(name: str, size: int) -> jax.Array:
