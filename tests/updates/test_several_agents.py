@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rljax import updates
+from rljax import networks, updates
+from rljax.networks import Network
 from rljax.types import Update
 
 T, N, M = 8, 4, 3
@@ -76,3 +77,19 @@ def test_one_agent_of_an_axis_is_one_without(make_batch):
     plain, with_axis = minibatches_of(alone, 2), minibatches_of(axis, 2)
     for field in ("index", "reward", "advantage"):
         np.testing.assert_array_equal(with_axis[field].reshape(plain[field].shape), plain[field])
+
+
+def test_normalised_values_have_the_mean_and_deviation_of_targets(make_batch):
+    def standard(params, obs, carry, key):
+        return (obs, obs.sum(-1)), carry
+
+    net = networks.with_normalized_values(Network(lambda key: (), standard))
+    target = 5.0 + 3.0 * jax.random.normal(KEYS[0], (T, N, M))
+    batch = make_batch(T, N).annotate(target=target)
+    params, _, after, _ = updates.target_statistics().apply(net.init(KEYS[0]), (), batch, KEYS[0])
+    obs = jax.random.normal(KEYS[1], (T, N, M, 2))
+    (_, values), _ = net.apply(params, obs, (), None)
+    np.testing.assert_allclose(values, target.mean() + target.std() * obs.sum(-1), 1e-4, 1e-4)
+    np.testing.assert_allclose(after.extras["value_scale"], 1 / target.std(), rtol=1e-4)
+    (_, at_first), _ = net.apply(net.init(KEYS[0]), obs, (), None)
+    np.testing.assert_allclose(at_first, obs.sum(-1), rtol=1e-6)
