@@ -21,15 +21,21 @@ from rljax.actors.noise import (
 from rljax.actors.options import ez_greedy
 from rljax.actors.policies import policy_actor, random_policy, with_random_actions
 from rljax.actors.rollouts import episode_metrics, rollout, start
+from rljax.actors.search import SEARCHES, Found, Node, SearchHparams, check_search, search
 from rljax.actors.traces import with_traces
 
 __all__ = [
     "EXPLORATIONS",
+    "Found",
+    "Node",
+    "SEARCHES",
+    "SearchHparams",
     "Exploration",
     "ExplorationHparams",
     "NOISES",
     "NoiseHparams",
     "by_probabilities",
+    "check_search",
     "episode_metrics",
     "exploration",
     "exploring_actor",
@@ -42,6 +48,7 @@ __all__ = [
     "random_policy",
     "recording_values",
     "rollout",
+    "search",
     "start",
     "value_actor",
     "with_random_actions",
