@@ -50,6 +50,8 @@ GRID_WORLDS = (
 
 OWN: dict[str, tuple[str, str, dict[str, Any]]] = {
     "ConnectFour": ("connect_four", "make", {}),
+    "ConnectFourGame": ("board_games", "connect_four", {}),
+    "TicTacToeGame": ("board_games", "tic_tac_toe", {}),
     "DoorKey5x5": ("door_key", "DoorKey", {"size": 5}),
     "DoorKey6x6": ("door_key", "DoorKey", {"size": 6}),
     "DoorKey8x8": ("door_key", "DoorKey", {"size": 8}),
@@ -84,6 +86,7 @@ SUITES = {
     "envpool": "any id of EnvPool, such as envpool/Pong-v5",
     "atari": "any Atari game by its name, such as atari/Pong",
     "brax": "any task of Brax, such as brax/ant",
+    "pgx": "any game of two players in turns of pgx, such as pgx/othello",
     "pettingzoo": "any module with a function parallel_env, such as pettingzoo/sisl.pursuit_v4",
     "playground": "any task of MuJoCo Playground, such as playground/CartpoleBalance",
 }
