@@ -58,7 +58,8 @@ class MaskedObs:
 class StateObs:
     """An observation, and the state of the environment behind it, for who looks ahead from there.
 
-    A `MaskedObs` lies around it. Networks read neither mask nor state, and no replay stores a state.
+    A `MaskedObs` lies around it. Networks read neither mask nor state, and no replay stores
+    states.
     """
 
     obs: Obs  # [..., ...] what the environment gave
@@ -248,8 +249,8 @@ class HasActionMask(Protocol):
 
 
 @runtime_checkable
-class TwoPlayerGame(Environment, Protocol):
-    """A zero-sum game of two players who move in turns: an environment has this member besides.
+class TwoPlayerGame(Environment, HasActionMask, Protocol):
+    """A zero-sum game of two players who move in turns: an environment has these members besides.
 
     One player moves in each step, and, where the game goes on, the other one in the next. Both see
     all there is. An observation, and a mask of actions, is from the view of who is to move, so one
@@ -371,6 +372,7 @@ class Agent(NamedTuple):
     """A bundle of pure functions over one state; close over it, never pass it to jit."""
 
     env: Environment
+    """Where it is evaluated; where it acts, too, unless it plays a game against itself."""
     hparams: Hparams
     """The floats it was built with."""
     init: Callable[..., State]

@@ -29,7 +29,7 @@ Estimate = Callable[[Params, Key, EnvState, Obs, jax.Array], tuple[jax.Array, ja
 [M, A] of a prior policy and values [M] of going on from there."""
 
 
-def playouts(env: Environment, steps: int, gamma: jax.Array) -> Estimate:
+def playouts(env: Environment, steps: int, gamma: float | jax.Array) -> Estimate:
     """Estimates by one episode of random legal actions, at most so many steps long; no prior.
 
     Source: Kocsis and Szepesvari 2006, https://doi.org/10.1007/11871842_29.
@@ -57,7 +57,7 @@ def playouts(env: Environment, steps: int, gamma: jax.Array) -> Estimate:
 
 
 def true_model(
-    env: Environment, estimate: Estimate, gamma: jax.Array, samples: int = 1
+    env: Environment, estimate: Estimate, gamma: float | jax.Array, samples: int = 1
 ) -> tuple[Callable[[Params, Key, Obs], Node], Model]:
     """From observations of `env`, a `WithState`, to roots, and the model that goes on from there.
 

@@ -26,12 +26,14 @@ class AgainstState(NamedTuple):
 
 def random_move(key: Key, state: EnvState, obs: Obs) -> Action:
     """A legal action, all equally likely; consumes the key."""
-    return jax.random.categorical(key, jnp.where(legal_actions(obs), 0.0, -jnp.inf))
+    legal = legal_actions(obs)
+    assert legal is not None
+    return jax.random.categorical(key, jnp.where(legal, 0.0, -jnp.inf))
 
 
 @dataclass(frozen=True)
 class Against(Wrapper):
-    """An agent plays a `TwoPlayerGame` with an action mask against an opponent.
+    """An agent plays a `TwoPlayerGame` against an opponent.
 
     Observed is the game where it is the turn of the agent. Rewards are those of the agent: 1 for a
     win, -1 for a loss and 0 for a draw.
