@@ -20,7 +20,7 @@ from rljax.envs.simulators import on_host
 from rljax.envs.states import WithState, with_state
 from rljax.errors import UsageError, check_positive
 from rljax.hparams import fraction
-from rljax.types import Agent, Environment, Obs, TwoPlayerGame
+from rljax.types import Agent, Environment, Obs, TwoPlayerGame, Update
 from rljax.updates import chain
 
 
@@ -46,6 +46,7 @@ def mcts(
     rollout_length: int = 1,
     total_env_steps: int = 1_000,
     schedule_env_steps: int | None = None,
+    first: Update | None = None,
     hparams: Hparams | None = None,
 ) -> Agent:
     """Looks ahead before each action, and needs no training: what it does is known when it is made.
@@ -66,6 +67,7 @@ def mcts(
         rollout_length: steps T of each in an iteration.
         total_env_steps: how long a run is; rounded up to whole iterations.
         schedule_env_steps: without effect: nothing changes over time.
+        first: an update of your own, which is given every rollout; there are no others.
         hparams: the hyperparameters; `Hparams()` by default.
 
     Raises:
@@ -99,7 +101,7 @@ def mcts(
             samples=samples,
             max_depth=max_depth,
         ),
-        update=lambda hp, progress: chain(),
+        update=lambda hp, progress: chain(first),
         hparams=hparams,
         schedule=Schedule(
             num_envs=num_envs,

@@ -27,6 +27,7 @@ from rljax.agents import (
 from rljax.types import Update
 
 N = 8
+MODULES = (a2c, alphazero, dqn, off_policy_actor_critic, policy_gradient, ppo, pqn, tabular)
 DRAWS_FOR_EACH_STEP = {"ppo tanh_normal", "dqn iqn dueling", "sarsa", "double_q_learning"}
 """Rows whose updates draw a number for each step: other numbers where a device has fewer steps."""
 
