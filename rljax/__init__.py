@@ -30,6 +30,7 @@ _PUBLIC = {
     "iterate": "rljax.training.loop:iterate",
     "load": "rljax.experiments.experiment:load",
     "make": "rljax.envs:make",
+    "match": "rljax.training.matches:match",
     "pbt": "rljax.tune.pbt:pbt",
     "pmap": "rljax.parallel.pmap:pmap",
     "train": "rljax.training.loop:train",
@@ -96,6 +97,7 @@ if TYPE_CHECKING:
     from rljax.training.evaluation import evaluate as evaluate
     from rljax.training.loop import iterate as iterate
     from rljax.training.loop import train as train
+    from rljax.training.matches import match as match
     from rljax.tune.halving import halving as halving
     from rljax.tune.pbt import pbt as pbt
 
