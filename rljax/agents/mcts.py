@@ -19,7 +19,7 @@ from rljax.envs.opponents import Against
 from rljax.envs.simulators import on_host
 from rljax.envs.states import WithState, with_state
 from rljax.errors import UsageError, check_positive
-from rljax.hparams import fraction
+from rljax.hparams import fraction, positive
 from rljax.types import Agent, Environment, Obs, TwoPlayerGame, Update
 from rljax.updates import chain
 
@@ -29,6 +29,8 @@ from rljax.updates import chain
 class Hparams(SearchHparams):
     """The hyperparameters of MCTS: traced, so a sweep compiles once."""
 
+    puct: float = positive(4.0)
+    """Of "puct": how much few visits speak for an action; more than beside a learnt prior."""
     gamma: float = fraction(0.99)
     """Discount per step."""
 

@@ -112,7 +112,7 @@ def searching_move(game: Any, num_simulations: int) -> Opponent:
         num_simulations=num_simulations,
         kind="puct",
     )
-    hparams = SearchHparams(dirichlet_fraction=0.0, temperature=0.0)
+    hparams = SearchHparams(puct=4.0, dirichlet_fraction=0.0, temperature=0.0)
     act = actor.policy(hparams, jnp.float32(0))
 
     def move(key: Key, state: EnvState, obs: Obs) -> Action:

@@ -11,10 +11,12 @@ import pytest
 import rljax
 from rljax.actors.planning import playouts, true_model
 from rljax.envs import autoreset, probes, spaces
+from rljax.envs.action_masks import observed
 from rljax.envs.grid_world import GridWorld
 from rljax.envs.states import WithState
 from rljax.envs.teams import as_team
 from rljax.errors import UsageError
+from rljax.types import MaskedObs, StateObs
 
 KEY = jax.random.key(0)
 
@@ -75,8 +77,8 @@ def test_playouts_end_with_the_episode_and_change_sides_in_games():
         board[cell // 3, cell % 3, 1] = True
     for time, worth in ((6, [-1.0, 1.0]), (7, [-1.0, 1.0])):
         state = game.reset(KEY)[0]._replace(board=jnp.array(board), time=jnp.int32(time))
-        obs = game.env._seen(state)
-        seen = rljax.types.MaskedObs(obs, game.action_mask(state))
+        obs = StateObs(game.env._seen(state), state)
+        seen = MaskedObs(obs, game.action_mask(state))
         many = jax.tree.map(lambda x: jnp.broadcast_to(x, (300, *x.shape)), (state, seen))
         _, values = playouts(game, 9, 1.0)((), KEY, *many, jnp.zeros(300, bool))
         assert set(np.unique(values)) <= {-1.0, 0.0, 1.0} and {*worth} <= set(np.unique(values))
@@ -99,7 +101,7 @@ def test_a_value_function_takes_the_place_of_playouts():
     grid = GridWorld("S...G", step_reward=0.0, limit=50)
 
     def nearer(obs):
-        return rljax.envs.action_masks.observed(obs).astype(jnp.float32)
+        return 0.1 * observed(obs).astype(jnp.float32)
 
     agent = rljax.mcts(grid, num_simulations=16, leaf_value=nearer, max_depth=2, num_envs=1)
     state = agent.init(KEY)

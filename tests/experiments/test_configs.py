@@ -64,9 +64,8 @@ def test_every_config_parses_and_runs_two_iterations(path):
     state, metrics = run(jax.random.key(0))
     assert int(state.iteration) == 2
     losses = {name: x for name, x in metrics.items() if name.startswith("losses/")}
-    assert (losses or full.top.agent == "mcts") and all(
-        np.isfinite(x).all() for x in losses.values()
-    )
+    assert losses or full.top.agent == "mcts"  # which learns nothing
+    assert all(np.isfinite(x).all() for x in losses.values())
     assert full.agent().num_iterations > 2
 
 
