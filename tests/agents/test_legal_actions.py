@@ -76,8 +76,9 @@ def test_illegal_actions_are_never_taken(name):
 @pytest.mark.long
 def test_a_table_never_bootstraps_from_an_illegal_action(name):
     """Cells of illegal actions keep the 100 that they begin with, and nobody hears of it."""
-    hparams = rljax.q_learning.Hparams(lr=0.5, gamma=0.9, epsilon_end=0.2)
-    agent = getattr(rljax, name)(
+    factory = getattr(rljax, name)
+    hparams = factory.Hparams(lr=0.5, gamma=0.9, epsilon_end=0.2)
+    agent = factory(
         ENV, num_envs=16, total_env_steps=30_000, initial_value=100.0, hparams=hparams
     )
     state, _ = rljax.train(agent, jax.random.key(0))
