@@ -78,9 +78,7 @@ def test_a_table_never_bootstraps_from_an_illegal_action(name):
     """Cells of illegal actions keep the 100 that they begin with, and nobody hears of it."""
     factory = getattr(rljax, name)
     hparams = factory.Hparams(lr=0.5, gamma=0.9, epsilon_end=0.2)
-    agent = factory(
-        ENV, num_envs=16, total_env_steps=30_000, initial_value=100.0, hparams=hparams
-    )
+    agent = factory(ENV, num_envs=16, total_env_steps=30_000, initial_value=100.0, hparams=hparams)
     state, _ = rljax.train(agent, jax.random.key(0))
     table = np.asarray(state.learner.params)
     table = table.mean(0) if table.ndim == 3 else table
