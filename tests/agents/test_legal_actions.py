@@ -137,6 +137,7 @@ def test_targets_assume_legal_actions(head, policy, make_batch):
         np.testing.assert_allclose(target, expected[head], rtol=1e-6)
 
 
+@pytest.mark.long
 def test_policies_give_illegal_actions_no_probability_entropy_or_gradient():
     logits, legal = jnp.array([0.3, 2.0, -0.5, 1.0]), jnp.array([True, False, True, False])
 
@@ -199,6 +200,7 @@ def test_a_memory_keeps_to_the_mask_over_a_whole_sequence():
     np.testing.assert_array_equal(logits == ILLEGAL, ~LEGAL)
 
 
+@pytest.mark.long
 def test_values_that_a_memory_assumes_next_are_of_legal_actions(make_batch):
     head = networks.scalar("squared")
     q = networks.q_network(ENV, "gru", (4,), head=head, sequences=True)

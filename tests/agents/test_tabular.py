@@ -299,6 +299,7 @@ def test_dyna_without_imagined_steps_is_q_learning_and_with_them_learns_faster()
     assert plain[:, start].max() < 0.1 * optimum
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("n", "t"),
     [(64, 32), *(pytest.param(*x, marks=pytest.mark.long) for x in [(64, 128), (1, 128)])],
@@ -320,6 +321,7 @@ def test_a_trace_of_next_to_nothing_moves_next_to_nothing():
     assert np.isfinite(table).all() and table.max() > 0
 
 
+@pytest.mark.long
 def test_traces_sum_errors_of_one_step():
     with pytest.raises(UsageError, match="n_step must be 1, not 4; trace_lambda says"):
         rljax.q_lambda(rljax.make("FrozenLake4x4"), n_step=4, rollout_length=8)

@@ -124,6 +124,7 @@ def test_targets_and_losses_are_of_the_mixture(mixer, make_batch):
     np.testing.assert_allclose(metrics["priority"], abs(expected - chosen), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 def test_memories_of_agents_are_apart():
     memory = MEMORIES["gru"](4)
     net = of_agents(from_linen(memory, (2,), memory.carry_size), (0, 0), rank=1)
