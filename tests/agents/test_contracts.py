@@ -373,7 +373,9 @@ class Compiled:
 
 
 LONG = {
-    "alphazero gumbel",
+    "alphazero",
+    "qmix",
+    "sac",
     "mappo",
     "maddpg",
     "dyna_q",
@@ -437,6 +439,7 @@ LONG = {
 }
 """Rows that compile programs much like those of another row."""
 SLOW = {
+    "alphazero gumbel",
     "ippo legal actions",
     "iql legal actions",
     "iql own prioritized ez_greedy",
