@@ -12,6 +12,7 @@ import rljax
 from rljax.actors.planning import playouts, true_model
 from rljax.envs import autoreset, probes, spaces
 from rljax.envs.action_masks import observed
+from rljax.envs.board_games import BoardState
 from rljax.envs.grid_world import GridWorld
 from rljax.envs.states import WithState
 from rljax.envs.teams import as_team
@@ -67,21 +68,30 @@ def test_copies_that_ended_are_paid_nothing_and_count_as_worth_nothing():
     assert rewards[0][:2] == (-1.0, 0.5) and rewards[1:] == [(goal, 0.0, 0.0), (0.0, 0.0, 0.0)]
 
 
-def test_playouts_end_with_the_episode_and_change_sides_in_games():
+LINES = ((0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6))
+
+
+def worth(cells: str, mover: str) -> float:
+    """What a game of tic-tac-toe by random moves is worth to who is to move, on average."""
+    values = []
+    for cell in (i for i in range(9) if cells[i] == "."):
+        after = cells[:cell] + mover + cells[cell + 1 :]
+        won = any(all(after[c] == mover for c in line) for line in LINES)
+        over = won or "." not in after
+        values.append(float(won) if over else -worth(after, "o" if mover == "x" else "x"))
+    return float(np.mean(values))
+
+
+@pytest.mark.parametrize(("cells", "mover"), [("xx.oox..o", "x"), ("xx.oox...", "o")])
+def test_playouts_end_with_the_episode_and_change_sides_in_games(cells, mover):
     game = WithState(rljax.make("TicTacToeGame"))
-    # x has two lines to finish with either of the two cells left; it is the turn of o, or of x.
-    board = np.zeros((3, 3, 2), bool)
-    for cell in (0, 1, 5):
-        board[cell // 3, cell % 3, 0] = True
-    for cell in (3, 4, 8):
-        board[cell // 3, cell % 3, 1] = True
-    for time, worth in ((6, [-1.0, 1.0]), (7, [-1.0, 1.0])):
-        state = game.reset(KEY)[0]._replace(board=jnp.array(board), time=jnp.int32(time))
-        obs = StateObs(game.env._seen(state), state)
-        seen = MaskedObs(obs, game.action_mask(state))
-        many = jax.tree.map(lambda x: jnp.broadcast_to(x, (300, *x.shape)), (state, seen))
-        _, values = playouts(game, 9, 1.0)((), KEY, *many, jnp.zeros(300, bool))
-        assert set(np.unique(values)) <= {-1.0, 0.0, 1.0} and {*worth} <= set(np.unique(values))
+    board = np.array([[cell == "x", cell == "o"] for cell in cells]).T.reshape(2, 3, 3)
+    state = BoardState(jnp.array(board.transpose(1, 2, 0)), jnp.int32(9 - cells.count(".")))
+    obs = MaskedObs(StateObs(game.env._seen(state), state), game.action_mask(state))
+    many = jax.tree.map(lambda x: jnp.broadcast_to(x, (2000, *x.shape)), (state, obs))
+    _, values = playouts(game, 9, 1.0)((), KEY, *many, jnp.zeros(2000, bool))
+    assert set(np.unique(values)) <= {-1.0, 0.0, 1.0}
+    assert abs(float(values.mean()) - worth(cells, mover)) < 0.06
 
 
 @pytest.mark.long
