@@ -6,6 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pages
 import pytest
 
 import rljax
@@ -105,6 +106,14 @@ def test_environments_are_searched_without_training(name):
     assert found.lengths.max() <= 60
     if name == "CartPole-v1":
         assert found.returns.min() > 40
+
+
+@pytest.mark.long
+def test_the_code_of_the_page_plays():
+    built = {}
+    for code in pages.code(pages.ROOT / "docs" / "agents" / "mcts.md"):
+        exec(code, built)
+    assert built["found"].returns.min() == 20
 
 
 def test_a_value_function_takes_the_place_of_playouts():

@@ -41,8 +41,8 @@ def test_games_are_counted_for_the_agent_by_who_moved_first(searcher):
 @pytest.mark.long
 def test_a_search_beats_who_moves_at_random_and_seldom_loses_to_who_plays_best(searcher):
     agent, state = searcher
-    easy = match(agent, state, jax.random.key(0), "random", 40).summary()
-    assert easy["wins"] >= 32
+    easy = match(agent, state, jax.random.key(0), "random", 60).summary()
+    assert easy["wins"] >= 42
     hard = match(agent, state, jax.random.key(0), "perfect", 40).summary()
     assert hard["wins"] == 0 and hard["draws"] >= 12
     equal = match(agent, state, jax.random.key(0), "mcts", 20).summary()
