@@ -115,6 +115,7 @@ def planning_actor(
     samples: int = 1,
     max_depth: int | None = None,
     exploring_steps: int | None = None,
+    best_simulations: int | None = None,
 ) -> Actor:
     """Searches from each observation of `env`, a `WithState`; records search_policy [N, A].
 
@@ -128,6 +129,7 @@ def planning_actor(
         samples: of `true_model`.
         exploring_steps: after so many steps of an episode the best actions are taken; None for no
             such bound.
+        best_simulations: budget of the best actions; None for `num_simulations`.
     """
 
     def look(hparams: Hparams, params: Params, obs: Obs, key: Key, best: bool) -> Found:
@@ -139,7 +141,7 @@ def planning_actor(
             root(params, key_root, obs),
             model,
             hparams,
-            num_simulations=num_simulations,
+            num_simulations=(best and best_simulations) or num_simulations,
             kind=kind,
             best=best,
             max_depth=max_depth,

@@ -56,6 +56,7 @@ def alphazero(
     env: Environment,
     *,
     num_simulations: int = 32,
+    play_simulations: int | None = None,
     search: str = "puct",
     longest_game: int = 64,
     exploring_moves: int | None = None,
@@ -84,6 +85,7 @@ def alphazero(
     Args:
         env: a zero-sum game of two players in turns, see `rljax.types.TwoPlayerGame`.
         num_simulations: nodes that are added to the tree before each move.
+        play_simulations: the same where it is evaluated and plays others; None for as many.
         search: "puct", or "gumbel" (Danihelka et al. 2022), which learns with few simulations, too.
         longest_game: moves n after which the outcome of a game is estimated by the value function
             instead; of a game that ends sooner it is the outcome itself.
@@ -115,6 +117,8 @@ def alphazero(
     """
     hparams = check_hparams(hparams, Hparams, "alphazero")
     check_search(search, num_simulations)
+    if play_simulations is not None:
+        check_positive(play_simulations=play_simulations)
     check_positive(longest_game=longest_game)
     game = game_of(env, "alphazero")
     searched = searchable(game, "alphazero")
@@ -147,6 +151,7 @@ def alphazero(
         kind=search,
         max_depth=max_depth,
         exploring_steps=exploring_moves,
+        best_simulations=play_simulations,
     )
 
     def value_loss(value: jax.Array, batch: Batch) -> jax.Array:
