@@ -34,7 +34,7 @@ class Gate(NamedTuple):
 # the worst, and more where a seed in many fails. Populations of two sizes round differently, so
 # another size is another sample: which seeds fail is no property of theirs.
 GATES = {
-    "alphazero/tic_tac_toe": Gate(4, 0.9, 0.85),
+    "alphazero/tic_tac_toe": Gate(4, 0.87, 0.8),  # 0.921, of seed 100 alone, in 1,000 games
     "ppo/cartpole": Gate(16, 490, 400),  # 500.0, 0.0, 500.0
     "ppo/pendulum": Gate(8, -210, -265),  # -175.3, 21.0, -214.1, of 16
     "a2c/cartpole": Gate(16, 480, 300),  # 500.0, 0.0, 500.0; of 32 others one had 395
