@@ -25,7 +25,7 @@ class CompiledPolicy:
     """
 
     def __init__(self, policy: Interface, most: int) -> None:
-        self.sizes = [GROWTH**power for power in range(most) if GROWTH**power < most] + [most]
+        self.sizes = _sizes(most)
         self._inputs = policy.inputs
         self._compiled = {}
         for size in self.sizes:
@@ -41,6 +41,14 @@ class CompiledPolicy:
         for room, given in zip(padded, arrays, strict=True):
             room[:count] = given
         return [x[:count] for x in jax.device_get(self._compiled[size](*padded))]
+
+
+def _sizes(most: int) -> list[int]:
+    size, sizes = 1, []
+    while size < most:
+        sizes.append(size)
+        size *= GROWTH
+    return [*sizes, most]
 
 
 class _Waiting(NamedTuple):
