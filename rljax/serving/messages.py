@@ -15,6 +15,8 @@ KINDS = {"i": "iu", "u": "iu", "b": "biu"}
 """The NumPy kinds of numbers that may be given for one of these; for all others `NUMBERS`."""
 NUMBERS = "fiu"
 
+Session = str | int | None  # the name of one; None where the policy has no memory
+
 
 class Refusal(UsageError):
     """A request that is answered with a sentence and a status of HTTP instead of an action."""
@@ -28,7 +30,7 @@ class Request(NamedTuple):
     """A request that fits the policy."""
 
     arrays: list[np.ndarray]  # observation and mask, in the order of the policy's inputs
-    session: str | int | None
+    session: Session
     begins: bool  # whether an episode begins with it
 
 
@@ -61,7 +63,7 @@ class Reader:
         arrays = [_array(message, each, space) for each, space in self._inputs]
         return Request(arrays, self._session(message), _begins(message))
 
-    def _session(self, message: dict) -> str | int | None:
+    def _session(self, message: dict) -> Session:
         session = message.get("session")
         if session is None:
             if self._remembers:

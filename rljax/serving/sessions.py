@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from rljax.serving.messages import Refusal
+from rljax.serving.messages import Refusal, Session
 
 
 class Sessions:
@@ -34,7 +34,7 @@ class Sessions:
     ) -> None:
         self._initial = [np.asarray(x) for x in jax.tree.leaves(initial_carry)]
         self._carries = [np.zeros((most, *x.shape), x.dtype) for x in self._initial]
-        self._rows: OrderedDict[str | int, tuple[int, float]] = OrderedDict()
+        self._rows: OrderedDict[Session, tuple[int, float]] = OrderedDict()
         """Row and time of the last use, by session; the one that was idle longest comes first."""
         self._free = list(range(most))
         self._idle_seconds = idle_seconds
@@ -44,7 +44,7 @@ class Sessions:
         self._remove_idle(self._clock())
         return len(self._rows)
 
-    def row(self, session: str | int, begins: bool) -> int:
+    def row(self, session: Session, begins: bool) -> int:
         """The row of a session, which has the initial carry if an episode begins.
 
         Raises Refusal for a session that is not known, unless it begins.
