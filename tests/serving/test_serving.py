@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from asking import answers, get, packed
 from policies import AGENTS, drawn, fresh
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 import rljax
 from rljax.cli import main
@@ -143,6 +145,12 @@ def test_other_addresses_are_answered_with_a_sentence(lake):
     for path, status in (("/", 404), ("/act", 405)):
         answer = get(lake, path)
         assert answer.status_code == status and "POST /act" in answer.json()["error"]
+
+
+def test_it_can_be_a_part_of_another_application(lake):
+    outer = Starlette(routes=[Mount("/lake", lake)])
+    [answer] = answers(outer, {"json": {"obs": 1}}, path="/lake/act")
+    assert answer.status_code == 200 and get(outer, "/lake/health").json()["status"] == "ok"
 
 
 def test_requests_that_come_at_once_are_a_batch_and_too_many_are_refused(lake):
