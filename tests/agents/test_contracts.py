@@ -366,6 +366,8 @@ class Compiled:
 
 
 LONG = {
+    "qmix",
+    "sac",
     "mappo",
     "maddpg",
     "dyna_q",
