@@ -37,8 +37,9 @@ def serve(
     from rljax.serving.server import serve
 
     application.check(batch_size, queue, sessions, session_seconds)
+    config = found.load_config()
     agent, state = experiment.load(run)
-    agent, state = experiment.member(agent, found.load_config(), state, member)
+    agent, state = experiment.member(agent, config, state, member)
     served = app(agent, state, batch_size, queue, sessions, session_seconds)
-    about = f"{found.load_config().top.agent} on {agent.env.name}"
+    about = f"{config.top.agent} on {agent.env.name}"
     serve(served, host, port, lambda address: click.echo(f"{about}: POST {address}/act"))

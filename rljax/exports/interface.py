@@ -56,13 +56,13 @@ def interface(agent: Agent, state: State) -> Interface:
     """
     if agent.population_axes:
         raise UsageError(
-            "a population cannot be exported as one policy: give the agent of one member, and its "
-            "state (jax.tree.map(lambda x: x[0], state))"
+            "a population cannot be exported or served as one policy: give the agent of one "
+            "member, and its state (jax.tree.map(lambda x: x[0], state))"
         )
     if agent.placement is not None:
         raise UsageError(
-            "an agent that is spread over devices cannot be exported: give the plain agent and its "
-            "state, such as those of rljax.load"
+            "an agent that is spread over devices cannot be exported or served: give the plain "
+            "agent and its state, such as those of rljax.load"
         )
     obs = state.worker.obs
     carry = agent.initial_carry((1,))

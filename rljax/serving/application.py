@@ -2,12 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from rljax.errors import (
-    UsageError,
-    check_at_most,
-    check_extra,
-    check_positive,
-)
+from rljax.errors import UsageError, check_at_most, check_extra, check_positive
 from rljax.exports.interface import interface
 from rljax.serving.batching import Batcher, CompiledPolicy
 from rljax.serving.messages import Reader
@@ -49,7 +44,11 @@ def app(
 
     policy = interface(agent, state)
     remembers = policy.observed != policy.inputs
-    kept = Sessions(policy.initial_carry, sessions, session_seconds) if remembers else None
+    kept = None
+    if remembers:
+        # The sessions of a batch must not make room for each other.
+        check_at_most("batch_size", batch_size, "sessions", sessions)
+        kept = Sessions(policy.initial_carry, sessions, session_seconds)
     compiled = CompiledPolicy(policy, batch_size)
     metrics = endpoints.Metrics(compiled.sizes)
     batcher = Batcher(compiled, kept, queue, metrics.batch)
@@ -70,7 +69,5 @@ def check(batch_size: int, queue: int, sessions: int, session_seconds: float) ->
     """Refuse, before work begins, what `app` cannot serve; raises what it raises."""
     check_extra("serving a policy", "serve", *PACKAGES)
     check_positive(batch_size=batch_size, queue=queue, sessions=sessions)
-    # The sessions of a batch must not make room for each other.
-    check_at_most("batch_size", batch_size, "sessions", sessions)
     if not session_seconds > 0:
         raise UsageError(f"session_seconds must be above 0, not {session_seconds}")

@@ -1,6 +1,7 @@
 """Requests that arrive together are one batch of the policy."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from rljax.exports.interface import Interface
 from rljax.serving.messages import Refusal, Request
 from rljax.serving.sessions import Sessions
 
+LOGGER = logging.getLogger("rljax.serving")
 GROWTH = 4  # from one size of a batch to the next
 
 
@@ -105,12 +107,17 @@ class Batcher:
             self._report(len(batch))
             try:
                 actions = self._actions(batch, rows)
-            except Exception as error:
+            except Exception:
+                LOGGER.exception("the policy failed for a batch of %d requests", len(batch))
                 for each in batch:
-                    each.answer.set_exception(error)
+                    each.answer.set_exception(Refusal("the policy failed: see the log", 500))
             else:
-                for each, action in zip(batch, actions, strict=True):
-                    each.answer.set_result(action)
+                finite = np.isfinite(actions).reshape(len(batch), -1).all(axis=1)
+                for each, action, is_finite in zip(batch, actions.tolist(), finite, strict=True):
+                    if is_finite:
+                        each.answer.set_result(action)
+                    else:
+                        each.answer.set_exception(Refusal("the action is not finite", 500))
         self._is_due = bool(self._queue)
         if self._is_due:
             loop.call_soon(self._run, loop)
@@ -138,10 +145,10 @@ class Batcher:
         self._queue.extendleft(reversed(later))
         return batch, list(rows.values())
 
-    def _actions(self, batch: Sequence[_Waiting], rows: Sequence[int]) -> list[Any]:
+    def _actions(self, batch: Sequence[_Waiting], rows: Sequence[int]) -> np.ndarray:
         arrays: list[Any] = list(zip(*(each.request.arrays for each in batch), strict=True))
         if self._sessions is None:
-            return self._policy(arrays)[0].tolist()
+            return self._policy(arrays)[0]
         actions, *carries = self._policy([*arrays, *self._sessions.carries(rows)])
         self._sessions.keep(rows, carries)
-        return actions.tolist()
+        return actions

@@ -1,7 +1,6 @@
 """What is at each address of the application."""
 
 import json
-import logging
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,10 +15,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from rljax.serving.batching import Batcher
+from rljax.serving.batching import LOGGER, Batcher
 from rljax.serving.messages import Reader, Refusal
 
-LOGGER = logging.getLogger("rljax.serving")
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)  # bounds of a histogram
 RETRY_SECONDS = "1"
 
@@ -91,8 +89,8 @@ class Metrics:
 class Act:
     """`POST /act`: an observation is answered with an action.
 
-    It is an ASGI application itself, because the usual way through Starlette's `Request` and
-    `Response` takes longer than all the rest.
+    It is an ASGI application itself, so that no `Request` and no `Response` of Starlette is made
+    for each action.
     """
 
     def __init__(self, reader: Reader, batcher: Batcher, metrics: Metrics) -> None:
@@ -113,8 +111,8 @@ class Act:
             if status == 503:
                 headers = [(b"retry-after", RETRY_SECONDS.encode())]
         except Exception:
-            LOGGER.exception("the policy failed")
-            status, answer = 500, {"error": "the policy failed: the log of the server says why"}
+            LOGGER.exception("a request failed")
+            status, answer = 500, {"error": "the server failed: see its log"}
         self._metrics.answer(status, time.perf_counter() - began)
         body = encoding.dumps(answer)
         headers.append((b"content-type", encoding.content_type.encode()))

@@ -122,7 +122,9 @@ def _given(value: Any, argument: Argument) -> np.ndarray:
     try:
         return np.asarray(value)
     except (ValueError, OverflowError):
-        raise Refusal(f"{name} is not an array of the shape {shape}: its rows differ") from None
+        raise Refusal(
+            f"{name} is not an array of the shape {shape}: its lists do not fit together"
+        ) from None
 
 
 def _parts(space: Space) -> list[Space]:

@@ -108,7 +108,7 @@ NO_REQUESTS = [
     ("memory", {"json": {"obs": OBS}}, 400, "each request must name its session"),
     ("memory", {"json": {"obs": OBS, "session": 1}}, 409, "session 1 is not known"),
     ("memory", {"json": {"obs": OBS[1:]}}, 400, "shape (3,), and the policy takes (4,)"),
-    ("memory", {"json": {"obs": [OBS, [1]]}}, 400, "its rows differ"),
+    ("memory", {"json": {"obs": [OBS, [1]]}}, 400, "do not fit together"),
     ("memory", {"json": {"obs": "abcd"}}, 400, "obs must be float32 of the shape (4,), not str"),
     ("memory", {"json": {"obs": [None] * 4}}, 400, "obs must be float32 of the shape (4,), not ob"),
     ("memory", {"content": b'{"obs": [1, NaN, 0, 0]}'}, 400, "not finite in float32"),
@@ -181,8 +181,15 @@ def test_a_policy_that_fails_is_said_so_and_asked_again(lake, monkeypatch, caplo
         patched.setattr(CompiledPolicy, "__call__", fail)
         found = answers(lake, *[{"json": {"obs": 1}}] * 2)
     assert [each.status_code for each in found] == [500, 500]
-    assert "the log of the server" in found[0].json()["error"] and "out of memory" in caplog.text
+    assert "the policy failed" in found[0].json()["error"] and "out of memory" in caplog.text
     assert answers(lake, {"json": {"obs": 1}})[0].status_code == 200
+
+
+def test_an_action_that_is_not_finite_is_not_given(lake, monkeypatch):
+    monkeypatch.setattr(CompiledPolicy, "__call__", lambda self, arrays: [np.array([1.0, np.nan])])
+    good, bad = answers(lake, *[{"json": {"obs": 1}}] * 2)
+    assert good.json() == {"action": 1.0}
+    assert bad.status_code == 500 and bad.json() == {"error": "the action is not finite"}
 
 
 def test_health_says_what_a_request_must_have(board, memory):
@@ -255,16 +262,17 @@ def test_requests_of_a_session_are_answered_one_after_the_other():
     assert isinstance(refused, Refusal) and batches == [2, 2, 1, 1]
 
 
-def refusal(**options) -> str:
+def refusal(agent=None, state=None, **options) -> str:
     with pytest.raises(UsageError) as caught:
-        rljax.serving.app(None, None, **options)
+        rljax.serving.app(agent, state, **options)
     return str(caught.value)
 
 
 def test_what_cannot_be_served_is_refused_in_a_sentence(tmp_path, monkeypatch, capsys):
     assert "batch_size must be a whole number" in refusal(batch_size=0)
     assert "queue must be a whole number" in refusal(queue=0)
-    assert "sessions = 8" in refusal(sessions=8)
+    agent = AGENTS["gru"]()
+    assert "sessions = 8" in refusal(agent, fresh(agent), sessions=8)
     assert "session_seconds must be above 0" in refusal(session_seconds=0.0)
     assert main(["serve", str(tmp_path)]) == 1
     assert "is not a run" in capsys.readouterr().err
