@@ -232,10 +232,10 @@ def test_requests_of_a_session_are_answered_one_after_the_other():
     """A policy that counts the steps of its carry, and adds its observation."""
 
     class Counting:
-        sizes = (1, 4)
+        sizes = (1, 2)
 
         def __call__(self, arrays):
-            assert len(arrays[0]) <= 4
+            assert len(arrays[0]) <= 2
             obs, steps = np.asarray(arrays[0]), np.asarray(arrays[1])
             return [obs + steps, steps + 1]
 
