@@ -3,7 +3,9 @@
 Importing JaxMARL happens in the functions, because most people do not need it.
 """
 
-from contextlib import redirect_stdout
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from inspect import signature
@@ -176,6 +178,22 @@ def _stacked(rows: list[jax.Array], shape: tuple[int, ...]) -> jax.Array:
     return jnp.stack([widened(row) for row in rows])
 
 
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep what is printed by the import of JaxMARL from people, and their streams as they were.
+
+    JaxMARL says which of its parts are not installed, and on the way puts `sys.__stdout__` in the
+    place of whatever `sys.stdout` was.
+    """
+    streams = {name: getattr(sys, name) for name in ("stdout", "stderr", "__stdout__")}
+    sys.stdout = sys.__stdout__ = StringIO()  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        for name, stream in streams.items():
+            setattr(sys, name, stream)
+
+
 def make(id: str, **params: Any) -> JaxMARLEnvironment:
     """The environment that JaxMARL has registered as `id`.
 
@@ -188,7 +206,7 @@ def make(id: str, **params: Any) -> JaxMARLEnvironment:
     """
     name = f"jaxmarl/{id}"
     check_extra(name, "multiagent", "jaxmarl")
-    with redirect_stdout(StringIO()):  # It says which of its parts are not installed.
+    with _silent():
         import jaxmarl
 
     known = [known for known in jaxmarl.registered_envs if known.startswith("MPE_")]

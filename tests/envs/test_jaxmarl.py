@@ -1,5 +1,8 @@
 """Environments of JaxMARL give what JaxMARL gives, and say why episodes end."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,6 +95,17 @@ def test_a_battle_that_takes_too_long_is_truncated():
 @pytest.mark.parametrize("name", [SPREAD, LISTENER, BATTLE, "jaxmarl/overcooked"])
 def test_check_env_finds_nothing(name):
     assert not check_env(rljax.make(name))
+
+
+@pytest.mark.long
+def test_importing_it_prints_nothing_and_leaves_the_streams_as_they_were():
+    code = (
+        "import io, sys, rljax; mine = sys.stdout = io.StringIO(); errors = sys.stderr\n"
+        f"rljax.make('{SPREAD}'); assert sys.stdout is mine and sys.stderr is errors\n"
+        "assert mine.getvalue() == ''"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0 and run.stdout == "", run.stderr
 
 
 @pytest.mark.parametrize(
