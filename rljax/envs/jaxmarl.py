@@ -186,7 +186,8 @@ def _silent() -> Iterator[None]:
     place of whatever `sys.stdout` was.
     """
     streams = {name: getattr(sys, name) for name in ("stdout", "stderr", "__stdout__")}
-    sys.stdout = sys.__stdout__ = StringIO()  # type: ignore[assignment]
+    for name in ("stdout", "__stdout__"):
+        setattr(sys, name, StringIO())
     try:
         yield
     finally:
