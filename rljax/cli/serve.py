@@ -5,15 +5,17 @@ import click
 
 @click.command()
 @click.argument("run")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Of this machine alone.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: a free one."
 )
-@click.option("--batch-size", default=64, show_default=True, help="Requests answered at once.")
-@click.option("--queue", default=1024, show_default=True, help="Requests that may wait.")
-@click.option("--sessions", default=1024, show_default=True, help="Sessions that are kept.")
 @click.option(
-    "--session-seconds", default=600.0, show_default=True, help="That a session may be idle."
+    "--batch-size", default=64, show_default=True, help="Requests answered at once, at most."
+)
+@click.option("--queue", default=1024, show_default=True, help="Requests that may wait.")
+@click.option("--sessions", default=1024, show_default=True, help="Sessions whose carry is kept.")
+@click.option(
+    "--session-seconds", default=600.0, show_default=True, help="How long a session may be idle."
 )
 @click.option("--member", default=0, show_default=True, help="Which of the run's seeds.")
 def serve(

@@ -14,6 +14,16 @@ MOST_CHARACTERS = 128  # of the name of a session
 KINDS = {"i": "iu", "u": "iu", "b": "biu"}
 """The NumPy kinds of numbers that may be given for one of these; for all others `NUMBERS`."""
 NUMBERS = "fiu"
+WORDS = {
+    dict: "a map",
+    list: "a list",
+    str: "a text",
+    bytes: "bytes",
+    bool: "a truth value",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+}
 
 Session = str | int | None  # the name of one; None where the policy has no memory
 
@@ -55,7 +65,7 @@ class Reader:
     def read(self, message: Any) -> Request:
         """The request in a decoded body; raises Refusal."""
         if not isinstance(message, dict):
-            raise Refusal(f"a request must be a map with {self._fields[0]}, not a {_kind(message)}")
+            raise Refusal(f"a request must be a map with {self._fields[0]}, not {_word(message)}")
         for name in message:
             if name not in self._fields:
                 word = str(name)[:MOST_CHARACTERS]
@@ -72,7 +82,7 @@ class Reader:
                     "session, and the first one of an episode must have reset = true"
                 )
         elif isinstance(session, bool) or not isinstance(session, str | int):
-            raise Refusal(f"session must be a text or a whole number, not a {_kind(session)}")
+            raise Refusal(f"session must be a text or a whole number, not {_word(session)}")
         elif len(str(session)) > MOST_CHARACTERS:
             raise Refusal(f"session has more than {MOST_CHARACTERS} characters")
         return session
@@ -81,7 +91,7 @@ class Reader:
 def _begins(message: dict) -> bool:
     begins = message.get("reset", False)
     if not isinstance(begins, bool):
-        raise Refusal(f"reset must be true or false, not a {_kind(begins)}")
+        raise Refusal(f"reset must be true or false, not {_word(begins)}")
     return begins
 
 
@@ -134,5 +144,6 @@ def _parts(space: Space) -> list[Space]:
     return [part for name in sorted(space.spaces) for part in _parts(space.spaces[name])]
 
 
-def _kind(value: Any) -> str:
-    return type(value).__name__
+def _word(value: Any) -> str:
+    """What a value of JSON or msgpack is called."""
+    return WORDS.get(type(value), type(value).__name__)
