@@ -31,6 +31,7 @@ _PUBLIC = {
     "iterate": "rljax.training.loop:iterate",
     "load": "rljax.experiments.experiment:load",
     "make": "rljax.envs:make",
+    "match": "rljax.training.matches:match",
     "pbt": "rljax.tune.pbt:pbt",
     "pmap": "rljax.parallel.pmap:pmap",
     "train": "rljax.training.loop:train",
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from rljax._cpu import compiler_options as compiler_options
     from rljax.agents.a2c import a2c as a2c
     from rljax.agents.a3c import a3c as a3c
+    from rljax.agents.alphazero import alphazero as alphazero
     from rljax.agents.apex import apex as apex
     from rljax.agents.appo import appo as appo
     from rljax.agents.crossq import crossq as crossq
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from rljax.agents.maddpg import maddpg as maddpg
     from rljax.agents.mappo import mappo as mappo
     from rljax.agents.matd3 import matd3 as matd3
+    from rljax.agents.mcts import mcts as mcts
     from rljax.agents.ppo import ppo as ppo
     from rljax.agents.pqn import pqn as pqn
     from rljax.agents.qmix import qmix as qmix
@@ -96,6 +99,7 @@ if TYPE_CHECKING:
     from rljax.training.evaluation import evaluate as evaluate
     from rljax.training.loop import iterate as iterate
     from rljax.training.loop import train as train
+    from rljax.training.matches import match as match
     from rljax.tune.halving import halving as halving
     from rljax.tune.pbt import pbt as pbt
 

@@ -55,6 +55,18 @@ class MaskedObs:
 
 
 @struct.dataclass
+class StateObs:
+    """An observation, and the state of the environment behind it, for who looks ahead from there.
+
+    A `MaskedObs` lies around it. Networks read neither mask nor state, and no replay stores
+    states.
+    """
+
+    obs: Obs  # [..., ...] what the environment gave
+    state: EnvState  # [..., ...]
+
+
+@struct.dataclass
 class Transition:
     """Experience, time-major. A batch is a transition that updates annotate through `extras`."""
 
@@ -178,8 +190,9 @@ class Actor(NamedTuple):
     init: Callable[[Key], Params]
     policy: Callable[[Hparams, jax.Array], Policy]
     """(hparams, progress) to the policy that learns, progress [] running from 0 to 1."""
-    mode: Callable[[Params, Obs, Carry], tuple[Action, Carry]]
-    """The best actions [N, ...] so far, for observations [N, ...], and the next carry."""
+    mode: Callable[[Hparams], Callable[[Params, Obs, Carry], tuple[Action, Carry]]]
+    """Hparams to who takes the best actions [N, ...] so far, for observations [N, ...]; and the
+    next carry."""
     initial_carry: Callable[[tuple[int, ...]], Carry] = lambda leading: ()
     """Leading axes to the carry with which an episode begins."""
 
@@ -232,6 +245,48 @@ class HasActionMask(Protocol):
 
     def action_mask(self, state: EnvState) -> jax.Array:
         """Which actions are legal in `state`, bool [A]; of M agents, bool [M, A]."""
+        ...
+
+
+@runtime_checkable
+class TwoPlayerGame(Environment, HasActionMask, Protocol):
+    """A zero-sum game of two players who move in turns: an environment has these members besides.
+
+    One player moves in each step, and, where the game goes on, the other one in the next. Both see
+    all there is. An observation, and a mask of actions, is from the view of who is to move, so one
+    policy plays both sides. A reward is that of who moved, and the other one is paid its negative:
+    1 for a win, -1 for a loss, such as by an illegal move, and 0 for a draw and before the end.
+
+    After an end the next game begins, as episodes of any environment do, with the same player.
+    `envs.opponents.Against` makes an environment of one player of a game and an opponent.
+    """
+
+    players: tuple[str, str]
+    """The names of who moves first and of who moves second."""
+
+
+@runtime_checkable
+class HasText(Protocol):
+    """What a game has besides, if people can play it in a terminal."""
+
+    def text(self, state: EnvState) -> str:
+        """The board of a state, and which number each action has, in a few lines."""
+        ...
+
+
+@runtime_checkable
+class HasSymmetries(Protocol):
+    """What a game has besides, if it looks the same when its board is turned or mirrored."""
+
+    symmetries: int
+    """How many ways there are to look at the board, S; the first one leaves it as it is."""
+
+    def seen_from(self, way: jax.Array, obs: Obs) -> Obs:
+        """An observation, seen in a way [] of the S."""
+        ...
+
+    def actions_from(self, way: jax.Array) -> jax.Array:
+        """For each action, seen in that way, which action it is, int32 [A]."""
         ...
 
 
@@ -317,6 +372,7 @@ class Agent(NamedTuple):
     """A bundle of pure functions over one state; close over it, never pass it to jit."""
 
     env: Environment
+    """Where it is evaluated; where it acts, too, unless it plays a game against itself."""
     hparams: Hparams
     """The floats it was built with."""
     init: Callable[..., State]

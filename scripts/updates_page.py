@@ -21,7 +21,7 @@ from jax.interpreters import partial_eval
 import rljax
 from rljax import actors, networks, updates
 from rljax.envs.probes import Signals
-from rljax.types import Batch, Extras, PerEnvironment, Transition
+from rljax.types import Batch, Extras, PerEnvironment, StateObs, Transition
 from rljax.updates.tables import constant
 
 PAGE = Path(__file__).parent.parent / "docs" / "updates.md"
@@ -161,6 +161,16 @@ def examples() -> dict[str, Callable[[], Example]]:
     model = networks.dynamics(space, cartpole.action_space, hidden=(8,))
     numbered = networks.numbered(lake.observation_space)
     bits = batch(jnp.zeros((T, N, *flips.observation_space.shape), bool), jnp.zeros((T, N, 1)))
+    plain = networks.actor_critic(cartpole, hidden=(8,))
+    game = rljax.make("TicTacToeGame")
+    boards = batch(
+        jnp.zeros((T, N, *game.observation_space.shape), bool),
+        jnp.zeros((T, N, 1)),
+        search_policy=jnp.zeros((T, N, game.action_space.n)),
+    )
+    searched = numbers.replace(
+        obs=StateObs(numbers.obs, numbers.obs + 0), next_obs=StateObs(numbers.obs, numbers.obs + 1)
+    )
     value, step = actor_critic.value, constant(0.1)
     moving = updates.chain(
         updates.n_step(0.99), updates.td_target(q_table), updates.table_step(step)
@@ -200,6 +210,9 @@ def examples() -> dict[str, Callable[[], Example]]:
             updates.prioritized_sweeping(moving, 0.99, 2, 0.0), q_table.net, discrete
         ),
         "trace_step": lambda: of_values(updates.trace_step(step), q_table.net, discrete),
+        "without_states": lambda: of_own(updates.without_states())._replace(batch=searched),
+        "value_target": lambda: of_values(updates.value_target(plain), plain.net, numbers),
+        "symmetric": lambda: Example(updates.symmetric(game), (), boards),
         "observation_statistics": statistics,
         "target_statistics": lambda: of_values(
             updates.target_statistics(), standard, numbers.annotate(target=jnp.zeros((T, N)))

@@ -19,17 +19,24 @@ from rljax.actors.noise import (
     ornstein_uhlenbeck_noise,
 )
 from rljax.actors.options import ez_greedy
+from rljax.actors.planning import planning_actor, playouts, true_model
 from rljax.actors.policies import policy_actor, random_policy, with_random_actions
 from rljax.actors.rollouts import episode_metrics, rollout, start
+from rljax.actors.search import SEARCHES, Found, Node, SearchHparams, check_search, search
 from rljax.actors.traces import with_traces
 
 __all__ = [
     "EXPLORATIONS",
+    "Found",
+    "Node",
+    "SEARCHES",
+    "SearchHparams",
     "Exploration",
     "ExplorationHparams",
     "NOISES",
     "NoiseHparams",
     "by_probabilities",
+    "check_search",
     "episode_metrics",
     "exploration",
     "exploring_actor",
@@ -38,11 +45,15 @@ __all__ = [
     "lagged",
     "noisy_actor",
     "ornstein_uhlenbeck_noise",
+    "planning_actor",
+    "playouts",
     "policy_actor",
     "random_policy",
     "recording_values",
     "rollout",
+    "search",
     "start",
+    "true_model",
     "value_actor",
     "with_random_actions",
     "with_traces",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["AGENTS", "Schedule", "check_name", "factory", "off_policy", "on_policy"]
 
 AGENTS = {
+    "alphazero": "rljax.agents.alphazero:alphazero",
     "a2c": "rljax.agents.a2c:a2c",
     "a3c": "rljax.agents.a3c:a3c",
     "apex": "rljax.agents.apex:apex",
@@ -31,6 +32,7 @@ AGENTS = {
     "maddpg": "rljax.agents.maddpg:maddpg",
     "matd3": "rljax.agents.matd3:matd3",
     "mappo": "rljax.agents.mappo:mappo",
+    "mcts": "rljax.agents.mcts:mcts",
     "ppo": "rljax.agents.ppo:ppo",
     "pqn": "rljax.agents.pqn:pqn",
     "prioritized_sweeping": "rljax.agents.dyna:prioritized_sweeping",

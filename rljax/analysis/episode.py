@@ -9,8 +9,10 @@ import numpy as np
 from rljax.analysis import mujoco_frames, render
 from rljax.analysis.drawings.canvas import HEIGHT, WIDTH
 from rljax.envs.agents import agent_axis, joint_return, team_returns
+from rljax.envs.opponents import Against
 from rljax.envs.physics import PhysicsEnvironment
 from rljax.envs.simulators import on_host
+from rljax.envs.states import WithState
 from rljax.envs.teams import Described
 from rljax.experiments import experiment
 from rljax.experiments.directory import RunDirectory
@@ -54,7 +56,12 @@ def film(run: RunDirectory, member: int, seed: int, max_steps: int) -> Film:
     obs = played["obs"]
     if agent_axis(env):
         returns = np.asarray(team_returns(env, jnp.asarray(returns)))
+    states = played["env_state"]
     if isinstance(env, Described):
         env, obs = env.env, obs["own"]
-    frames = render.frames(env, played["env_state"], obs, returns)
+    if isinstance(env, Against):
+        env, states = env.env, states.game
+    if isinstance(env, WithState):
+        env = env.env
+    frames = render.frames(env, states, obs, returns)
     return Film(frames, steps, total, render.pace(env))

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import click
 
+from rljax.cli import games
 from rljax.cli.common import statistics
 from rljax.errors import UsageError
+
+OF_MCTS = "Of --against mcts, before each move."
 
 
 @click.command("eval")
@@ -15,14 +18,27 @@ from rljax.errors import UsageError
 @click.option("--episodes", default=64, show_default=True, help="Full episodes per seed.")
 @click.option("--seed", default=0, show_default=True, help="Of the episodes.")
 @click.option("--stochastic", is_flag=True, help="Sample actions instead of greedy ones.")
+@click.option("--against", metavar="perfect|random|mcts", help="Of a game: wins, draws, losses.")
+@click.option("--simulations", type=click.IntRange(1), default=32, show_default=True, help=OF_MCTS)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def evaluate(run: str, episodes: int, seed: int, stochastic: bool, as_json: bool) -> None:
+def evaluate(
+    run: str,
+    episodes: int,
+    seed: int,
+    stochastic: bool,
+    against: str | None,
+    simulations: int,
+    as_json: bool,
+) -> None:
     """Play full episodes with the latest checkpoint of RUN."""
     if episodes < 1:
         raise UsageError(f"--episodes must be at least 1, not {episodes}")
     from rljax.experiments.directory import find
 
     find(run)
+    if against is not None:
+        games.evaluate(run, against, episodes, seed, not stochastic, simulations, as_json)
+        return
     import jax
 
     import rljax
@@ -41,7 +57,7 @@ def evaluate(run: str, episodes: int, seed: int, stochastic: bool, as_json: bool
 
 @click.command()
 @click.argument("run")
-@click.option("--out", required=True, help="The .gif or .png file to write.")
+@click.option("--out", help="The .gif or .png file to write.")
 @click.option("--member", default=0, show_default=True, help="Which of the run's seeds.")
 @click.option("--seed", default=0, show_default=True, help="Of the episode.")
 @click.option(
@@ -51,9 +67,29 @@ def evaluate(run: str, episodes: int, seed: int, stochastic: bool, as_json: bool
     show_default=True,
     help="Where a long episode is cut.",
 )
-def play(run: str, out: str, member: int, seed: int, max_steps: int) -> None:
-    """Draw RUN's latest checkpoint: an episode as a .gif, a table of values as a .png."""
-    kind = Path(out).suffix.lower()
+@click.option("--against", metavar="human|random|mcts", help="Play a game in the terminal.")
+@click.option("--simulations", type=click.IntRange(1), default=32, show_default=True, help=OF_MCTS)
+def play(
+    run: str,
+    out: str | None,
+    member: int,
+    seed: int,
+    max_steps: int,
+    against: str | None,
+    simulations: int,
+) -> None:
+    """Draw RUN's latest checkpoint: an episode as a .gif, a table of values as a .png.
+
+    Or play a game with it, where who plays against it moves first if --seed is even.
+    """
+    kind = "" if out is None else Path(out).suffix.lower()
+    if against is not None:
+        if out is not None and kind != ".gif":
+            raise UsageError(f"--out must be a .gif, for a game, not {out!r}")
+        games.play(run, against, member, seed, simulations, out)
+        return
+    if out is None:
+        raise UsageError("--out is missing: name a .gif or .png file, or say --against whom")
     if kind == ".png":
         _draw_table(run, out, member)
     elif kind == ".gif":

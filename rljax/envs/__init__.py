@@ -50,6 +50,8 @@ GRID_WORLDS = (
 
 OWN: dict[str, tuple[str, str, dict[str, Any]]] = {
     "ConnectFour": ("connect_four", "make", {}),
+    "ConnectFourGame": ("board_games", "connect_four", {}),
+    "TicTacToeGame": ("board_games", "tic_tac_toe", {}),
     "DoorKey5x5": ("door_key", "DoorKey", {"size": 5}),
     "DoorKey6x6": ("door_key", "DoorKey", {"size": 6}),
     "DoorKey8x8": ("door_key", "DoorKey", {"size": 8}),
@@ -86,6 +88,7 @@ SUITES = {
     "brax": "any task of Brax, such as brax/ant",
     "jaxmarl": "an environment of JaxMARL, such as jaxmarl/MPE_simple_push_v3",
     "pettingzoo": "any module with a function parallel_env, such as pettingzoo/sisl.pursuit_v4",
+    "pgx": "any game of two players in turns of pgx, such as pgx/othello",
     "playground": "any task of MuJoCo Playground, such as playground/CartpoleBalance",
 }
 """What may stand before `/` in the name of a suite's environment, and what stands behind it."""

@@ -6,7 +6,7 @@ import numpy as np
 from rljax.envs import spaces
 from rljax.envs.agents import agent_axis
 from rljax.errors import UsageError
-from rljax.types import Environment, EnvState, HasActionMask, MaskedObs, Obs
+from rljax.types import Environment, EnvState, HasActionMask, MaskedObs, Obs, StateObs
 
 
 def with_mask(
@@ -40,8 +40,9 @@ def with_mask(
 
 
 def observed(obs: Obs) -> Obs:
-    """What a policy or a table reads of an observation: all but the mask."""
-    return obs.obs if isinstance(obs, MaskedObs) else obs
+    """What a policy or a table reads of an observation: all but mask and state."""
+    seen = obs.obs if isinstance(obs, MaskedObs) else obs
+    return seen.obs if isinstance(seen, StateObs) else seen
 
 
 def legal_actions(obs: Obs) -> jax.Array | None:

@@ -12,6 +12,7 @@ from rljax.errors import UsageError, check_known
 from rljax.types import (
     HasGlobalState,
     MultiAgentEnvironment,
+    TwoPlayerGame,
 )
 
 PARAMETERS = ("shared", "teams", "own")
@@ -84,12 +85,28 @@ def check_several(env: Any, agent: str) -> None:
 
 
 def check_groups(env: Any, groups: Iterable[int] | None, agent: str) -> None:
-    """Refuse several agents where nothing says which parameters each of them has."""
-    if groups is None and (several := agent_axis(env)):
+    """Refuse several agents where nothing says which parameters each of them has, and games."""
+    if groups is None:
+        check_one_agent(env, agent)
+        check_one_player(env, agent)
+
+
+def check_one_agent(env: Any, agent: str) -> None:
+    """Refuse several agents that act at once."""
+    if several := agent_axis(env):
         raise UsageError(
             f"{agent} trains one agent, and {several[0]} act in {env.name}: use ippo, mappo, iql, "
             "vdn, qmix, maddpg or matd3, or rljax.envs.teams.as_one(env), whose one agent chooses "
             "for all"
+        )
+
+
+def check_one_player(env: Any, agent: str) -> None:
+    """Refuse a game of two players, whose rewards are now those of one and now of the other."""
+    if isinstance(env, TwoPlayerGame):
+        raise UsageError(
+            f"{agent} trains one player, and two take turns in {env.name}: use alphazero, or "
+            "rljax.envs.opponents.Against(env), in which somebody else moves for the other"
         )
 
 

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from rljax.envs import spaces
+from rljax.envs.board_games import dropped, has_line, open_columns
 from rljax.types import Action, Key, Obs
 
-ROWS, COLUMNS, LENGTH = 6, 7, 4
-DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
+ROWS, COLUMNS = 6, 7
 MINE, THEIRS = 0, 1
 
 
@@ -76,35 +76,9 @@ class ConnectFour(UnmaskedConnectFour):
         return open_columns(state.board)
 
 
-def open_columns(board: jax.Array) -> jax.Array:
-    """Which columns of a board [6, 7, 2] are not full, bool [7]."""
-    return ~jnp.any(board[-1], axis=-1)
-
-
-def dropped(board: jax.Array, column: jax.Array, player: int) -> jax.Array:
-    """The board with another disc; a full column stays as it is."""
-    row = jnp.sum(jnp.any(board[:, column], axis=-1))  # beyond the board, it is dropped
-    return board.at[row, column, player].set(True, mode="drop")
-
-
 def random_column(board: jax.Array, key: Key) -> jax.Array:
     """One that is not full, all equally likely; any where all are. Consumes the key."""
     return jax.random.categorical(key, jnp.where(open_columns(board), 0.0, -jnp.inf))
-
-
-def has_line(discs: jax.Array) -> jax.Array:
-    """Whether four of the discs bool [6, 7] are in a line; bool []."""
-    padded = jnp.pad(discs, LENGTH - 1)
-    found = jnp.bool_(False)
-    for down, right in DIRECTIONS:
-        shifted = [
-            jax.lax.dynamic_slice(
-                padded, (LENGTH - 1 + i * down, LENGTH - 1 + i * right), discs.shape
-            )
-            for i in range(LENGTH)
-        ]
-        found |= jnp.any(jnp.stack(shifted).all(axis=0))
-    return found
 
 
 def make(mask: bool = True) -> UnmaskedConnectFour:

@@ -29,6 +29,12 @@ from rljax.updates.optimization import clipped_adam, gradient, learning_rate
 from rljax.updates.planning import dyna, prioritized_sweeping
 from rljax.updates.policies import actor_loss, average, least, temperature_loss
 from rljax.updates.relabelling import hindsight
+from rljax.updates.self_play import (
+    search_policy_loss,
+    symmetric,
+    value_target,
+    without_states,
+)
 from rljax.updates.sequences import burn_in, fresh_carry, next_estimates
 from rljax.updates.tables import (
     constant,
@@ -96,9 +102,11 @@ __all__ = [
     "rewards_to_go",
     "rnd",
     "scaled_rewards",
+    "search_policy_loss",
     "smallest",
     "smoothed",
     "stateless",
+    "symmetric",
     "table_step",
     "taken",
     "target_network",
@@ -108,7 +116,9 @@ __all__ = [
     "temperature_loss",
     "trace_step",
     "visit_count",
+    "value_target",
     "vtrace",
     "with_own_parameters",
     "without_largest",
+    "without_states",
 ]

@@ -153,6 +153,8 @@ def table(factory, **options) -> Callable[..., Agent]:
     return partially(factory, grid, **options)
 
 
+games = {**replayed, "num_simulations": 4, "longest_game": 6, "warmup_env_steps": 32}
+alphazero = partially(rljax.alphazero, rljax.make("TicTacToeGame"), **games)
 sweeping = table(rljax.prioritized_sweeping, planning_steps=2)
 
 AGENTS = {
@@ -332,6 +334,11 @@ AGENTS = {
     ),
     "double_q_learning": Row(table(rljax.double_q_learning), unused),
     "q_lambda": Row(table(rljax.q_lambda), unused - {"trace_lambda"}),
+    "alphazero": Row(alphazero, {"gumbel_scale"}),
+    "alphazero gumbel": Row(
+        partial(alphazero, search="gumbel", exploring_moves=3, symmetries=False, longest_game=3),
+        {"puct", "dirichlet_fraction", "dirichlet_alpha", "temperature"},
+    ),
     "dyna_q": Row(table(rljax.dyna_q, planning_steps=3), unused | {"kappa", "priority_threshold"}),
     "dyna_q_plus legal actions": Row(
         partially(rljax.dyna_q_plus, probes.LegalActions(7), planning_steps=2),
@@ -366,6 +373,7 @@ class Compiled:
 
 
 LONG = {
+    "alphazero",
     "qmix",
     "sac",
     "mappo",
@@ -431,6 +439,7 @@ LONG = {
 }
 """Rows that compile programs much like those of another row."""
 SLOW = {
+    "alphazero gumbel",
     "ippo legal actions",
     "iql legal actions",
     "iql own prioritized ez_greedy",

@@ -14,10 +14,20 @@ from test_contracts import AGENTS
 
 import rljax
 from rljax import collectives
-from rljax.agents import a2c, dqn, off_policy_actor_critic, policy_gradient, ppo, pqn, tabular
+from rljax.agents import (
+    a2c,
+    alphazero,
+    dqn,
+    off_policy_actor_critic,
+    policy_gradient,
+    ppo,
+    pqn,
+    tabular,
+)
 from rljax.types import Update
 
 N = 8
+MODULES = (a2c, alphazero, dqn, off_policy_actor_critic, policy_gradient, ppo, pqn, tabular)
 DRAWS_FOR_EACH_STEP = {"ppo tanh_normal", "dqn iqn dueling", "sarsa", "double_q_learning"}
 """Rows whose updates draw a number for each step: other numbers where a device has fewer steps."""
 
@@ -98,11 +108,21 @@ def by_gradient_descent(name: str, monkeypatch):
     def descent(lr, **options):
         return optax.sgd(0.1)
 
-    for module in (a2c, dqn, off_policy_actor_critic, policy_gradient, ppo, pqn, tabular):
+    for module in (
+        a2c,
+        alphazero,
+        dqn,
+        off_policy_actor_critic,
+        policy_gradient,
+        ppo,
+        pqn,
+        tabular,
+    ):
         for assemble in ("on_policy", "off_policy"):
             if hasattr(module, assemble):
                 monkeypatch.setattr(module, assemble, capturing(getattr(module, assemble)))
     monkeypatch.setattr(optax, "adam", descent)
+    monkeypatch.setattr(optax, "adamw", descent)
     monkeypatch.setattr(optax, "radam", descent)
     monkeypatch.setattr(optax, "rmsprop", descent)
     agent = make(name)

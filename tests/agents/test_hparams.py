@@ -35,6 +35,7 @@ def test_defaults_and_the_ends_of_a_range_are_accepted():
     env, box, team = (rljax.make(name) for name in ("FrozenLake4x4", "Pendulum-v1", "TwoStep"))
     fits = dict.fromkeys(("ddpg", "td3", "d4pg"), box)
     fits |= dict.fromkeys(("ippo", "mappo", "iql", "vdn", "qmix", "maddpg", "matd3"), team)
+    fits["alphazero"] = rljax.make("TicTacToeGame")
     for name in agents.AGENTS:
         bounds = {"v_min": 0.0, "v_max": 1.0} if name in ("rainbow", "d4pg") else {}
         agents.factory(name)(fits.get(name, env), **bounds)

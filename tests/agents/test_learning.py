@@ -34,6 +34,7 @@ class Gate(NamedTuple):
 # the worst, and more where a seed in many fails. Populations of two sizes round differently, so
 # another size is another sample: which seeds fail is no property of theirs.
 GATES = {
+    "alphazero/tic_tac_toe": Gate(4, 0.9, 0.85),
     "ppo/cartpole": Gate(16, 490, 400),  # 500.0, 0.0, 500.0
     "ppo/pendulum": Gate(8, -210, -265),  # -175.3, 21.0, -214.1, of 16
     "a2c/cartpole": Gate(16, 480, 300),  # 500.0, 0.0, 500.0; of 32 others one had 395
@@ -120,7 +121,7 @@ def test_the_gates_refuse_frozen_and_random_policies(name):
 
 
 def test_every_agent_has_a_gate():
-    assert {name.split("/")[0] for name in GATES} == set(AGENTS)
+    assert {name.split("/")[0] for name in GATES} == set(AGENTS) - {"mcts"}  # which learns nothing
 
 
 def test_a_gate_looks_at_the_mean_and_at_the_worst_seed():

@@ -46,6 +46,7 @@ def cell(rows, row, column):
 
 OWN = (
     "ConnectFour",
+    "TicTacToeGame",
     "DoorKey5x5",
     "BitFlip",
     "PointReach",
@@ -78,8 +79,9 @@ def test_the_header_has_the_return_of_each_team():
     assert rows.max() < canvas.HEADER
 
 
-def test_discs_lie_in_their_columns_from_below():
-    env, board = rljax.make("ConnectFour"), np.zeros((6, 7, 2), bool)
+@pytest.mark.parametrize("name", ["ConnectFour", "ConnectFourGame"])
+def test_discs_lie_in_their_columns_from_below(name):
+    env, board = rljax.make(name), np.zeros((6, 7, 2), bool)
     board[0, 2, 0] = board[1, 6, 1] = True
     frame = draw(env, ConnectFourState(board, np.int32(0)))
     for colour, column, height in ((canvas.BLUE, 2, 0), (canvas.ORANGE, 6, 1)):

@@ -33,6 +33,7 @@ HELD_BY = {
     "logging.md: rljax.train": "docs/test_snippets::test_the_hooks_of_the_page_",
     "many_agents.md: agent = rljax.vdn": "envs/test_agents::test_the_code_of_the_page_",
     "many_agents.md: one = rljax.dqn": "envs/test_agents::test_the_code_of_the_page_",
+    "mcts.md: agent = rljax.mcts": "agents/test_mcts::test_the_code_of_the_page_",
     "notebook.md: agent = rljax.ppo": "docs/test_tutorial::test_the_notebook_s_loop_",
     "notebook.md: for state, row in rljax.iterate": "docs/test_tutorial::test_the_notebook_s_loop_",
     "performance.md: return jax.lax.scan": "cpu/test_compiler::test_the_loop_of_the_page_runs",

@@ -15,6 +15,7 @@ SPACES = [path for path in FILES if path.name.endswith(".sweep.toml")]
 CONFIGS = [path for path in FILES if path not in SPACES]
 
 
+LEARNS_NOTHING = ("mcts",)
 QUICK = ("ppo/cartpole", "q_learning/frozen_lake")
 """Configs that are always tested."""
 SLOW = (
@@ -49,7 +50,8 @@ def test_every_config_parses_and_its_parts_fit(path):
     before = jax.eval_shape(agent.init, jax.random.key(0))
     after, metrics = jax.eval_shape(agent.step, before)
     assert jax.tree.map(str, after) == jax.tree.map(str, before)
-    assert any(name.startswith("losses/") for name in metrics)
+    learns = path.parent.name not in LEARNS_NOTHING
+    assert learns == any(name.startswith("losses/") for name in metrics)
 
 
 def small(path):
@@ -60,6 +62,8 @@ def small(path):
         flags |= {"structure.sequence_length": "8"}
         if "burn_in" in full.structure:  # 16 is a multiple of the stride.
             flags |= {"structure.overlap": "4", "structure.burn_in": "4"}
+    if "longest_game" in full.structure:
+        flags |= {"structure.longest_game": "4", "structure.num_simulations": "4"}
     if "warmup_env_steps" in full.structure:
         flags |= {"structure.warmup_env_steps": "128", "total_env_steps": "384"}
         flags |= {"structure.buffer_size": "512", "structure.batch_size": "16"}
@@ -81,7 +85,8 @@ def test_every_config_runs_two_iterations(path):
     state, metrics = run(jax.random.key(0))
     assert int(state.iteration) == 2
     losses = {name: x for name, x in metrics.items() if name.startswith("losses/")}
-    assert losses and all(np.isfinite(x).all() for x in losses.values())
+    assert losses or path.parent.name in LEARNS_NOTHING
+    assert all(np.isfinite(x).all() for x in losses.values())
 
 
 @pytest.mark.parametrize("path", SPACES, ids=name)

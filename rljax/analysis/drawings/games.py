@@ -29,6 +29,15 @@ def _connect_four(_: Any, state: Any, obs: np.ndarray) -> Canvas:
     return canvas
 
 
+def _in_a_row(env: Any, state: Any, _: np.ndarray) -> Canvas:
+    legend = dict(zip(env.players, (BLUE, ORANGE), strict=True))
+    canvas = board(legend, np.zeros((env.rows, env.columns, 0)))
+    for row, column, player in np.argwhere(state.board):
+        row = env.rows - 1 - row if env.falls else row
+        piece(canvas, env.rows, row, column, (BLUE, ORANGE)[player])
+    return canvas
+
+
 def _bit_flip(_: Any, state: Any, obs: np.ndarray) -> Canvas:
     nothing = np.zeros_like(state.now)
     now = np.stack([state.now, nothing, state.now != state.goal], axis=-1)
@@ -83,6 +92,8 @@ def _two_step(env: Any, state: Any, _: np.ndarray) -> Canvas:
 
 DRAWINGS: dict[str, Drawing] = {
     "ConnectFour": _connect_four,
+    "ConnectFourGame": _in_a_row,
+    "TicTacToeGame": _in_a_row,
     "BitFlip": _bit_flip,
     "SwitchRiddle": _riddle,
     "Climbing": _matrix_game,

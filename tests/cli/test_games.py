@@ -1,0 +1,73 @@
+"""Games on the command line: matches, and a game against a person."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from rljax.cli import entry, main
+
+CONFIG = """
+env = "TicTacToeGame"
+agent = "alphazero"
+total_env_steps = 64
+[structure]
+num_simulations = 2
+longest_game = 4
+num_envs = 2
+rollout_length = 8
+buffer_size = 32
+batch_size = 4
+warmup_env_steps = 16
+updates_per_iteration = 1
+hidden = [8]
+[evaluation]
+episodes = 2
+[logging]
+plot = false
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("games")
+    (folder / "tiny.toml").write_text(CONFIG)
+    assert main(["train", str(folder / "tiny.toml"), "--run-dir", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+@pytest.mark.long
+def test_eval_counts_wins_draws_and_losses_of_both_sides(run, capsys):
+    command = ["eval", str(run), "--episodes", "20", "--json"]
+    assert main([*command, "--against", "perfect"]) == 0
+    hard = json.loads(capsys.readouterr().out)
+    assert hard["against"] == "perfect" and hard["wins"] == 0 and hard["episodes"] == 20
+    assert sum(hard["first"].values()) == sum(hard["second"].values()) == 10
+    assert hard["draws"] + hard["losses"] == 20
+    assert main([*command, "--against", "chance"]) == 2
+    assert (
+        "opponent 'chance' is not known; there is mcts, perfect, random" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.long
+def test_a_game_in_the_terminal_asks_again_for_an_illegal_move_and_is_drawn(run, tmp_path):
+    out = tmp_path / "game.gif"
+    typed = "\n".join(["9", "4", *"012345678" * 5])
+    command = ["play", str(run), "--against", "human", "--seed", "0", "--out", str(out)]
+    played = CliRunner().invoke(entry.cli, command, input=typed)
+    assert played.exit_code == 0, played.output
+    assert "x: you, o: the agent" in played.output
+    assert "'9' is no legal move: type one of 0, 1, 2, 3, 4, 5, 6, 7, 8" in played.output
+    assert played.output.rstrip().split("\n")[-1] in (
+        "you win", "the agent wins", "a draw", str(out)
+    )  # fmt: skip
+    assert Image.open(out).n_frames >= 5
+
+
+def test_what_play_cannot_do_is_said(run, capsys):
+    assert main(["play", str(run)]) == 2
+    assert "--out is missing" in capsys.readouterr().err
+    assert main(["play", str(run), "--against", "mcts", "--out", "a.png"]) == 2
+    assert "--out must be a .gif, for a game" in capsys.readouterr().err
