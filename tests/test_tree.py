@@ -30,6 +30,7 @@ ROOMS = [
     "experiments",
     "exports",
     "analysis",
+    "compression",
     "tune",
     "cli",
 ]

@@ -15,6 +15,7 @@ from rljax.updates.critics import (
 )
 from rljax.updates.curiosity import bonus, counts, icm, rnd
 from rljax.updates.delays import every
+from rljax.updates.distillation import distillation_loss
 from rljax.updates.kl import adaptive_kl
 from rljax.updates.lag import remember_parameters
 from rljax.updates.losses import actor_critic_loss
@@ -28,6 +29,7 @@ from rljax.updates.normalization import (
 from rljax.updates.optimization import clipped_adam, gradient, learning_rate
 from rljax.updates.planning import dyna, prioritized_sweeping
 from rljax.updates.policies import actor_loss, average, least, temperature_loss
+from rljax.updates.pruning import cubic_sparsity, pruning
 from rljax.updates.relabelling import hindsight
 from rljax.updates.sequences import burn_in, fresh_carry, next_estimates
 from rljax.updates.tables import (
@@ -66,6 +68,8 @@ __all__ = [
     "counts",
     "critic_loss",
     "critic_target",
+    "cubic_sparsity",
+    "distillation_loss",
     "double",
     "double_table_target",
     "dyna",
@@ -90,6 +94,7 @@ __all__ = [
     "next_estimates",
     "observation_statistics",
     "prioritized_sweeping",
+    "pruning",
     "q_loss",
     "remember_parameters",
     "reward_scaling",
