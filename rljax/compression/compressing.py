@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rljax.agents.distillation import Hparams, acting_parameters, distill, with_params
-from rljax.compression import measuring
+from rljax.compression import measuring, showing
 from rljax.errors import RunError, UsageError, check_count, check_known, check_positive
 from rljax.experiments import directory, experiment, metrics
 from rljax.experiments.checkpoints import Checkpoints
@@ -26,6 +26,8 @@ from rljax.types import Agent, Params, State
 
 FILE = "compression.json"
 """In the new run's directory: what was done, and what each step of it cost."""
+PLOT = "compression.png"
+"""Beside it: return against bytes."""
 ROWS = 20  # of metrics.jsonl, for each training
 
 
@@ -139,14 +141,19 @@ def compress(
         add(name, smaller, train(student, start, 0))
     if settings.prune or settings.prune_units:
         last, units = stages[-1], bool(settings.prune_units)
-        ways = {"prune": "units" if units else "weights", "scope": settings.scope}
-        ways["sparsity"] = settings.prune_units if units else settings.prune
-        student = last.config.agent()
-        params = train(student, last.params, 1, **ways)
+        sparsity = settings.prune_units if units else settings.prune
+        params = train(
+            last.config.agent(),
+            last.params,
+            1,
+            prune="units" if units else "weights",
+            scope=settings.scope,
+            sparsity=sparsity,
+        )
         resized = last.config
         if units:
             resized, params = _without_dead_units(last.config, params, seeds)
-        add(f"pruned {ways['sparsity']:.0%}{' of units' if units else ''}", resized, params)
+        add(f"pruned {sparsity:.0%}{' of units' if units else ''}", resized, params)
     if settings.bits is not None:
         last, params = stages[-1], stages[-1].params
         if settings.aware:
@@ -203,7 +210,7 @@ def _warn_of_larger(
     student: Agent, fresh: Params, teacher: Agent, states: State, report: Callable[[str], None]
 ) -> None:
     sizes = [
-        _size(agent, jax.tree.map(lambda x: x[0], params))
+        _size(agent, _of_seed(params, 0))
         for agent, params in ((student, fresh), (teacher, states.learner.params))
     ]
     if sizes[0] > sizes[1]:
@@ -211,6 +218,11 @@ def _warn_of_larger(
             f"warning: the student has {sizes[0]:,} parameters, more than its teacher, which has "
             f"{sizes[1]:,}"
         )
+
+
+def _of_seed(tree: Any, seed: int) -> Any:
+    """Leaves [seeds, ...] to those of one seed."""
+    return jax.tree.map(lambda x: x[seed], tree)
 
 
 def _size(agent: Agent, params: Params) -> int:
@@ -248,7 +260,7 @@ def _train(
         return last.learner.params, history
 
     done = [
-        run(*(jax.tree.map(lambda x: x[seed], tree) for tree in (states, params, keys)))
+        run(*(_of_seed(tree, seed) for tree in (states, params, keys)))
         for seed in range(keys.shape[0])
     ]
     _add_rows(rows, [jax.device_get(history) for _, history in done], settings)
@@ -288,8 +300,7 @@ def _add_rows(
 def _without_dead_units(config: Config, params: Params, seeds: int) -> tuple[Config, Params]:
     """The config and the parameters of networks that are really smaller."""
     taken = [
-        without_dead_units(jax.tree.map(lambda x: x[seed], params), "MLP_0", "Outputs_0")
-        for seed in range(seeds)
+        without_dead_units(_of_seed(params, seed), "MLP_0", "Outputs_0") for seed in range(seeds)
     ]
     sizes = {left for _, left in taken}
     if len(sizes) > 1:
@@ -321,12 +332,12 @@ def _measured(
     found = []
     seeds = jax.tree.leaves(stage.params)[0].shape[0]
     for seed in range(seeds):
-        state = with_params(agent, jax.tree.map(lambda x: x[seed], stage.params))
+        state = with_params(agent, _of_seed(stage.params, seed))
         found.append(jax.device_get(play(state, jax.random.fold_in(key, seed))))
     evaluation = jax.tree.map(lambda *x: np.stack(x), *found)
     scores = np.asarray(evaluation.returns, np.float64).mean(1)[:, None]
     bounds = interval(central, scores)
-    first = with_params(agent, jax.tree.map(lambda x: x[0], stage.params))
+    first = with_params(agent, _of_seed(stage.params, 0))
     first = replace(first, worker=jax.eval_shape(agent.init, jax.random.key(0)).worker)
     result = {
         "name": stage.name,
@@ -362,8 +373,7 @@ def _write(
     state = jax.jit(agent.init)(experiment.keys(config))
     params = stage.params
     if config.top.num_seeds == 1:
-        params = jax.tree.map(lambda x: x[0], params)
-        evaluation = jax.tree.map(lambda x: x[0], evaluation)
+        params, evaluation = _of_seed((params, evaluation), 0)
     last = jnp.full_like(state.iteration, agent.num_iterations)
     state = replace(state, iteration=last, learner=replace(state.learner, params=params))
     run = directory.create(out, config, command)
@@ -381,3 +391,4 @@ def _write(
     checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep)
     checkpoints.save(state, float(np.mean(evaluation.returns)))
     checkpoints.close()
+    showing.draw(summary, out / PLOT)

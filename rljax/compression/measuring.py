@@ -22,8 +22,8 @@ def cost(agent: Agent, state: State) -> dict[str, Any]:
 
     `parameters` are those that actions depend on, `nonzero` those of them that are not 0.
     `operations` are multiplications with additions of one observation. `bytes` are those of the
-    policy as a C file. `latency_us` has, for each batch, microseconds of a call of the jitted
-    policy on this machine, the fastest of some rounds.
+    policy as a C file, `constant_bytes` those of the constants in it. `latency_us` has, for each
+    batch, microseconds of a call of the jitted policy on this machine, the fastest of some rounds.
     """
     params = state.learner.params
     acts = jax.tree.leaves(acting_parameters(agent, params))
@@ -34,6 +34,7 @@ def cost(agent: Agent, state: State) -> dict[str, Any]:
         "parameters": sum(x.size for x in leaves),
         "nonzero": int(sum(np.count_nonzero(x) for x in leaves)),
         "operations": operations(graph),
+        "constant_bytes": c_source.constant_bytes(policy, graph),
         "bytes": len(c_source.source(policy, graph, "").encode()),
         "latency_us": {str(batch): latency(policy, batch) for batch in BATCHES},
     }

@@ -168,8 +168,8 @@ def in_precision(inner: Network, dtype: Any) -> Network:
         return jax.tree.map(of, tree)
 
     def apply(params: Params, obs: Obs, carry: Carry, key: Key | None):
-        given = cast((params, obs, carry), dtype)
-        return cast(inner.apply(*given, key), jnp.float32)
+        params, obs, carry = cast((params, obs, carry), dtype)
+        return cast(inner.apply(params, obs, carry, key), jnp.float32)
 
     return inner._replace(apply=apply, unroll=None)
 
@@ -185,7 +185,8 @@ def _with_inputs(inner: Network, change: Change) -> Callable:
         given, structure = jax.tree.flatten((params, obs, carry))
 
         def flat(*leaves: jax.Array) -> Any:
-            return inner.apply(*jax.tree.unflatten(structure, leaves), key)
+            params, obs, carry = jax.tree.unflatten(structure, leaves)
+            return inner.apply(params, obs, carry, key)
 
         traced, shapes = jax.make_jaxpr(flat, return_shape=True)(*given)
         weights = len(jax.tree.leaves(params))
