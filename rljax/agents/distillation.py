@@ -126,6 +126,11 @@ def distill(
         has_memory = bool(jax.tree.leaves(jax.eval_shape(lambda: student.initial_carry((1,)))))
         sequence_length = rollout_length if has_memory else 1
 
+    def begin(key: Key) -> Params:
+        if params is None:
+            return student.init(key).learner.params
+        return jax.tree.map(jnp.array, params)  # A copy, because a state may be donated.
+
     def used(params: Params) -> Params:
         return params if bits is None else networks.quantized_weights(params, bits)
 
@@ -189,7 +194,7 @@ def distill(
         return epochs(fit, num_epochs, num_minibatches, sequence_length)
 
     actor = Actor(
-        init=lambda key: student.init(key).learner.params if params is None else params,
+        init=begin,
         policy=policy,
         mode=of_student(lambda params, obs, carry: act(params, obs, carry, None)),
         initial_carry=lambda leading: (

@@ -43,11 +43,13 @@ def rounded(x: jax.Array, largest: jax.Array, bits: int) -> jax.Array:
     `largest` broadcasts against x; where it is 0, x is 0.
     """
     most = levels(bits)
-    scale = jax.lax.stop_gradient(largest) / most
-    inside = jnp.clip(x, -scale * most, scale * most)  # No gradient beyond it.
-    grid = jnp.round(inside / jnp.where(scale > 0, scale, 1.0)) * scale
+    largest = jax.lax.stop_gradient(largest)
+    scale = largest / most
+    clipped = jax.lax.stop_gradient(jnp.clip(x, -largest, largest))
+    inside = jnp.where(jnp.abs(x) <= largest, x, clipped)  # No gradient beyond it.
+    grid = jnp.round(clipped / jnp.where(scale > 0, scale, 1.0)) * scale
     # In this order the value is on the grid to the last bit.
-    return jax.lax.stop_gradient(grid) + (inside - jax.lax.stop_gradient(inside))
+    return grid + (inside - jax.lax.stop_gradient(inside))
 
 
 def is_kernel(leaf: Any) -> bool:
@@ -223,8 +225,7 @@ class _Evaluation:
                     at = moving.index(True)
                     inputs[at] = self.change(self.count, inputs[at])
                     self.count += 1
-                functions, params = eqn.primitive.get_bind_params(eqn.params)
-                made = eqn.primitive.bind(*functions, *inputs, **params)
+                made = eqn.primitive.bind(*inputs, **eqn.params)
                 outputs = made if eqn.primitive.multiple_results else [made]
                 depend = [any(moving)] * len(outputs)
             values.update(zip(eqn.outvars, zip(outputs, depend, strict=True), strict=True))

@@ -29,9 +29,9 @@ from rljax.updates.normalization import (
 from rljax.updates.optimization import clipped_adam, gradient, learning_rate
 from rljax.updates.planning import dyna, prioritized_sweeping
 from rljax.updates.policies import actor_loss, average, least, temperature_loss
-from rljax.updates.pruning import cubic_sparsity, pruning
 from rljax.updates.relabelling import hindsight
 from rljax.updates.sequences import burn_in, fresh_carry, next_estimates
+from rljax.updates.sparsity import cubic_sparsity, pruning
 from rljax.updates.tables import (
     constant,
     double_table_target,
