@@ -11,7 +11,8 @@ from rljax import networks
 from rljax.agents.assembly import check_hparams, on_policy
 from rljax.agents.schedule import Schedule
 from rljax.envs.simulators import on_host
-from rljax.errors import UsageError
+from rljax.envs.spaces import describe
+from rljax.errors import UsageError, check_known
 from rljax.hparams import fraction, non_negative, positive
 from rljax.networks.jaxprs import read
 from rljax.networks.quantization import kernels
@@ -122,6 +123,13 @@ def distill(
         schedule_env_steps=schedule_env_steps,
     )
     _check(student, teachers)
+    check_known("prune", prune, ("none", "weights", "units"))
+    last = (schedule.num_iterations - 1) * schedule.env_steps_per_iteration / schedule.horizon
+    if prune != "none" and last < hparams.prune_end:
+        raise UsageError(
+            f"pruning ends at prune_end = {hparams.prune_end:g} of the run, and its last iteration "
+            f"begins at {last:.2g}: make total_env_steps larger than {total_env_steps:,}"
+        )
     if sequence_length is None:
         has_memory = bool(jax.tree.leaves(jax.eval_shape(lambda: student.initial_carry((1,)))))
         sequence_length = rollout_length if has_memory else 1
@@ -244,11 +252,16 @@ def _check(student: Agent, teachers: Sequence[tuple[Agent, State]]) -> None:
             f"{student.env.name} is a simulator of the host: distillation needs an environment in "
             "JAX"
         )
+    spaces = _spaces(student)
     for agent in (student, *(teacher for teacher, _ in teachers)):
         if agent.distribution is None:
             raise UsageError("distill needs agents with a policy or action values")
         if agent.population_axes or agent.placement is not None:
             raise UsageError("distill needs plain agents: give one member, on one device")
+        if _spaces(agent) != spaces:
+            raise UsageError(
+                f"a student for {spaces} cannot learn from a teacher for {_spaces(agent)}"
+            )
     obs = jax.eval_shape(student.init, jax.random.key(0)).worker.obs
     leading = jax.tree.leaves(obs)[0].shape[:1]
 
@@ -269,3 +282,9 @@ def _check(student: Agent, teachers: Sequence[tuple[Agent, State]]) -> None:
                 f"a student whose actions are {type(own).__name__} cannot learn from a teacher "
                 f"whose actions are {type(theirs).__name__}"
             )
+
+
+def _spaces(agent: Agent) -> str:
+    """What an agent observes and does, in words."""
+    seen, done = describe(agent.env.observation_space), describe(agent.env.action_space)
+    return f"observations of {seen} and actions of {done}"

@@ -177,7 +177,7 @@ def _masked(settings: Settings) -> dict[str, Any]:
     if not settings.prune:
         return {}
     ways = {"prune": "weights", "scope": settings.scope, "sparsity": settings.prune}
-    return {**ways, "prune_begin": -1.0, "prune_end": -0.5}
+    return {**ways, "prune_begin": 0.0, "prune_end": 0.0}
 
 
 def _resized(config: Config, hidden: Sequence[int], **others: Any) -> Config:

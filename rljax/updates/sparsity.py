@@ -20,7 +20,8 @@ def cubic_sparsity(final, progress, begin=0.0, end=1.0) -> jax.Array:
 
     Source: Zhu and Gupta 2017, eq. 1, https://arxiv.org/abs/1710.01878, from a sparsity of 0.
     """
-    done = jnp.clip((progress - begin) / (end - begin), 0.0, 1.0)
+    rising = jnp.clip((progress - begin) / jnp.maximum(end - begin, 1e-9), 0.0, 1.0)
+    done = jnp.where(progress >= end, 1.0, rising)
     return final * (1.0 - (1.0 - done) ** 3)
 
 

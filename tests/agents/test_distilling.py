@@ -45,7 +45,7 @@ def test_a_student_comes_to_agree_with_its_teacher_and_the_critic_stays():
     assert loss[-1] < 0.1 * loss[0] and metrics["losses/agreement"][-1] > 0.9
     fresh, params = agent.init(jax.random.key(0)).learner.params, state.learner.params
     acts = acting_parameters(student, params)
-    moved = jax.tree.map(lambda x, y: bool((x != y).any()), fresh, params)
+    moved = jax.tree.map(lambda x, y: not np.allclose(x, y, atol=1e-5), fresh, params)
     assert moved == acts and not all(jax.tree.leaves(acts))
 
 
@@ -63,7 +63,7 @@ def test_values_teach_a_policy_and_masks_stay_masks_over_devices():
     state = spread.init(jax.random.key(0))
     for _ in range(3):
         state, reported = spread.step(state)
-    assert reported["faults/replicas_differ"] == 0
+    assert reported["replicas/differ"] == 0
     masks = [x for x in jax.tree.leaves(state.learner.update_state) if x.dtype == bool]
     kernels = [x for x in jax.tree.leaves(state.learner.params) if x.ndim == 2]
     assert masks and sum((~m).sum() for m in masks) <= sum((k == 0).sum() for k in kernels)
@@ -73,8 +73,12 @@ def test_what_cannot_be_distilled_is_refused():
     student = rljax.ppo(probes.Recall(), **RECALL)
     with pytest.raises(UsageError, match="needs a teacher"):
         rljax.distill(student, [])
-    with pytest.raises(UsageError, match="cannot learn from a teacher"):
+    with pytest.raises(UsageError, match="a student for observations"):
         rljax.distill(student, [taught(rljax.ppo, probes.ContinuousTarget())])
+    with pytest.raises(UsageError, match="make total_env_steps larger than 64"):
+        rljax.distill(
+            student, [taught(rljax.ppo)], prune="units", **{**SIZES, "total_env_steps": 64}
+        )
     with pytest.raises(UsageError, match="plain agents"):
         rljax.distill(rljax.vmap(student), [taught(rljax.ppo)])
 
@@ -97,5 +101,5 @@ def test_the_code_of_the_page_runs(monkeypatch):
     assert 0 < abs(outputs[0] - outputs[1]).max() < 0.01
     update = names["fit"](lambda params, batch, key: (jnp.sum(params["w"]), {}), jnp.float32(1.0))
     params = {"w": jnp.arange(1.0, 11.0).reshape(2, 5)}
-    after = update.apply(params, update.init(params, obs), None, jax.random.key(0))[0]
+    after = update.apply(params, update.init(params, jax.random.key(0)), None, jax.random.key(0))[0]
     assert (after["w"] == 0).sum() == 8

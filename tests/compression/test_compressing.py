@@ -12,7 +12,7 @@ from rljax.compression import Settings, compress
 from rljax.errors import RunError, UsageError
 from rljax.experiments import directory
 
-FAST = {"env_steps": 2048, "episodes": 4}
+FAST = {"env_steps": 6144, "episodes": 4}
 
 
 def stages(path):
@@ -46,7 +46,7 @@ def test_without_training_weights_are_rounded_and_all_else_is_kept(finished, tmp
 def test_all_ways_at_once_by_the_command(finished, tmp_path, capsys):
     out, file = tmp_path / "small", tmp_path / "policy.c"
     ways = ["--student", "16,4", "--prune", "0.5", "--bits", "8", "--aware", "--episodes", "4"]
-    command = ["compress", str(finished.path), "--out", str(out), "--env-steps", "2048", *ways]
+    command = ["compress", str(finished.path), "--out", str(out), "--env-steps", "6144", *ways]
     assert main(command) == 0
     printed = capsys.readouterr()
     assert "multiply-adds" in printed.out and "warning: the student has" in printed.err
