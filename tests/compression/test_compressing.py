@@ -61,7 +61,7 @@ def test_all_ways_at_once_by_the_command(finished, tmp_path, capsys):
     assert main(["export", str(out), "--to", "c", "--out", str(file)]) == 0
     assert "signed char" in file.read_text()
     assert main(["resume", str(out)]) == 0
-    assert "is complete" in capsys.readouterr().out
+    assert "is complete" in capsys.readouterr().err
 
 
 @pytest.mark.long
