@@ -15,7 +15,7 @@ from rljax.updates.critics import (
 )
 from rljax.updates.curiosity import bonus, counts, icm, rnd
 from rljax.updates.delays import every
-from rljax.updates.distillation import distillation_loss
+from rljax.updates.distillation import distillation_loss, kickstarting, teachers
 from rljax.updates.kl import adaptive_kl
 from rljax.updates.lag import remember_parameters
 from rljax.updates.losses import actor_critic_loss
@@ -86,6 +86,7 @@ __all__ = [
     "initial_priorities",
     "in_parts",
     "joint_critic_loss",
+    "kickstarting",
     "lambda_target",
     "learning_rate",
     "least",
@@ -109,6 +110,7 @@ __all__ = [
     "target_network",
     "target_statistics",
     "td_target",
+    "teachers",
     "team_reward",
     "temperature_loss",
     "trace_step",

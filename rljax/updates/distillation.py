@@ -1,8 +1,9 @@
 """Learning what others would do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from rljax.errors import UsageError
@@ -13,7 +14,8 @@ from rljax.networks.distributions import (
     RelaxedCategorical,
     TanhNormal,
 )
-from rljax.types import Batch, Key, Params
+from rljax.types import Agent, Batch, Key, Params, State, Update
+from rljax.updates.composition import stateless
 from rljax.updates.optimization import Loss
 
 
@@ -76,5 +78,44 @@ def distillation_loss(
             agreed = [jnp.mean(each.mode() == mine.mode()) for each in teachers]
             metrics["losses/agreement"] = sum(agreed) / len(agreed)
         return total, metrics
+
+    return loss
+
+
+def teachers(taught: Sequence[tuple[Agent, State]]) -> Update:
+    """Annotate the batch with what teachers would choose from, as `distillation_loss` reads it.
+
+    Writes teachers. For agents without memory: raises UsageError for others, and for those without
+    a distribution.
+    """
+    for agent, _ in taught:
+        memory = jax.eval_shape(lambda: agent.initial_carry((1,)))  # noqa: B023
+        if agent.distribution is None or jax.tree.leaves(memory):
+            raise UsageError("teachers need a policy or action values, and no memory: use distill")
+
+    def apply(params: Params, batch: Batch, key: Key):
+        found = (
+            agent.distribution(state, batch.obs, ())[0]  # type: ignore[misc]
+            for agent, state in taught
+        )
+        return batch.annotate(teachers=tuple(map(recordable, found))), {}
+
+    return stateless(apply)
+
+
+def kickstarting(coef, until=0.5, temperature=1.0) -> Callable[[Any, Batch, jax.Array], jax.Array]:
+    """An auxiliary loss: a policy is drawn towards its teachers' at first, and then lets go.
+
+    It is coef x (1 - progress / until), and 0 from there on, times the mean `divergence` from the
+    teachers. Reads teachers.
+
+    Source: Schmitt et al. 2018, section 3, https://arxiv.org/abs/1803.03835; there the coefficient
+    is annealed by hand or by a population.
+    """
+
+    def loss(policy: Any, batch: Batch, progress: jax.Array) -> jax.Array:
+        weight = coef * jnp.maximum(1.0 - progress / until, 0.0)
+        mine, shown = recordable(policy), batch.extras["teachers"]
+        return weight * sum(divergence(each, mine, temperature) for each in shown) / len(shown)
 
     return loss

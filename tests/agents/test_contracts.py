@@ -376,6 +376,7 @@ class Compiled:
 
 
 LONG = {
+    "distill gru",
     "mappo",
     "maddpg",
     "dyna_q",

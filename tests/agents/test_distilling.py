@@ -8,12 +8,14 @@ import numpy as np
 import pages
 import pytest
 from small import SMALL
-from states import jit
+from states import different_leaves, jit
 
 import rljax
+from rljax import updates
 from rljax.agents.distillation import acting_parameters
 from rljax.envs import probes
 from rljax.errors import UsageError
+from rljax.updates.distillation import divergence
 
 RECALL = {**SMALL, "total_env_steps": 320}
 SIZES = {"num_envs": 8, "rollout_length": 8, "num_minibatches": 2, "total_env_steps": 64 * 30}
@@ -92,8 +94,8 @@ def test_the_code_of_the_page_runs(monkeypatch):
     for block in pages.blocks(page):
         if block.language == "python":
             pages.run(block, page, names)
-    learner, metrics = jit(names["agent"].step)(names["agent"].init(jax.random.key(0)))
-    assert np.isfinite(metrics["losses/distillation_loss"])
+    _, metrics = jit(names["agent"].step)(names["agent"].init(jax.random.key(0)))
+    assert np.isfinite(metrics["losses/policy_loss"])
     net = rljax.networks.actor_critic(agent.env, hidden=(8,)).net
     params, obs = net.init(jax.random.key(0)), jnp.ones((3, 4))
     narrow = names["in_int8"](net, params, obs)
@@ -103,3 +105,28 @@ def test_the_code_of_the_page_runs(monkeypatch):
     params = {"w": jnp.arange(1.0, 11.0).reshape(2, 5)}
     after = update.apply(params, update.init(params, jax.random.key(0)), None, jax.random.key(0))[0]
     assert (after["w"] == 0).sum() == 8
+
+
+@pytest.mark.long
+def test_kickstarting_draws_a_policy_to_its_teacher_and_lets_go():
+    taught_by, sizes = [taught(rljax.ppo)], {**SIZES, "hidden": (8,), "num_epochs": 4}
+
+    def distance(coef, until):
+        agent = rljax.ppo(
+            probes.Recall(),
+            **sizes,
+            first=updates.teachers(taught_by),
+            auxiliary_loss=updates.kickstarting(coef, until),
+            hparams=rljax.ppo.Hparams(lr=1e-2),
+        )
+        state, _ = learnt(agent)
+        (teacher, shown), obs = taught_by[0], state.worker.obs
+        found = [a.distribution(s, obs, ())[0] for a, s in ((teacher, shown), (agent, state))]
+        return float(divergence(*found).mean()), state.learner.params
+
+    drawn, free, let_go = (distance(*each) for each in ((10.0, 1.0), (0.0, 1.0), (10.0, 1e-6)))
+    assert drawn[0] < 0.3 * free[0]
+    # At progress 0 alone it counts.
+    assert different_leaves(let_go[1], free[1])
+    with pytest.raises(UsageError, match="no memory"):
+        updates.teachers([taught(rljax.ppo, network="gru")])
