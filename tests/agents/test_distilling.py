@@ -38,6 +38,7 @@ def learnt(agent):
     return run(jax.random.key(0))
 
 
+@pytest.mark.long
 def test_a_student_comes_to_agree_with_its_teacher_and_the_critic_stays():
     student = rljax.ppo(probes.Recall(), **RECALL)
     hparams = rljax.distill.Hparams(lr=3e-2)

@@ -58,9 +58,10 @@ def test_what_is_zero_stays_zero_whatever_a_gradient_does_to_it():
     state = pruning(0.5).init(params, KEY)
     after, state, _, _ = pruned(params, state, 0.5)
     revived = jax.tree.map(lambda x: x + 100.0, after)
-    again, _, _, _ = pruned(revived, state, 0.5)
-    for name in ("a", "b"):
-        np.testing.assert_array_equal(again[name]["kernel"] == 0, after[name]["kernel"] == 0)
+    for sparsity in (0.5, 0.0):
+        again, _, _, _ = pruned(revived, state, sparsity)
+        for name in ("a", "b"):
+            np.testing.assert_array_equal(again[name]["kernel"] == 0, after[name]["kernel"] == 0)
     # Without the masks, as in a run that was resumed without them, the weights would be back.
     forgotten, _, _, _ = pruned(revived, pruning(0.5).init(params, KEY), 0.0)
     assert (forgotten["a"]["kernel"] != 0).all()
