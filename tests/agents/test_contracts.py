@@ -377,6 +377,8 @@ class Compiled:
 
 LONG = {
     "distill gru",
+    "qmix",
+    "sac",
     "mappo",
     "maddpg",
     "dyna_q",

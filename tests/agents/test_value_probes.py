@@ -128,8 +128,8 @@ def slow_but(rows, fast: set[str], long: frozenset[str] = frozenset()) -> list:
     return [row if row in fast else marked(row) for row in rows]
 
 
-FAST = {"dqn", "qmix"}
-LONG = frozenset({"pqn lambda", "impala", "reinforce plain", "mappo", "maddpg"})
+FAST = {"dqn"}
+LONG = frozenset({"qmix", "pqn lambda", "impala", "reinforce plain", "mappo", "maddpg"})
 
 
 @pytest.mark.parametrize("name", slow_but(SOLVED, FAST, LONG))
