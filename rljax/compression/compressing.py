@@ -24,10 +24,6 @@ from rljax.training.evaluation import Evaluation, episodes
 from rljax.training.rows import plain
 from rljax.types import Agent, Params, State
 
-FILE = "compression.json"
-"""In the new run's directory: what was done, and what each step of it cost."""
-PLOT = "compression.png"
-"""Beside it: return against bytes."""
 ROWS = 20  # of metrics.jsonl, for each training
 
 
@@ -134,7 +130,7 @@ def compress(
     if settings.student is not None:
         smaller = _resized(config, settings.student)
         student = smaller.agent()
-        fresh = jax.vmap(lambda key: student.init(key).learner.params)(keys[0])
+        fresh = jax.jit(jax.vmap(lambda key: student.init(key).learner.params))(keys[0])
         start = _with_statistics_of(states.learner.params, fresh)
         _warn_of_larger(student, fresh, teacher, states, report)
         name = f"student {','.join(map(str, settings.student))}"
@@ -387,8 +383,8 @@ def _write(
     )
     described = json.dumps(evaluation.summary(steps)) + "\n"
     directory.write_atomically(run.evaluation, described)
-    directory.write_atomically(out / FILE, json.dumps(summary, indent=2) + "\n")
+    directory.write_atomically(run.compression, json.dumps(summary, indent=2) + "\n")
     checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep)
     checkpoints.save(state, float(np.mean(evaluation.returns)))
     checkpoints.close()
-    showing.draw(summary, out / PLOT)
+    showing.draw(summary, run.compression_plot)

@@ -60,6 +60,9 @@ def test_all_ways_at_once_by_the_command(finished, tmp_path, capsys):
     assert main(["eval", str(out), "--episodes", "2", "--json"]) == 0
     assert main(["export", str(out), "--to", "c", "--out", str(file)]) == 0
     assert "signed char" in file.read_text()
+    card = json.loads((tmp_path / "policy.c.json").read_text())
+    assert card["compressed"]["run"] == str(finished.path)
+    assert card["compressed"]["settings"]["student"] == [16, 4]
     assert main(["resume", str(out)]) == 0
     assert "is complete" in capsys.readouterr().err
 
