@@ -12,6 +12,7 @@ import numpy as np
 
 from rljax.agents.distillation import Hparams, acting_parameters, distill, with_params
 from rljax.compression import measuring, showing
+from rljax.envs.simulators import on_host
 from rljax.errors import RunError, UsageError, check_count, check_known, check_positive
 from rljax.experiments import directory, experiment, metrics
 from rljax.experiments.checkpoints import Checkpoints
@@ -66,6 +67,8 @@ class Settings:
                 check_positive(student=size)
         if self.bits is not None:
             levels(self.bits)
+        if self.aware and self.bits is None:
+            raise UsageError("aware is for rounded weights: give bits, too")
         if self.prune and self.prune_units:
             raise UsageError("prune weights or units, not both at once")
         if self.student is None and not (self.prune or self.prune_units) and self.bits is None:
@@ -112,12 +115,16 @@ def compress(
     agent, state = experiment.load(run)
     seeds = config.top.num_seeds
     teacher = config.agent()
+    _check(config, teacher)
+    smaller = _resized(config, settings.student) if settings.student else config
     states = replace(state, worker=None)  # type: ignore[arg-type]
     if seeds == 1:
         states = jax.tree.map(lambda x: x[None], states)
     keys = jax.random.split(jax.random.fold_in(jax.random.key(settings.seed), 0xC0), (3, seeds))
     rows: list[dict[str, Any]] = []
     stages = [Stage("teacher", config, states.learner.params)]
+    if settings.prune_units:
+        _without_dead_units(config, stages[0].params, seeds)  # Refuses what has no such units.
     measured = [_measured(stages[0], settings, report)]
 
     def train(student: Agent, params: Params | None, turn: int, **ways: Any) -> Params:
@@ -128,7 +135,6 @@ def compress(
         measured.append(_measured(stages[-1], settings, report))
 
     if settings.student is not None:
-        smaller = _resized(config, settings.student)
         student = smaller.agent()
         fresh = jax.jit(jax.vmap(lambda key: student.init(key).learner.params))(keys[0])
         start = _with_statistics_of(states.learner.params, fresh)
@@ -166,6 +172,17 @@ def compress(
     }
     _write(Path(out), stages[-1], measured[-1][1], rows, summary, command, settings)
     return summary
+
+
+def _check(config: Config, teacher: Agent) -> None:
+    name = config.top.agent
+    if on_host(teacher.env):
+        raise UsageError(
+            f"{config.top.env} is a simulator of the host: only policies for environments in JAX "
+            "are compressed"
+        )
+    if teacher.distribution is None:
+        raise UsageError(f"{name} has neither a policy nor action values that could be compressed")
 
 
 def _masked(settings: Settings) -> dict[str, Any]:

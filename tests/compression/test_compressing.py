@@ -85,6 +85,7 @@ def test_units_are_taken_out_of_the_policy_and_not_of_its_critic(finished, tmp_p
         ({"prune": 1.0}, "prune must be"),
         ({"prune": 0.5, "prune_units": 0.5}, "not both"),
         ({"bits": 1}, "from 2 to 16"),
+        ({"prune": 0.5, "aware": True}, "give bits"),
         ({"student": ()}, "student must be"),
         ({"bits": 8, "scope": "layers"}, "did you mean 'layer'"),
     ],
