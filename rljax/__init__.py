@@ -24,6 +24,7 @@ _PUBLIC = {
     "Logger": "rljax.experiments.loggers:Logger",
     "check_env": "rljax.envs.check:check_env",
     "compiler_options": "rljax._cpu:compiler_options",
+    "distill": "rljax.agents.distillation:distill",
     "distribute": "rljax.distributed:distribute",
     "evaluate": "rljax.training.evaluation:evaluate",
     "export": "rljax.exports.exporting:export",
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from rljax.agents.crossq import crossq as crossq
     from rljax.agents.d4pg import d4pg as d4pg
     from rljax.agents.ddpg import ddpg as ddpg
+    from rljax.agents.distillation import distill as distill
     from rljax.agents.dqn import dqn as dqn
     from rljax.agents.drqn import drqn as drqn
     from rljax.agents.dyna import dyna_q as dyna_q

@@ -153,6 +153,13 @@ def examples() -> dict[str, Callable[[], Example]]:
         """Of an estimator that reads no parameters of the agent."""
         return Example(update, (), numbers)
 
+    def chosen(params, batch):
+        return networks.Categorical(actor_critic.outputs(params, batch))
+
+    def by_nobody(state, obs, carry):
+        return networks.Categorical(obs[..., :2]), carry
+
+    taught = rljax.ppo(cartpole, hidden=(8,))._replace(distribution=by_nobody)
     signals = Signals()
     together = numbers.replace(reward=jnp.zeros((T, N, len(signals.agents))))
     standard = networks.with_normalized_values(actor_critic.net)
@@ -225,6 +232,8 @@ def examples() -> dict[str, Callable[[], Example]]:
         "icm": lambda: of_own(updates.icm(model, optax.sgd(1.0))),
         "bonus": lambda: of_own(updates.bonus(1.0)),
         "hindsight": lambda: Example(updates.hindsight(flips), (), bits),
+        "pruning": lambda: of_policy(updates.pruning(0.5)),
+        "teachers": lambda: of_policy(updates.teachers([(taught, None)])),
         "with_own_parameters": lambda: of_own(
             updates.with_own_parameters(lambda key: jnp.zeros(3), some_update)
         ),
@@ -250,6 +259,9 @@ def examples() -> dict[str, Callable[[], Example]]:
         ),
         "actor_loss": lambda: of_part(
             updates.actor_loss(control, temperature=temperature), "actor"
+        ),
+        "distillation_loss": lambda: of_policy(of_loss(updates.distillation_loss(chosen)))._replace(
+            batch=numbers.annotate(teachers=(networks.Categorical(jnp.zeros((T, N, 2))),))
         ),
         "temperature_loss": lambda: of_part(updates.temperature_loss(-1.0), "temperature"),
         "actor_critic_loss": lambda: of_policy(

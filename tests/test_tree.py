@@ -31,6 +31,7 @@ ROOMS = [
     "exports",
     "serving",
     "analysis",
+    "compression",
     "tune",
     "cli",
 ]

@@ -48,7 +48,7 @@ def card(
 
 
 def of_run(run: RunDirectory, member: int) -> dict[str, Any]:
-    """What a run directory knows besides: the agent, the config and the last evaluation."""
+    """What a run directory knows besides: agent, config, last evaluation, how it was compressed."""
     config = run.load_config()
     about: dict[str, Any] = {
         "agent": config.top.agent,
@@ -61,6 +61,9 @@ def of_run(run: RunDirectory, member: int) -> dict[str, Any]:
         names = ("mean", "std", "success_rate")
         about["returns"] = {name: of_member[name] for name in names if name in of_member}
         about["returns"]["episodes"] = summary["episodes"] // len(summary.get("seeds", [1]))
+    if run.compression.exists():
+        compressed = json.loads(run.compression.read_text())
+        about["compressed"] = {name: compressed[name] for name in ("run", "settings")}
     return {**about, "config": config.values()}
 
 

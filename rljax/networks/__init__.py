@@ -32,8 +32,15 @@ from rljax.networks.modules import (
 from rljax.networks.network import Network, Pair, from_linen
 from rljax.networks.normalization import RunningStatistics, normalized, with_normalized_values
 from rljax.networks.q_networks import QNetwork, q_network, with_target
+from rljax.networks.quantization import (
+    activation_ranges,
+    in_precision,
+    quantized,
+    quantized_weights,
+)
 from rljax.networks.recurrence import reset_carry, unroll
 from rljax.networks.tables import q_table
+from rljax.networks.units import hidden_kernels, without_dead_units
 from rljax.networks.value_heads import (
     ValueHead,
     categorical,
@@ -69,6 +76,7 @@ __all__ = [
     "RunningStatistics",
     "TanhNormal",
     "ValueHead",
+    "activation_ranges",
     "actor_and_critics",
     "actor_critic",
     "actor_critic_network",
@@ -76,6 +84,8 @@ __all__ = [
     "dynamics",
     "from_linen",
     "head",
+    "in_precision",
+    "hidden_kernels",
     "implicit_quantile",
     "mixing",
     "monotonic",
@@ -86,6 +96,8 @@ __all__ = [
     "q_network",
     "q_table",
     "quantile",
+    "quantized",
+    "quantized_weights",
     "random_distillation",
     "reset_carry",
     "scalar",
@@ -96,4 +108,5 @@ __all__ = [
     "with_mixer",
     "with_normalized_values",
     "with_target",
+    "without_dead_units",
 ]

@@ -146,6 +146,15 @@ no_smoothing, no_logits = {"smoothing_std", "smoothing_clip"}, {"logit_penalty"}
 unused = {"half_life", "visit_exponent", "trace_lambda"} | elsewhere  # by most tables
 
 
+def distilled(env, hparams, **options):
+    """A student of two untrained teachers, one of which has values instead of a policy."""
+    teachers = [partially(factory, env, hidden=(8,))() for factory in (rljax.ppo, rljax.pqn)]
+    taught = [(teacher, jit(teacher.init)(jax.random.key(9))) for teacher in teachers]
+    return rljax.distill(recall(network="gru"), taught, hparams=hparams, **options)
+
+
+distilled.Hparams = partial(rljax.distill.Hparams, teacher_share=0.5)
+distilling = partially(distilled, probes.Recall(), num_epochs=2, num_minibatches=2)
 grid = GridWorld("S..\n.CG", step_reward=-1.0, limit=5)
 
 
@@ -192,6 +201,7 @@ AGENTS = {
     "appo lag": Row(partial(appo, policy_lag=2), no_kl),
     "reinforce": Row(reinforce, set()),
     "reinforce without baseline": Row(partial(reinforce, baseline=False), {"value_coef"}),
+    "distill gru": Row(distilling, {"sparsity", "prune_begin", "prune_end"}),
     "dqn": Row(dqn, not_prioritized | one_step | elsewhere),
     "dqn soft double n_step normalize_observations": Row(
         partial(dqn, double=True, n_step=3, target_period=1, normalize_observations=True),
@@ -374,6 +384,7 @@ class Compiled:
 
 LONG = {
     "alphazero",
+    "distill gru",
     "qmix",
     "sac",
     "mappo",

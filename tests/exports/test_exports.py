@@ -14,6 +14,7 @@ from policies import OF_ROLLOUTS, drawn, fresh
 from running import COMPILER, RUN, compiled
 
 import rljax
+from rljax import networks
 from rljax.cli import main
 from rljax.errors import UsageError
 from rljax.experiments import experiment
@@ -49,6 +50,21 @@ def test_all_exports_act_as_the_agent(name, tmp_path):
             action, *carries[to] = run(*seen, *carries[to])
             np.testing.assert_allclose(action, expected, rtol=1e-5, atol=1e-5, err_msg=to)
     assert len(np.unique(np.concatenate(taken), axis=0)) > 1
+
+
+@pytest.mark.skipif(not COMPILER, reason="there is no C compiler")
+@pytest.mark.parametrize("bits", [8, pytest.param(3, marks=pytest.mark.long)])
+def test_weights_of_few_bits_are_int8_in_c(bits, tmp_path):
+    agent = AGENTS["normal"]()
+    state, random = fresh(agent), np.random.default_rng(0)
+    rounded = networks.quantized_weights(state.learner.params, bits)
+    state = state.replace(learner=state.learner.replace(params=rounded))
+    rljax.export(agent, state, "c", tmp_path / "policy.c")
+    assert (tmp_path / "policy.c").read_text().count("static const signed char") == 2
+    policy = interface(agent, state)
+    run, obs = RUN["c"](tmp_path / "policy.c", policy), drawn(random, policy.inputs[0], 1000)
+    expected = policy.function(obs)[0]
+    np.testing.assert_allclose(run(obs)[0], expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.long
