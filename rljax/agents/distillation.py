@@ -257,7 +257,7 @@ def _check(student: Agent, teachers: Sequence[tuple[Agent, State]]) -> None:
         if agent.distribution is None:
             raise UsageError("distill needs agents with a policy or action values")
         if agent.population_axes or agent.placement is not None:
-            raise UsageError("distill needs plain agents: give one member, on one device")
+            raise UsageError("distill needs plain agents: give one member of a population")
         if _spaces(agent) != spaces:
             raise UsageError(
                 f"a student for {spaces} cannot learn from a teacher for {_spaces(agent)}"
