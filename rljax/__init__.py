@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from rljax.agents.maddpg import maddpg as maddpg
     from rljax.agents.mappo import mappo as mappo
     from rljax.agents.matd3 import matd3 as matd3
+    from rljax.agents.muzero import muzero as muzero
     from rljax.agents.ppo import ppo as ppo
     from rljax.agents.pqn import pqn as pqn
     from rljax.agents.qmix import qmix as qmix

@@ -19,6 +19,12 @@ from rljax.actors.noise import (
     ornstein_uhlenbeck_noise,
 )
 from rljax.actors.options import ez_greedy
+from rljax.actors.planning import (
+    PlanningHparams,
+    model_search,
+    planning_actor,
+    random_planner,
+)
 from rljax.actors.policies import policy_actor, random_policy, with_random_actions
 from rljax.actors.rollouts import episode_metrics, rollout, start
 from rljax.actors.traces import with_traces
@@ -30,15 +36,19 @@ __all__ = [
     "NOISES",
     "NoiseHparams",
     "by_probabilities",
+    "PlanningHparams",
     "episode_metrics",
     "exploration",
     "exploring_actor",
     "ez_greedy",
     "gaussian_noise",
     "lagged",
+    "model_search",
     "noisy_actor",
     "ornstein_uhlenbeck_noise",
+    "planning_actor",
     "policy_actor",
+    "random_planner",
     "random_policy",
     "recording_values",
     "rollout",

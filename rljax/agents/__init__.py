@@ -31,6 +31,7 @@ AGENTS = {
     "maddpg": "rljax.agents.maddpg:maddpg",
     "matd3": "rljax.agents.matd3:matd3",
     "mappo": "rljax.agents.mappo:mappo",
+    "muzero": "rljax.agents.muzero:muzero",
     "ppo": "rljax.agents.ppo:ppo",
     "pqn": "rljax.agents.pqn:pqn",
     "prioritized_sweeping": "rljax.agents.dyna:prioritized_sweeping",

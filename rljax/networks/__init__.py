@@ -21,6 +21,7 @@ from rljax.networks.distributions import (
     head,
 )
 from rljax.networks.initializers import orthogonal
+from rljax.networks.latent_models import LatentModel, latent_model
 from rljax.networks.layers import CNN, MLP, NatureCNN, NoisyDense
 from rljax.networks.mixers import Mixer, mixing, monotonic, total, with_mixer
 from rljax.networks.modules import (
@@ -55,6 +56,7 @@ __all__ = [
     "Choices",
     "Dynamics",
     "Head",
+    "LatentModel",
     "Network",
     "NoisyDense",
     "Normal",
@@ -77,6 +79,7 @@ __all__ = [
     "from_linen",
     "head",
     "implicit_quantile",
+    "latent_model",
     "mixing",
     "monotonic",
     "normalized",

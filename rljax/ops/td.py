@@ -180,7 +180,12 @@ def categorical_projection(
     chex.assert_rank(atoms, 1)
     chex.assert_equal_shape([reward, discount])
     chex.assert_shape(probabilities, (*reward.shape, len(atoms)))
-    moved = reward[..., None] + discount[..., None] * atoms
+    return projected(atoms, probabilities, reward[..., None] + discount[..., None] * atoms)
+
+
+def projected(atoms: jax.Array, probabilities: jax.Array, moved: jax.Array) -> jax.Array:
+    """A distribution on numbers `moved` [..., M], laid onto the atoms [M]: `categorical_projection`
+    of atoms that moved in any way."""
     moved = jnp.clip(moved, atoms[0], atoms[-1])
     spacing = (atoms[-1] - atoms[0]) / (len(atoms) - 1)
     # [..., M, M]: what each atom, by row, gets of each moved one; no scatter, which is slow. For a

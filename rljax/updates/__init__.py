@@ -19,6 +19,7 @@ from rljax.updates.kl import adaptive_kl
 from rljax.updates.lag import remember_parameters
 from rljax.updates.losses import actor_critic_loss
 from rljax.updates.minibatches import epochs
+from rljax.updates.model_search import reanalyse, search_target, unrolled_loss
 from rljax.updates.normalization import (
     observation_statistics,
     reward_scaling,
@@ -91,11 +92,13 @@ __all__ = [
     "observation_statistics",
     "prioritized_sweeping",
     "q_loss",
+    "reanalyse",
     "remember_parameters",
     "reward_scaling",
     "rewards_to_go",
     "rnd",
     "scaled_rewards",
+    "search_target",
     "smallest",
     "smoothed",
     "stateless",
@@ -107,6 +110,7 @@ __all__ = [
     "team_reward",
     "temperature_loss",
     "trace_step",
+    "unrolled_loss",
     "visit_count",
     "vtrace",
     "with_own_parameters",
