@@ -178,8 +178,9 @@ class Actor(NamedTuple):
     init: Callable[[Key], Params]
     policy: Callable[[Hparams, jax.Array], Policy]
     """(hparams, progress) to the policy that learns, progress [] running from 0 to 1."""
-    mode: Callable[[Params, Obs, Carry], tuple[Action, Carry]]
-    """The best actions [N, ...] so far, for observations [N, ...], and the next carry."""
+    mode: Callable[[Hparams], Callable[[Params, Obs, Carry], tuple[Action, Carry]]]
+    """Hparams to who takes the best actions [N, ...] so far, for observations [N, ...]; and the
+    next carry."""
     initial_carry: Callable[[tuple[int, ...]], Carry] = lambda leading: ()
     """Leading axes to the carry with which an episode begins."""
 

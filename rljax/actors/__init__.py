@@ -27,16 +27,22 @@ from rljax.actors.planning import (
 )
 from rljax.actors.policies import policy_actor, random_policy, with_random_actions
 from rljax.actors.rollouts import episode_metrics, rollout, start
+from rljax.actors.search import SEARCHES, Found, Node, SearchHparams, check_search, search
 from rljax.actors.traces import with_traces
 
 __all__ = [
     "EXPLORATIONS",
+    "Found",
+    "Node",
+    "SEARCHES",
+    "SearchHparams",
     "Exploration",
     "ExplorationHparams",
     "NOISES",
     "NoiseHparams",
     "by_probabilities",
     "PlanningHparams",
+    "check_search",
     "episode_metrics",
     "exploration",
     "exploring_actor",
@@ -52,6 +58,7 @@ __all__ = [
     "random_policy",
     "recording_values",
     "rollout",
+    "search",
     "start",
     "value_actor",
     "with_random_actions",

@@ -80,7 +80,7 @@ def value_actor(q: QNetwork, probabilities: Probabilities) -> Actor:
         values, carry = q.values(params, obs, carry, None)
         return jnp.argmax(values, axis=-1), carry
 
-    return Actor(q.net.init, policy, mode, q.net.initial_carry)
+    return Actor(q.net.init, policy, lambda hparams: mode, q.net.initial_carry)
 
 
 def recording_values(

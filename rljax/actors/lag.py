@@ -34,8 +34,9 @@ def lagged(actor: Actor, lag: int) -> Actor:
 
         return act_with_oldest
 
-    def mode(params: Params, obs, carry):
-        return actor.mode(params["online"], obs, carry)
+    def mode(hparams: Hparams):
+        best = actor.mode(hparams)
+        return lambda params, obs, carry: best(params["online"], obs, carry)
 
     return actor._replace(init=init, policy=policy, mode=mode)
 

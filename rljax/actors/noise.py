@@ -90,10 +90,15 @@ def ornstein_uhlenbeck_noise(actor: Actor, space: Box) -> Actor:
 
         return explore
 
-    def mode(params: Params, obs: Obs, carry: tuple[Carry, jax.Array]):
-        inner, noise = carry
-        action, inner = actor.mode(params, obs, inner)
-        return action, (inner, noise)
+    def mode(hparams: Hparams):
+        choose = actor.mode(hparams)
+
+        def act(params: Params, obs: Obs, carry: tuple[Carry, jax.Array]):
+            inner, noise = carry
+            action, inner = choose(params, obs, inner)
+            return action, (inner, noise)
+
+        return act
 
     def initial_carry(leading: tuple[int, ...]) -> tuple[Carry, jax.Array]:
         return actor.initial_carry(leading), jnp.zeros((*leading, *space.shape))

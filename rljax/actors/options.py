@@ -56,10 +56,15 @@ def ez_greedy(
 
         return act
 
-    def mode(params: Params, obs: Obs, carry: tuple[Carry, Option]):
-        inner, option = carry
-        action, inner = actor.mode(params, obs, inner)
-        return action, (inner, option)
+    def mode(hparams: Hparams):
+        choose = actor.mode(hparams)
+
+        def act(params: Params, obs: Obs, carry: tuple[Carry, Option]):
+            inner, option = carry
+            action, inner = choose(params, obs, inner)
+            return action, (inner, option)
+
+        return act
 
     def initial_carry(leading: tuple[int, ...]) -> tuple[Carry, Option]:
         # Two arrays: one buffer cannot be donated twice.

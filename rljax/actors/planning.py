@@ -70,10 +70,10 @@ def model_search(model: LatentModel, kind: str, num_simulations: int, **options:
     return find
 
 
-def planning_actor(model: LatentModel, find: Search, hparams: PlanningHparams) -> Actor:
+def planning_actor(model: LatentModel, find: Search) -> Actor:
     """Acts as a search says, and records search_policy [N, A] and search_value [N].
 
-    Its mode is the search's best action, without noise, with the `hparams` that are given here.
+    Its mode is the search's best action, without noise.
     """
 
     def policy(hparams: PlanningHparams, progress: jax.Array) -> Policy:
@@ -89,8 +89,11 @@ def planning_actor(model: LatentModel, find: Search, hparams: PlanningHparams) -
 
         return act
 
-    def mode(params: Params, obs: Obs, carry: Carry):
-        return find(hparams, params, obs, jax.random.key(0), best=True).action, carry
+    def mode(hparams: PlanningHparams):
+        def best(params: Params, obs: Obs, carry: Carry):
+            return find(hparams, params, obs, jax.random.key(0), best=True).action, carry
+
+        return best
 
     return Actor(model.init, policy, mode)
 

@@ -17,7 +17,7 @@ def policy_actor(actor_critic: ActorCritic) -> Actor:
     return Actor(
         actor_critic.net.init,
         lambda hparams, progress: actor_critic.policy,
-        actor_critic.mode,
+        lambda hparams: actor_critic.mode,
         actor_critic.net.initial_carry,
     )
 

@@ -39,10 +39,15 @@ def with_traces(actor: Actor, table: QNetwork) -> Actor:
 
         return act
 
-    def mode(params: Params, obs: Obs, carry: tuple[Carry, jax.Array]):
-        inner, trace = carry
-        action, inner = actor.mode(params, obs, inner)
-        return action, (inner, trace)
+    def mode(hparams: Hparams):
+        choose = actor.mode(hparams)
+
+        def act(params: Params, obs: Obs, carry: tuple[Carry, jax.Array]):
+            inner, trace = carry
+            action, inner = choose(params, obs, inner)
+            return action, (inner, trace)
+
+        return act
 
     shape = jax.eval_shape(actor.init, jax.random.key(0)).shape
 

@@ -152,7 +152,7 @@ def assembled(
 
     def act(state: State, obs: Obs, carry: Carry, key: Key | None):
         if key is None:
-            return actor.mode(state.learner.params, obs, carry)
+            return actor.mode(state.hparams)(state.learner.params, obs, carry)
         action, _, carry = policy(state, obs, carry, key)
         return action, carry
 

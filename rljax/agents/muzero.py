@@ -151,7 +151,7 @@ def muzero(
         names=actor_obs,
         agent="muzero",
     )
-    actor = planning_actor(model, model_search(model, search, num_simulations), hparams)
+    actor = planning_actor(model, model_search(model, search, num_simulations))
     statistics = observation_statistics(model.encode, part="representation")
 
     def update(hp: Hparams, progress: jax.Array) -> Update:

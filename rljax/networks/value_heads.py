@@ -16,6 +16,7 @@ from rljax.ops.td import (
     quantile_huber,
     rescaled,
     td_target,
+    two_hot,
     unscaled,
 )
 
@@ -48,6 +49,8 @@ class ValueHead(NamedTuple):
     """
     loss: Callable[[Chosen, jax.Array], tuple[jax.Array, jax.Array]]
     """(chosen, target) to the loss [...] and, for a replay, the priority [...] of each."""
+    certain: Callable[[jax.Array], jax.Array]
+    """Numbers [...] to the targets [..., *shape] that stand for each of them alone."""
     implicit: bool = False
     """Whether the network samples the fractions whose quantiles it gives."""
     clipped: Callable[[Chosen, jax.Array, jax.Array], jax.Array] | None = None
@@ -80,12 +83,12 @@ def scalar(
     def pick(q: jax.Array, policy: jax.Array) -> jax.Array:
         return jnp.sum(q * policy, axis=-1)
 
-    def backup(value: jax.Array, reward: jax.Array, discount: jax.Array) -> jax.Array:
-        if rescale:
-            return rescaled(td_target(reward, discount, unscaled(value)))
-        return td_target(reward, discount, value)
+    small, large = _scales(rescale)
 
-    return ValueHead((), unscaled if rescale else lambda q: q, pick, backup, losses)
+    def backup(value: jax.Array, reward: jax.Array, discount: jax.Array) -> jax.Array:
+        return small(td_target(reward, discount, large(value)))
+
+    return ValueHead((), large, pick, backup, losses, small)
 
 
 def categorical(
@@ -118,7 +121,7 @@ def categorical(
         )
     if not v_min < v_max:
         raise UsageError(f"v_min = {v_min:g} must be less than v_max = {v_max:g}")
-    small, large = (rescaled, unscaled) if rescale else (lambda x: x, lambda x: x)
+    small, large = _scales(rescale)
     atoms = jnp.linspace(small(v_min), small(v_max), num_atoms)
     returns = large(atoms)
 
@@ -141,7 +144,10 @@ def categorical(
         beyond = (shifted < v_min - slack) | (shifted > v_max + slack)
         return jnp.sum(jax.nn.softmax(logits) * beyond, axis=-1)
 
-    return ValueHead((num_atoms,), q, _pick, backup, loss, clipped=clipped)
+    def certain(numbers: jax.Array) -> jax.Array:
+        return two_hot(atoms, small(numbers))
+
+    return ValueHead((num_atoms,), q, _pick, backup, loss, certain, clipped=clipped)
 
 
 def quantile(num_quantiles: int, kappa: float = 1.0) -> ValueHead:
@@ -161,7 +167,8 @@ def quantile(num_quantiles: int, kappa: float = 1.0) -> ValueHead:
         losses = quantile_huber(values, tau, target, kappa)
         return losses, losses
 
-    return ValueHead((num_quantiles,), partial(jnp.mean, axis=-1), _pick, _shifted, loss)
+    mean = partial(jnp.mean, axis=-1)
+    return ValueHead((num_quantiles,), mean, _pick, _shifted, loss, _alone)
 
 
 def implicit_quantile(num_samples: int, kappa: float = 1.0) -> ValueHead:
@@ -189,7 +196,7 @@ def implicit_quantile(num_samples: int, kappa: float = 1.0) -> ValueHead:
         losses = quantile_huber(chosen.values, chosen.tau, target, kappa)
         return losses, losses
 
-    return ValueHead((num_samples,), q, pick, backup, loss, implicit=True)
+    return ValueHead((num_samples,), q, pick, backup, loss, _alone, implicit=True)
 
 
 def _pick(numbers: jax.Array, policy: jax.Array) -> jax.Array:
@@ -199,6 +206,15 @@ def _pick(numbers: jax.Array, policy: jax.Array) -> jax.Array:
 
 def _shifted(values: jax.Array, reward: jax.Array, discount: jax.Array) -> jax.Array:
     return td_target(reward[..., None], discount[..., None], values)
+
+
+def _alone(numbers: jax.Array) -> jax.Array:
+    return numbers[..., None]
+
+
+def _scales(rescale: bool) -> tuple[Callable[[jax.Array], jax.Array], ...]:
+    """From values to what outputs stand for, and back."""
+    return (rescaled, unscaled) if rescale else (lambda x: x, lambda x: x)
 
 
 def _check_kappa(kappa: float) -> None:

@@ -108,8 +108,7 @@ def unrolled_loss(model: LatentModel, value_coef, reward_coef) -> Loss:
         def fitted(outputs: jax.Array, numbers: jax.Array, counts: jax.Array):
             """Losses and priorities of outputs [..., *shape] for numbers [...], 0 where over."""
             numbers = jnp.where(over[: len(numbers)], 0.0, numbers)
-            target = head.backup(outputs, numbers, jnp.zeros_like(numbers))
-            losses, priority = head.loss(outputs, jax.lax.stop_gradient(target))
+            losses, priority = head.loss(outputs, head.certain(numbers))
             return jnp.where(counts, losses, 0.0), priority
 
         target = batch.extras["target"]

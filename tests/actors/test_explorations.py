@@ -35,7 +35,7 @@ def best_mode(params, obs, carry):
 
 
 actor = ez_greedy(
-    Actor(lambda key: (), lambda hparams, progress: best, best_mode),
+    Actor(lambda key: (), lambda hparams, progress: best, lambda hparams: best_mode),
     annealed_epsilon,
     spaces.Discrete(A),
 )
@@ -115,7 +115,7 @@ def test_without_epsilon_the_best_action_is_taken(kind):
     act, carry = explorer.policy(constant(0.0), NOW), explorer.initial_carry((50,))
     action, _, _ = act(table, obs, carry, jax.random.key(1))
     np.testing.assert_array_equal(action, np.argmax(table, axis=1))
-    np.testing.assert_array_equal(action, explorer.mode(table, obs, carry)[0])
+    np.testing.assert_array_equal(action, explorer.mode(constant(0.0))(table, obs, carry)[0])
 
 
 @pytest.mark.parametrize("kind", ["epsilon_greedy", "ez_greedy"])
@@ -131,7 +131,7 @@ def test_options_of_one_step_are_epsilon_greedy(kind):
 
 def test_at_its_best_an_actor_explores_with_no_option_and_keeps_the_one_in_force():
     option = Option(jnp.arange(4) % A, jnp.full(4, 7))
-    action, (_, after) = actor.mode((), jnp.zeros(4), ((), option))
+    action, (_, after) = actor.mode(constant(0.0))((), jnp.zeros(4), ((), option))
     assert (action == BEST).all() and after is option
 
 

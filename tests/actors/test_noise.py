@@ -27,7 +27,9 @@ def middle(params, obs, carry, key=None):
     return jnp.broadcast_to(jnp.asarray(SPACE.middle), (len(obs), 2)), {"seen": obs}, carry
 
 
-BASE = Actor(lambda key: (), lambda hp, progress: middle, lambda p, obs, carry: (obs, carry))
+BASE = Actor(
+    lambda key: (), lambda hp, progress: middle, lambda hp: lambda p, obs, carry: (obs, carry)
+)
 
 
 def noises(kind: str, hparams=HP, envs: int = N, steps: int = T) -> np.ndarray:
@@ -125,7 +127,7 @@ def test_the_mode_has_no_noise_and_keeps_the_carry(kind):
     actor = noisy_actor(kind, BASE, SPACE)
     carry = jax.tree.map(lambda x: x + 1, actor.initial_carry((3,)))
     obs = jnp.arange(3.0)
-    action, after = actor.mode((), obs, carry)
+    action, after = actor.mode(HP)((), obs, carry)
     np.testing.assert_array_equal(action, obs)
     jax.tree.map(np.testing.assert_array_equal, after, carry)
 

@@ -449,7 +449,7 @@ def test_an_actor_explores_and_at_its_best_takes_the_highest_value():
     actor = value_actor(
         q, lambda scale, progress: partial(ops.boltzmann, temperature=scale * progress)
     )
-    np.testing.assert_array_equal(actor.mode(params, obs, ())[0], best)
+    np.testing.assert_array_equal(actor.mode(1e6)(params, obs, ())[0], best)
     action, extras, carry = actor.policy(1e6, jnp.float32(1.0))(params, obs, (), KEY)
     assert action.dtype == jnp.int32 and extras == {} and carry == ()
     assert stats.chisquare(np.bincount(action)).pvalue > 1e-3

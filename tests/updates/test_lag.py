@@ -39,7 +39,12 @@ def counting(lag: int, first=None):
         rljax.types.Actor(
             lambda key: {"version": jnp.float32(0)},
             lambda hparams, progress: policy,
-            lambda params, obs, carry: (jnp.full(len(obs), params["version"]), carry),
+            lambda hparams: (
+                lambda params, obs, carry: (
+                    jnp.full(len(obs), params["version"]),
+                    carry,
+                )
+            ),
         ),
         lag,
     )
