@@ -12,6 +12,7 @@ from rljax.actors import PlanningHparams, model_search, planning_actor, random_p
 from rljax.agents.assembly import check_hparams, off_policy
 from rljax.agents.replays import ReplayHparams, Windows, replay_of
 from rljax.agents.schedule import Schedule
+from rljax.errors import check_positive
 from rljax.hparams import fraction, non_negative
 from rljax.types import Agent, Environment, Update
 from rljax.updates import (
@@ -128,6 +129,7 @@ def muzero(
         UsageError: for spaces, names and counts that do not fit, in one sentence.
     """
     hparams = check_hparams(hparams, Hparams, "muzero")
+    check_positive(unroll_steps=unroll_steps)
     schedule = Schedule(
         num_envs=num_envs,
         rollout_length=rollout_length,

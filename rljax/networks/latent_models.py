@@ -100,10 +100,11 @@ def latent_model(
         )
     net = _representation(reader.kind, reader.shape, reader.torso, state_size, agent)
     representation = on_observations(reader, net, normalize_observations)
-    state_size = jax.eval_shape(
-        lambda key: net.apply(net.init(key), jnp.zeros((1, *reader.shape)), (), None)[0],
-        jax.random.key(0),
-    ).shape[-1]
+
+    def example() -> jax.Array:
+        return net.apply(net.init(jax.random.key(0)), jnp.zeros((1, *reader.shape)), (), None)[0]
+
+    state_size = jax.eval_shape(example).shape[-1]
     num_actions = env.action_space.n
     layers = partial(MLP, tuple(model_hidden), ACTIVATIONS[activation])
     dynamics = DynamicsModule(layers, state_size, head.shape)

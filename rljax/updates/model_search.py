@@ -131,9 +131,11 @@ def unrolled_loss(model: LatentModel, value_coef, reward_coef) -> Loss:
             **losses,
             "losses/search_entropy": jnp.mean(-jnp.sum(xlogx(searched[0]), axis=-1)),
             "losses/values": jnp.mean(head.q(values[0])),
-            "losses/targets": jnp.mean(target[0]),
             "priority": priority[:1],
         }
+        if head.clipped is not None:
+            beyond = head.clipped(values, target, jnp.zeros_like(target))
+            metrics["losses/clipped_targets"] = jnp.mean(beyond)
         return policy_loss + value_coef * value_loss + reward_coef * reward_loss, metrics
 
     return loss

@@ -127,6 +127,9 @@ iql, vdn, qmix = (
     for factory in (rljax.iql, rljax.vdn, rljax.qmix)
 )
 maddpg, matd3 = (partially(factory, signals, **replayed) for factory in (rljax.maddpg, rljax.matd3))
+imagined = {"num_simulations": 4, "unroll_steps": 2, "n_step": 2, "state_size": 8}
+imagined |= {"model_hidden": (8,), "rescale_values": False, **atoms}
+muzero = partially(rljax.muzero, probes.Recall(), **replayed, **imagined)
 pqn = partially(rljax.pqn, probes.Recall(), **minibatches)
 a2c = partially(rljax.a2c, probes.Recall(), hidden=(8,))
 a3c = partially(rljax.a3c, probes.Recall(), hidden=(8,), policy_lag=1)
@@ -143,6 +146,7 @@ elsewhere = {"duration_exponent", "temperature"} | by_environment
 no_drift, of_discrete = {"noise_theta"}, {"target_entropy_fraction"}
 no_noise = {"noise_std", "noise_ratio", "noise_theta"}
 no_smoothing, no_logits = {"smoothing_std", "smoothing_clip"}, {"logit_penalty"}
+of_puct = {"puct", "dirichlet_fraction", "dirichlet_alpha", "temperature", "temperature_end"}
 unused = {"half_life", "visit_exponent", "trace_lambda"} | elsewhere  # by most tables
 
 
@@ -315,6 +319,22 @@ AGENTS = {
         partial(tqc, num_critics=2, num_quantiles=5, dropped_quantiles=1),
         not_prioritized | no_noise | of_discrete,
     ),
+    "muzero": Row(muzero, not_prioritized | {"gumbel_scale"}),
+    "muzero gumbel scalar prioritized reanalysed normalize_observations": Row(
+        partial(
+            muzero,
+            search="gumbel",
+            head="scalar",
+            prioritized=True,
+            reanalysed=True,
+            normalize_observations=True,
+        ),
+        of_puct,
+    ),
+    "muzero legal actions": Row(
+        partially(rljax.muzero, probes.LegalActions(), **replayed, **imagined),
+        not_prioritized | {"gumbel_scale"},
+    ),
     "pqn": Row(pqn, elsewhere),
     "pqn ez_greedy": Row(partial(pqn, exploration="ez_greedy"), elsewhere - {"duration_exponent"}),
     "q_learning": Row(table(rljax.q_learning), unused),
@@ -366,6 +386,7 @@ class Compiled:
 
 
 LONG = {
+    "muzero",
     "mappo",
     "maddpg",
     "dyna_q",
@@ -429,6 +450,8 @@ LONG = {
 }
 """Rows that compile programs much like those of another row."""
 SLOW = {
+    "muzero gumbel scalar prioritized reanalysed normalize_observations",
+    "muzero legal actions",
     "ippo legal actions",
     "iql legal actions",
     "iql own prioritized ez_greedy",

@@ -14,7 +14,16 @@ from test_contracts import AGENTS
 
 import rljax
 from rljax import collectives
-from rljax.agents import a2c, dqn, off_policy_actor_critic, policy_gradient, ppo, pqn, tabular
+from rljax.agents import (
+    a2c,
+    dqn,
+    muzero,
+    off_policy_actor_critic,
+    policy_gradient,
+    ppo,
+    pqn,
+    tabular,
+)
 from rljax.types import Update
 
 N = 8
@@ -41,6 +50,7 @@ LONG = (
     "maddpg",
     "matd3",
     "mappo",
+    "muzero",
     "qmix",
     "pqn",
     "sarsa",
@@ -98,7 +108,8 @@ def by_gradient_descent(name: str, monkeypatch):
     def descent(lr, **options):
         return optax.sgd(0.1)
 
-    for module in (a2c, dqn, off_policy_actor_critic, policy_gradient, ppo, pqn, tabular):
+    modules = (a2c, dqn, muzero, off_policy_actor_critic, policy_gradient, ppo, pqn, tabular)
+    for module in modules:
         for assemble in ("on_policy", "off_policy"):
             if hasattr(module, assemble):
                 monkeypatch.setattr(module, assemble, capturing(getattr(module, assemble)))
