@@ -11,6 +11,12 @@ from rljax.actors.explorations import (
     value_actor,
 )
 from rljax.actors.lag import lagged
+from rljax.actors.latent_search import (
+    LatentSearchHparams,
+    latent_search,
+    random_searcher,
+    searching_actor,
+)
 from rljax.actors.noise import (
     NOISES,
     NoiseHparams,
@@ -19,12 +25,6 @@ from rljax.actors.noise import (
     ornstein_uhlenbeck_noise,
 )
 from rljax.actors.options import ez_greedy
-from rljax.actors.planning import (
-    PlanningHparams,
-    model_search,
-    planning_actor,
-    random_planner,
-)
 from rljax.actors.policies import policy_actor, random_policy, with_random_actions
 from rljax.actors.rollouts import episode_metrics, rollout, start
 from rljax.actors.search import SEARCHES, Found, Node, SearchHparams, check_search, search
@@ -41,7 +41,7 @@ __all__ = [
     "NOISES",
     "NoiseHparams",
     "by_probabilities",
-    "PlanningHparams",
+    "LatentSearchHparams",
     "check_search",
     "episode_metrics",
     "exploration",
@@ -49,12 +49,12 @@ __all__ = [
     "ez_greedy",
     "gaussian_noise",
     "lagged",
-    "model_search",
+    "latent_search",
     "noisy_actor",
     "ornstein_uhlenbeck_noise",
-    "planning_actor",
+    "searching_actor",
     "policy_actor",
-    "random_planner",
+    "random_searcher",
     "random_policy",
     "recording_values",
     "rollout",

@@ -8,7 +8,7 @@ import jax
 from flax import linen as nn
 
 from rljax import networks
-from rljax.actors import PlanningHparams, model_search, planning_actor, random_planner
+from rljax.actors import LatentSearchHparams, latent_search, random_searcher, searching_actor
 from rljax.agents.assembly import check_hparams, off_policy
 from rljax.agents.replays import ReplayHparams, Windows, replay_of
 from rljax.agents.schedule import Schedule
@@ -29,7 +29,7 @@ from rljax.updates import (
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Hparams(PlanningHparams, ReplayHparams):
+class Hparams(LatentSearchHparams, ReplayHparams):
     """The hyperparameters of MuZero: traced, so a sweep compiles once."""
 
     lr: float = non_negative(2e-3)
@@ -153,7 +153,7 @@ def muzero(
         names=actor_obs,
         agent="muzero",
     )
-    actor = planning_actor(model, model_search(model, search, num_simulations))
+    actor = searching_actor(model, latent_search(model, search, num_simulations))
     statistics = observation_statistics(model.encode, part="representation")
 
     def update(hp: Hparams, progress: jax.Array) -> Update:
@@ -173,7 +173,7 @@ def muzero(
         hparams=hparams,
         schedule=schedule,
         fresh=lambda hp, progress: chain(first, statistics if normalize_observations else None),
-        warmup=random_planner(model, env.action_space),
+        warmup=random_searcher(model, env.action_space),
     )
 
 

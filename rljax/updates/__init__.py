@@ -19,7 +19,6 @@ from rljax.updates.kl import adaptive_kl
 from rljax.updates.lag import remember_parameters
 from rljax.updates.losses import actor_critic_loss
 from rljax.updates.minibatches import epochs
-from rljax.updates.model_search import reanalyse, search_target, unrolled_loss
 from rljax.updates.normalization import (
     observation_statistics,
     reward_scaling,
@@ -51,6 +50,7 @@ from rljax.updates.td import (
     taken,
     td_target,
 )
+from rljax.updates.unrolling import reanalyse, search_target, unrolled_loss
 
 __all__ = [
     "Update",

@@ -18,7 +18,7 @@ def search_target(model: LatentModel, gamma, n: int, unroll_steps: int) -> Updat
         z_t = r_t + gamma r_{t+1} + ... + gamma^n v_{t+n}
 
     For samples [L, B], of which the first 1 + unroll_steps rows are kept. Reads obs, reward,
-    next_obs, terminated, truncated and search_value (from `actors.planning_actor`). Writes target
+    next_obs, terminated, truncated and search_value (from `actors.searching_actor`). Writes target
     [1 + unroll_steps, B]. Summing stops where an episode ends, or with the last row. Where nobody
     searched, behind the last row and behind an episode that was truncated, the present parameters
     value what was observed.

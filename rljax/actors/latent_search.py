@@ -20,7 +20,7 @@ from rljax.types import Action, Actor, Carry, Key, Obs, Params, Policy
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class PlanningHparams(SearchHparams):
+class LatentSearchHparams(SearchHparams):
     """The hyperparameters of searches in a learnt model, while it learns."""
 
     gamma: float = fraction(0.997)
@@ -33,7 +33,7 @@ Search = Callable[..., Found]
 """(hparams, params, observations [N, ...], key, best=False) to what a search finds there."""
 
 
-def model_search(model: LatentModel, kind: str, num_simulations: int, **options: Any) -> Search:
+def latent_search(model: LatentModel, kind: str, num_simulations: int, **options: Any) -> Search:
     """A search from observations, in the states of a learnt model.
 
     Actions that a mask forbids are no choice at the root. The model does not know of masks.
@@ -48,7 +48,7 @@ def model_search(model: LatentModel, kind: str, num_simulations: int, **options:
         logits, value = model.predict(params, state)
         return Node(logits, model.head.q(value), state)
 
-    def find(hparams: PlanningHparams, params: Params, obs: Obs, key: Key, best: bool = False):
+    def find(hparams: LatentSearchHparams, params: Params, obs: Obs, key: Key, best: bool = False):
         def imagine(params: Params, key: Key, action: Action, state: jax.Array):
             state, outputs = model.imagine(params, state, action)
             reward = model.head.q(outputs)
@@ -70,13 +70,13 @@ def model_search(model: LatentModel, kind: str, num_simulations: int, **options:
     return find
 
 
-def planning_actor(model: LatentModel, find: Search) -> Actor:
+def searching_actor(model: LatentModel, find: Search) -> Actor:
     """Acts as a search says, and records search_policy [N, A] and search_value [N].
 
     Its mode is the search's best action, without noise.
     """
 
-    def policy(hparams: PlanningHparams, progress: jax.Array) -> Policy:
+    def policy(hparams: LatentSearchHparams, progress: jax.Array) -> Policy:
         temperature = ops.linear_schedule(
             hparams.temperature, hparams.temperature_end, progress, 1.0
         )
@@ -89,7 +89,7 @@ def planning_actor(model: LatentModel, find: Search) -> Actor:
 
         return act
 
-    def mode(hparams: PlanningHparams):
+    def mode(hparams: LatentSearchHparams):
         def best(params: Params, obs: Obs, carry: Carry):
             return find(hparams, params, obs, jax.random.key(0), best=True).action, carry
 
@@ -98,8 +98,8 @@ def planning_actor(model: LatentModel, find: Search) -> Actor:
     return Actor(model.init, policy, mode)
 
 
-def random_planner(model: LatentModel, space: spaces.Discrete) -> Policy:
-    """Actions of `random_policy`; records what `planning_actor` does, without a search.
+def random_searcher(model: LatentModel, space: spaces.Discrete) -> Policy:
+    """Actions of `random_policy`; records what `searching_actor` does, without a search.
 
     Its search_policy is uniform over legal actions, and its search_value what the model says.
     """

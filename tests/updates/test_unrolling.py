@@ -10,7 +10,7 @@ from rljax import updates
 from rljax.errors import UsageError
 from rljax.networks import LatentModel, categorical, scalar
 from rljax.types import MissingField
-from rljax.updates.model_search import ended_before, half_gradient
+from rljax.updates.unrolling import ended_before, half_gradient
 
 KEY = jax.random.key(0)
 F, S, A, B = 2, 3, 4, 6
