@@ -96,13 +96,15 @@ def search(
     def node(found: Node) -> dict[str, Any]:
         return {"prior_logits": only_legal(found.logits, found.legal), "value": found.value}
 
-    def recurrent(params: Params, key: Key, action: Action, state: Any):
-        reward, discount, found = model(params, key, action, state)
+    def recurrent(params: Params, data: jax.Array, action: Action, state: Any):
+        reward, discount, found = model(params, jax.random.wrap_key_data(data), action, state)
         return mctx.RecurrentFnOutput(reward=reward, discount=discount, **node(found)), found.state
 
     arguments: Any = {
         "params": params,
-        "rng_key": key,
+        # As data: a loop of mctx under `vmap` selects between a used key and a new one, which
+        # JAX's checker of keys takes for a second use.
+        "rng_key": jax.random.key_data(key),
         "root": mctx.RootFnOutput(embedding=root.state, **node(root)),
         "recurrent_fn": recurrent,
         "num_simulations": num_simulations,
