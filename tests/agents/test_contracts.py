@@ -88,6 +88,8 @@ def partially(factory, env, lr: float = LR, **options) -> Callable[..., Agent]:
     if hasattr(hparams, "epsilon_end"):
         # In so short a run, exploring a little less would not be seen.
         hparams = replace(hparams, epsilon_start=0.9, epsilon_end=0.3, exploration_fraction=0.9)
+    if hasattr(hparams, "temperature_end"):
+        hparams = replace(hparams, temperature_end=3.0)  # For the same reason.
     return partial(factory, env, **SIZES, **options, hparams=hparams)
 
 
@@ -127,7 +129,7 @@ iql, vdn, qmix = (
     for factory in (rljax.iql, rljax.vdn, rljax.qmix)
 )
 maddpg, matd3 = (partially(factory, signals, **replayed) for factory in (rljax.maddpg, rljax.matd3))
-imagined = {"num_simulations": 4, "unroll_steps": 2, "n_step": 2, "state_size": 8}
+imagined = {"num_simulations": 8, "unroll_steps": 2, "n_step": 2, "state_size": 8}
 imagined |= {"model_hidden": (8,), "rescale_values": False, **atoms}
 muzero = partially(rljax.muzero, probes.Recall(), **replayed, **imagined)
 pqn = partially(rljax.pqn, probes.Recall(), **minibatches)
