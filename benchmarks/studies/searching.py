@@ -24,7 +24,7 @@ import rljax
 from rljax import networks
 from rljax.actors import rollout
 
-HIDDEN = {"hidden": (64, 64), "model_hidden": (64,), "state_size": 64}
+HIDDEN: dict[str, Any] = {"hidden": (64, 64), "model_hidden": (64,), "state_size": 64}
 
 
 def programs(num_envs: int, simulations: int, steps: int) -> dict[str, tuple[Callable, tuple]]:

@@ -212,7 +212,7 @@ def _alone(numbers: jax.Array) -> jax.Array:
     return numbers[..., None]
 
 
-def _scales(rescale: bool) -> tuple[Callable[[jax.Array], jax.Array], ...]:
+def _scales(rescale: bool) -> tuple[Callable[[Any], jax.Array], ...]:
     """From values to what outputs stand for, and back."""
     return (rescaled, unscaled) if rescale else (lambda x: x, lambda x: x)
 
