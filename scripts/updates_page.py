@@ -94,7 +94,8 @@ def examples() -> dict[str, Callable[[], Example]]:
     recorded = {"raw_action": jnp.zeros((T, N), jnp.int32), "log_prob": jnp.zeros((T, N))}
     numbers = batch(jnp.zeros((T, N, 4)), jnp.zeros((T, N, 8)), **recorded)
     latent = networks.latent_model(cartpole, hidden=(8,), head=head)
-    searched = numbers.annotate(search_policy=jnp.zeros((T, N, 2)), search_value=jnp.zeros((T, N)))
+    recorded = {"search_policy": jnp.zeros((T, N, 2)), "search_value": jnp.zeros((T, N))}
+    sampled = numbers.replace(extras=Extras(recorded))
     valued = numbers.annotate(action_values=jnp.zeros((T, N, 2)))
     windows = batch(jnp.zeros((T, N, 4)), jnp.zeros((1, N, 8)))
     stored = windows.replace(extras=Extras(carry=windows.extras["carry"]))
@@ -130,8 +131,8 @@ def examples() -> dict[str, Callable[[], Example]]:
     def of_control(update: updates.Update) -> Example:
         return Example(update, control.init(jax.random.key(0)), moves)
 
-    def of_latent(update: updates.Update) -> Example:
-        return Example(update, latent.init(jax.random.key(0)), searched)
+    def of_latent(update: updates.Update, given: Batch) -> Example:
+        return Example(update, latent.init(jax.random.key(0)), given)
 
     def search(params, obs, carry, key):
         policy, value = latent.predict(params, latent.represent(params, obs))
@@ -198,8 +199,8 @@ def examples() -> dict[str, Callable[[], Example]]:
         "critic_target": lambda: of_control(
             updates.critic_target(control, control.choices, temperature=temperature)
         ),
-        "search_target": lambda: of_latent(updates.search_target(latent, 0.99, 2, 2)),
-        "reanalyse": lambda: of_latent(updates.reanalyse(search)),
+        "search_target": lambda: of_latent(updates.search_target(latent, 0.99, 2, 2), sampled),
+        "reanalyse": lambda: of_latent(updates.reanalyse(search), sampled),
         "batch_statistics": lambda: of_crossed(updates.batch_statistics()),
         "target_network": lambda: of_values(updates.target_network(0.1), q.net, numbers),
         "remember_parameters": lambda: lagging(updates.remember_parameters(some_update, 2)),
@@ -251,7 +252,9 @@ def examples() -> dict[str, Callable[[], Example]]:
             updates.actor_loss(control, temperature=temperature), "actor"
         ),
         "temperature_loss": lambda: of_part(updates.temperature_loss(-1.0), "temperature"),
-        "unrolled_loss": lambda: of_latent(of_loss(updates.unrolled_loss(latent, 0.5, 1.0))),
+        "unrolled_loss": lambda: of_latent(
+            of_loss(updates.unrolled_loss(latent, 0.5, 1.0)), numbers.annotate(**recorded)
+        ),
         "actor_critic_loss": lambda: of_policy(
             of_loss(updates.actor_critic_loss(actor_critic, policy_loss, value_loss, 1.0, 0.0))
         ),
