@@ -289,7 +289,7 @@ ALIKE = {"rainbow", "apex", "appo", "a3c"}
 """Variants of other agents."""
 
 COUNTS["apex"] = COUNTS["dqn"]
-COUNTS["muzero"] = {**COUNTS["dqn"], "num_simulations": 4, "unroll_steps": 2, "n_step": 2}
+COUNTS["muzero"] = COUNTS["dqn"]
 COUNTS["rainbow"] = {**COUNTS["dqn"], "v_min": 0.0, "v_max": 1.0}
 
 
