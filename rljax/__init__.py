@@ -17,6 +17,7 @@ _PUBLIC = {
     "networks": "rljax.networks",
     "ops": "rljax.ops",
     "replay": "rljax.replay",
+    "serving": "rljax.serving",
     "statistics": "rljax.statistics",
     "tune": "rljax.tune",
     "updates": "rljax.updates",
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from rljax import networks as networks
     from rljax import ops as ops
     from rljax import replay as replay
+    from rljax import serving as serving
     from rljax import statistics as statistics
     from rljax import tune as tune
     from rljax import updates as updates

@@ -272,7 +272,7 @@ class MultiAgentEnvironment(Environment, Protocol):
     with zeros, and with actions that a mask forbids. `reset` gives observations [M, ...]. `step`
     takes actions [M, ...] and gives observations [M, ...], rewards [M], and terminated and
     truncated [], which end the episode of all. A mask of actions is [M, A]. An agent whose turn it
-    is not, or who has left, has one legal action, 0; who has left observes zeros.
+    is not, or who has left, has one legal action, which does nothing; who has left observes zeros.
     """
 
     agents: tuple[str, ...]

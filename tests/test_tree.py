@@ -29,6 +29,7 @@ ROOMS = [
     "training",
     "experiments",
     "exports",
+    "serving",
     "analysis",
     "tune",
     "cli",

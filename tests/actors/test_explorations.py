@@ -263,7 +263,9 @@ def test_an_exploration_may_be_given_as_an_object(walk):
     assert agent.num_iterations == 125_000
 
 
-@pytest.mark.parametrize("kind", ["boltzmann", "ez_greedy", "fixed_epsilons"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("boltzmann", marks=pytest.mark.long), "ez_greedy", "fixed_epsilons"]
+)
 def test_tables_explore_in_every_way_but_sarsa_asks_for_probabilities(kind):
     cliff = rljax.make("CliffWalking")
     agent = rljax.q_learning(cliff, num_envs=2, total_env_steps=8, exploration=kind)

@@ -42,6 +42,7 @@ def test_the_server_takes_the_step_of_rmsprop_and_keeps_its_statistics(walk):
             np.testing.assert_allclose(x, 0.1 * gradient / np.sqrt(squares + 0.2), rtol=1e-4)
 
 
+@pytest.mark.long
 def test_with_a_lag_the_gradient_is_that_of_the_parameters_that_acted(walk):
     agent = rljax.a3c(walk, **SIZES, policy_lag=1)
     state = jit(agent.init)(jax.random.key(0))

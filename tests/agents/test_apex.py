@@ -60,6 +60,7 @@ def test_each_step_has_the_error_of_who_acted_as_its_first_priority(walk):
         np.testing.assert_allclose(found[n, first], (error + 1e-6) ** 0.6, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.long
 def test_without_initial_priorities_new_steps_have_the_largest(walk):
     state = jit(apex(walk, initial_priorities=False).init)(jax.random.key(0))
     assert np.isin(stored(state)[1], [0.0, 1.0]).all()

@@ -35,6 +35,7 @@ def run(agent, iterations: int):
     return jax.jit(train, compiler_options=fast)(jax.random.key(0))
 
 
+@pytest.mark.long
 def test_the_parts_of_the_page_are_those_of_rainbow(page):
     plain, full = (inspect.signature(make).parameters for make in (rljax.dqn, rljax.rainbow))
     changed = {p.name: p.default for p in full.values() if p.default != plain[p.name].default}
@@ -57,6 +58,7 @@ def test_every_step_from_double_dqn_to_rainbow_trains(page):
         assert np.isfinite(metrics["losses/td_loss"]).all(), chosen
 
 
+@pytest.mark.long
 def test_an_update_of_ones_own_serves_a_table_a_network_and_a_policy(page):
     for agent in page["curious"]:
         state, metrics = run(agent, 20)

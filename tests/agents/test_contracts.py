@@ -389,6 +389,8 @@ class Compiled:
 
 LONG = {
     "muzero",
+    "qmix",
+    "sac",
     "mappo",
     "maddpg",
     "dyna_q",

@@ -207,6 +207,7 @@ def test_the_temperature_keeps_the_entropy_that_is_asked_for():
     np.testing.assert_allclose(np.mean(entropies, axis=0), [-1.0, -1.0], atol=0.25)
 
 
+@pytest.mark.long
 def test_an_update_of_ones_own_sees_every_step_once():
     def counted(params, batch, key):
         return batch, {"charts/steps": jnp.float32(batch.reward.size)}

@@ -110,6 +110,7 @@ def test_samples_do_not_tell_their_environments_and_an_update_that_asks_is_refus
         )
 
 
+@pytest.mark.long
 def test_dqn_s_first_update_is_normalised_by_the_warm_up():
     agent = AGENTS["off_policy"](
         rljax.make("CartPole-v1"), normalize_observations=True, total_env_steps=600

@@ -40,7 +40,7 @@ def assert_close(got, wanted):
 @pytest.mark.parametrize(
     "name",
     [
-        "ppo gru",
+        pytest.param("ppo gru", marks=pytest.mark.long),
         pytest.param("dqn prioritized squared", marks=pytest.mark.long),
         pytest.param("d4pg", marks=pytest.mark.long),
         "q_lambda",

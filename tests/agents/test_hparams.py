@@ -32,10 +32,12 @@ def test_what_it_cannot_be_is_one_sentence(caplog, agent, name, number, said):
 
 @pytest.mark.long
 def test_defaults_and_the_ends_of_a_range_are_accepted():
-    env, box = rljax.make("FrozenLake4x4"), rljax.make("Pendulum-v1")
+    env, box, team = (rljax.make(name) for name in ("FrozenLake4x4", "Pendulum-v1", "TwoStep"))
+    fits = dict.fromkeys(("ddpg", "td3", "d4pg"), box)
+    fits |= dict.fromkeys(("ippo", "mappo", "iql", "vdn", "qmix", "maddpg", "matd3"), team)
     for name in agents.AGENTS:
         bounds = {"v_min": 0.0, "v_max": 1.0} if name in ("rainbow", "d4pg") else {}
-        agents.factory(name)(box if name in ("ddpg", "td3", "d4pg") else env, **bounds)
+        agents.factory(name)(fits.get(name, env), **bounds)
     for gamma in (0, 1, jnp.float32(0.5)):
         rljax.q_learning(env, hparams=rljax.q_learning.Hparams(gamma=gamma, lr=0))
 

@@ -80,10 +80,9 @@ def test_illegal_actions_are_never_taken(name):
 @pytest.mark.long
 def test_a_table_never_bootstraps_from_an_illegal_action(name):
     """Cells of illegal actions keep the 100 that they begin with, and nobody hears of it."""
-    hparams = rljax.q_learning.Hparams(lr=0.5, gamma=0.9, epsilon_end=0.2)
-    agent = getattr(rljax, name)(
-        ENV, num_envs=16, total_env_steps=30_000, initial_value=100.0, hparams=hparams
-    )
+    factory = getattr(rljax, name)
+    hparams = factory.Hparams(lr=0.5, gamma=0.9, epsilon_end=0.2)
+    agent = factory(ENV, num_envs=16, total_env_steps=30_000, initial_value=100.0, hparams=hparams)
     state, _ = rljax.train(agent, jax.random.key(0))
     table = np.asarray(state.learner.params)
     table = table.mean(0) if table.ndim == 3 else table
@@ -142,6 +141,7 @@ def test_targets_assume_legal_actions(head, policy, make_batch):
         np.testing.assert_allclose(target, expected[head], rtol=1e-6)
 
 
+@pytest.mark.long
 def test_policies_give_illegal_actions_no_probability_entropy_or_gradient():
     logits, legal = jnp.array([0.3, 2.0, -0.5, 1.0]), jnp.array([True, False, True, False])
 
@@ -204,6 +204,7 @@ def test_a_memory_keeps_to_the_mask_over_a_whole_sequence():
     np.testing.assert_array_equal(logits == ILLEGAL, ~LEGAL)
 
 
+@pytest.mark.long
 def test_values_that_a_memory_assumes_next_are_of_legal_actions(make_batch):
     head = networks.scalar("squared")
     q = networks.q_network(ENV, "gru", (4,), head=head, sequences=True)

@@ -131,7 +131,11 @@ def test_values_converge_to_the_discounted_sum(name):
 
 
 @pytest.mark.parametrize(
-    ("fault", "name"), [(TruncatedIsTerminated, "truncated"), (ResetTooEarly, "ring")]
+    ("fault", "name"),
+    [
+        (TruncatedIsTerminated, "truncated"),
+        pytest.param(ResetTooEarly, "ring", marks=pytest.mark.long),
+    ],
 )
 def test_a_wrong_bootstrap_gives_wrong_values(fault, name):
     env, observations, expected, _ = VALUES[name]
@@ -183,6 +187,7 @@ def test_agents_without_what_it_takes_do_not(name, hparams, options):
     assert earned < (threshold + chance) / 2
 
 
+@pytest.mark.long
 def test_memory_is_carried_through_evaluation():
     agent, runs = train(recall, 20_000, network="gru")
     assert (rljax.evaluate(agent, runs[0][0], jax.random.key(0)).returns == 1.0).all()

@@ -138,8 +138,8 @@ def slow_but(rows, fast: set[str], long: frozenset[str] = frozenset()) -> list:
     return [row if row in fast else marked(row) for row in rows]
 
 
-FAST = {"dqn", "qmix"}
-LONG = frozenset({"muzero", "pqn lambda", "impala", "reinforce plain", "mappo", "maddpg"})
+FAST = {"dqn"}
+LONG = frozenset({"muzero", "qmix", "pqn lambda", "impala", "reinforce plain", "mappo", "maddpg"})
 
 
 @pytest.mark.parametrize("name", slow_but(SOLVED, FAST, LONG))

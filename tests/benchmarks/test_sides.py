@@ -76,6 +76,7 @@ def test_variants_are_trained_beside_ours(answer):
     assert given["beside"]["gru"]["amount"] == given["amount"] and given["result"] > 5
 
 
+@pytest.mark.long
 def test_rollouts_of_several_agents_give_the_return_of_the_team(answer):
     rollout = row("rollout spread 64")
     given = answer(rollout, rollouts=4)

@@ -97,6 +97,7 @@ def test_play_draws_an_episode(run, tmp_path, capsys):
     assert f"{frames} steps, return {frames}" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_eval_says_how_often_the_goal_was_reached(walk, capsys):
     assert main(["eval", str(walk), "--episodes", "2"]) == 0
     assert capsys.readouterr().out.count("success 0.0%") == 3
@@ -293,6 +294,7 @@ def test_killed_twenty_times(config, uninterrupted, tmp_path):
     assert comparable(tmp_path / "run") == comparable(uninterrupted)
 
 
+@pytest.mark.long
 def test_sigterm_saves_and_exits_with_its_code(config, uninterrupted, tmp_path):
     path = tmp_path / "run"
     process = subprocess.Popen(

@@ -138,6 +138,7 @@ def test_a_loop_that_carries_keys():
     np.testing.assert_allclose(ours[1], plain[1], rtol=1e-6)
 
 
+@pytest.mark.long
 def test_it_can_be_mapped_and_differentiated():
     def total(scale, key):
         def step(loop, key):

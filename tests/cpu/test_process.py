@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 CHECK = """
 import sys
 
@@ -36,5 +38,6 @@ assert pong.sns is sys.modules["seaborn"] and type(pong.sns) is type(sys)
 """
 
 
+@pytest.mark.long
 def test_training_leaves_jax_and_imported_modules_as_they_were():
     subprocess.run([sys.executable, "-c", CHECK], check=True)

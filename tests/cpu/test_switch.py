@@ -50,6 +50,7 @@ def test_training_gives_the_same_numbers_with_it_and_without(name, cartpole):
     assert_equal_but_for_rounding(trained(True), trained(False))
 
 
+@pytest.mark.long
 def test_without_it_the_program_of_a_step_has_nothing_of_this_package(cartpole):
     def lowered(on):
         with _cpu.tuning(on):

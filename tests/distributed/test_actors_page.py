@@ -2,11 +2,13 @@
 
 import numpy as np
 import pages
+import pytest
 from states import compiled_quickly
 
 PAGE = pages.ROOT / "docs/actors.md"
 
 
+@pytest.mark.long
 def test_the_code_of_the_page_trains():
     [block] = [block for block in pages.blocks(PAGE) if block.language == "python"]
     names: dict = {}

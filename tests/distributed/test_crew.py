@@ -32,6 +32,7 @@ def test_an_actor_that_raises_is_replaced_and_named(recwarn):
     ] or told[0].startswith("actor 1")
 
 
+@pytest.mark.long
 def test_an_actor_that_hangs_is_replaced(recwarn):
     made: list[int] = []
     state, history = train(walks(fails_at=10, hangs=True, lives=made), timeout=1.0)
@@ -40,6 +41,7 @@ def test_an_actor_that_hangs_is_replaced(recwarn):
     assert any("brought nothing for 1 s" in str(w.message) for w in recwarn)
 
 
+@pytest.mark.long
 def test_too_many_in_a_row_stop_the_run_with_the_last_error():
     with warnings.catch_warnings(), pytest.raises(RunError, match="6 actors in a row.*fell over"):
         warnings.simplefilter("ignore")

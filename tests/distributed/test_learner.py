@@ -41,6 +41,7 @@ def test_any_number_of_actors_gives_the_same_bits(with_one_actor):
         np.testing.assert_array_equal(history[name], metrics[name])
 
 
+@pytest.mark.long
 def test_what_is_reported_is_what_happened(with_one_actor):
     _, history = with_one_actor
     assert list(history["env_steps"]) == [N * T * i for i in range(1, 7)]
@@ -52,6 +53,7 @@ def test_what_is_reported_is_what_happened(with_one_actor):
     assert (history["charts/policy_lag"] == 0).all() and (history["charts/actors"] == 1).all()
 
 
+@pytest.mark.long
 def test_an_agent_with_replay_warms_up_first():
     agent = rljax.distribute(dqn(), 2)
     fresh = jax.jit(agent.init)(jax.random.key(0))
@@ -69,6 +71,7 @@ def test_replay_holds_what_the_actors_brought_and_bits_do_not_depend_on_them():
     assert different_leaves(one, rljax.train(dqn(), jax.random.key(2))[0])
 
 
+@pytest.mark.long
 def test_an_agent_that_may_lag_learns_while_actors_act_and_lags_no_more_than_it_may():
     agent = ppo(walks(seconds=0.001))._replace(may_lag=True)
     for most in (1, 3):
@@ -77,6 +80,7 @@ def test_an_agent_that_may_lag_learns_while_actors_act_and_lags_no_more_than_it_
         assert 0 < lag.max() <= most
 
 
+@pytest.mark.long
 def test_a_resumed_run_does_the_work_that_is_left():
     agent = ppo()
     half = rljax.train(agent._replace(num_iterations=3), jax.random.key(0))[0]
@@ -84,6 +88,7 @@ def test_a_resumed_run_does_the_work_that_is_left():
     assert int(whole.iteration) == 6 and list(history["iteration"]) == [4, 5, 6]
 
 
+@pytest.mark.long
 def test_pmap_spreads_the_learner():
     agent = rljax.pmap(ppo(), 2)
     state, history = rljax.train(agent, jax.random.key(0))

@@ -139,6 +139,7 @@ class InOrder:
         return [Answer(actor, self.calls.pop(actor)(), first=False)]
 
 
+@pytest.mark.long
 def test_a_contribution_is_of_the_parameters_that_acted_and_carries_no_experience():
     agent = a3c()
     state = jax.jit(agent.init)(jax.random.key(0))
@@ -159,6 +160,7 @@ def test_a_contribution_is_of_the_parameters_that_acted_and_carries_no_experienc
     assert absorbed.iteration == state.iteration
 
 
+@pytest.mark.long
 def test_an_actor_that_fails_is_replaced_and_its_work_is_done_again(recwarn):
     made: list[int] = []
     agent = rljax.distribute(a3c(walks(fails_at=6, lives=made)), 2)
@@ -226,6 +228,7 @@ def test_a_network_of_action_values_takes_the_same_steps_through_a_server(q_lamb
     assert np.isfinite(history["losses/td_loss"]).all()
 
 
+@pytest.mark.long
 def test_actors_of_a_server_have_the_epsilons_of_their_places():
     # The first environment explores, the others hardly ever do.
     hparams = rljax.pqn.Hparams(epsilon_base=0.9, epsilon_alpha=200.0)

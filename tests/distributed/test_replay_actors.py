@@ -38,6 +38,7 @@ def trained():
     return rljax.train(rljax.distribute(apex(uneven()), 2), jax.random.key(0))
 
 
+@pytest.mark.long
 def test_the_learner_learns_while_actors_act(trained):
     state, history = trained
     assert int(state.iteration) == 8 and history["charts/actor_failures"].sum() == 0
@@ -68,6 +69,7 @@ def test_each_row_of_the_replay_goes_on_where_it_ended(trained):
     assert not cut_off(rows_that_go_on(trained[0])).any()
 
 
+@pytest.mark.long
 def test_any_number_of_actors_gives_the_same_bits_with_a_lag(trained):
     state, _ = rljax.train(apex(), jax.random.key(0))
     assert not different_leaves(state, trained[0])

@@ -53,6 +53,7 @@ def page(site, module):
     return inner.read_text()
 
 
+@pytest.mark.long
 def test_every_public_name_is_in_the_reference(site):
     missing = [
         f"{package}.{name}"

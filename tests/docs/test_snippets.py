@@ -100,6 +100,7 @@ def in_python():
     return block
 
 
+@pytest.mark.long
 def test_what_the_readme_says_of_python_runs(in_python, monkeypatch):
     smaller = {
         "num_envs=64": "num_envs=8",
@@ -160,6 +161,7 @@ def test_all_parts_of_rainbow_together_learn():
     assert returns.mean() > 200, returns
 
 
+@pytest.mark.long
 def test_the_hooks_of_the_page_on_logging_are_told_every_row(tmp_path, monkeypatch, capsys):
     pytest.importorskip("tensorboardX")
     monkeypatch.chdir(tmp_path)

@@ -50,6 +50,7 @@ def test_it_is_about_80_lines():
     assert 60 < len(lines) <= 90
 
 
+@pytest.mark.long
 def test_it_learns_with_what_the_page_shows(awr):
     lines = USE.code.splitlines(keepends=True)
     ours, build = "from rljax.agents.awr import awr\n", 'awr(rljax.make("CartPole-v1"))'
@@ -63,6 +64,7 @@ def test_it_learns_with_what_the_page_shows(awr):
     assert np.mean(names["result"].returns) > 100  # A random policy has 22.
 
 
+@pytest.mark.long
 def test_the_command_line_knows_it_by_its_name(awr, tmp_path):
     (tmp_path / "awr.toml").write_text(CONFIG)
     with compiled_quickly():

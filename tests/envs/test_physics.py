@@ -115,6 +115,7 @@ class Unsound(Flat):
         return jnp.stack([at, jnp.where(at > 1, jnp.nan, 0.0)])
 
 
+@pytest.mark.long
 def test_a_nan_of_the_physics_stops_the_run_and_the_task_is_named():
     agent = rljax.ppo(PhysicsEnvironment("suite/task", Unsound()), **SMALL)
     told = r"the environment suite/task is not finite in iteration \d+ "

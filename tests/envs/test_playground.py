@@ -44,6 +44,7 @@ def test_every_step_is_playground_s_own():
     assert seen[3].tolist() == [[False] * (STEPS - 1) + [True]] * 2
 
 
+@pytest.mark.long
 def test_poses_and_pace_are_those_of_the_task():
     env = rljax.make("playground/CartpoleBalance", ctrl_dt=0.02)
     states, _ = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 2))

@@ -45,6 +45,7 @@ def test_random_days_are_those_of_a_plain_model(prisoners):
     assert set(outcomes) == {-1, 0, 1}
 
 
+@pytest.mark.long
 def test_a_prisoner_is_led_into_the_room_by_chance():
     env = rljax.make("SwitchRiddle")
     keys = jax.random.split(jax.random.key(0), 300)

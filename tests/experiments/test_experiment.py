@@ -30,6 +30,7 @@ def forget(run, after):
             shutil.rmtree(step)
 
 
+@pytest.mark.long
 def test_a_run_directory_describes_itself(finished, tiny):
     assert finished.load_config() == tiny
     assert (finished.path / "command.txt").read_text() == "rljax train\n"
@@ -290,6 +291,7 @@ def test_with_no_checkpoint_that_can_be_read_it_stops(copy):
         rljax.load(copy.path)
 
 
+@pytest.mark.long
 def test_what_a_kill_inside_a_save_leaves_is_ignored_and_cleared(copy, finished):
     shutil.copytree(copy.checkpoints / "12", copy.checkpoints / "7.orbax-checkpoint-tmp")
     forget(copy, 9)

@@ -189,6 +189,7 @@ def test_the_config_is_shown_where_a_tool_has_a_place_for_it(tmp_path):
     assert hidden == {f"_hparams_/{part}" for part in parts}
 
 
+@pytest.mark.long
 def test_what_fails_is_marked_so(tmp_path):
     with pytest.raises(KeyError), Logger("mlflow", tmp_path):
         raise KeyError("of training")
@@ -362,6 +363,7 @@ def test_only_the_first_process_logs(copy, monkeypatch):
     assert not (copy.path / "metrics.csv").exists()
 
 
+@pytest.mark.long
 def test_a_run_says_that_a_logger_fails_and_goes_on(flaky, tiny, tmp_path):
     flaky.down = True
     said: list[str] = []

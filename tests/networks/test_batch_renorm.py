@@ -50,6 +50,7 @@ def test_elsewhere_the_running_statistics_normalise():
     np.testing.assert_allclose(found, scaled(expected), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.long
 def test_an_mlp_normalises_its_input_and_what_each_layer_gives():
     shapes = MLP((7, 6), jax.nn.relu, batch_norm=True).init(KEY, jnp.ones((1, 3)))
     sizes = [x["mean"].size for _, x in sorted(shapes["batch_statistics"].items())]

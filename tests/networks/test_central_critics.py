@@ -118,6 +118,7 @@ def test_each_policy_and_each_critic_that_is_not_central_reads_its_own_agent(par
         np.testing.assert_allclose(scaled(chosen)[..., place, :], raw, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 def test_each_policy_follows_its_own_critic_with_the_actions_that_others_took(make_batch):
     """Equation 5: agent by agent, the same gradient as from a loss written for that one alone."""
     ac, obs, action = build(), normal(T, N, M, F), normal(T, N, M, A)

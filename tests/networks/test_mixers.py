@@ -52,14 +52,15 @@ def test_sequences_are_unrolled_for_each_agent_and_begin_anew_for_all(groups):
 def test_the_mixture_never_falls_where_a_value_rises_and_depends_on_the_state():
     mixer = monotonic(M, G)
     # As if it had learnt: at first the state counts for little.
-    params, key = jax.tree.map(lambda x: 30.0 * x, mixer.init(KEY)), jax.random.key(1)
+    params = jax.jit(lambda key: jax.tree.map(lambda x: 30.0 * x, mixer.init(key)))(KEY)
+    key = jax.random.key(1)
     values, state = jax.random.normal(key, (100, M)), jax.random.normal(key, (100, G))
-    slope = jax.vmap(jax.grad(mixer.apply, 1), (None, 0, 0))(params, values, state)
+    slope = jax.jit(jax.vmap(jax.grad(mixer.apply, 1), (None, 0, 0)))(params, values, state)
+    slope = np.asarray(slope)
     assert (slope >= 0).all() and (slope > 0).mean() > 0.9
+    apply = jax.jit(mixer.apply)
     others = jax.random.normal(jax.random.key(2), (100, G))
-    assert not np.allclose(
-        mixer.apply(params, values, state), mixer.apply(params, values, others), atol=1e-2
-    )
+    assert not np.allclose(apply(params, values, state), apply(params, values, others), atol=1e-2)
 
 
 def test_at_first_the_mixture_is_near_the_sum():
@@ -101,13 +102,14 @@ def steps(env, make_batch, time=2, envs=3):
 @pytest.mark.parametrize("mixer", ["sum", "monotonic"])
 def test_targets_and_losses_are_of_the_mixture(mixer, make_batch):
     env, q = q_of(mixer)
-    params = q.net.init(KEY)
-    other = jax.tree.map(lambda x: 0.5 * x, params["target"])
+    params = jax.jit(q.net.init)(KEY)
+    other = jax.tree.map(lambda x: np.float32(0.5) * np.asarray(x), params["target"])
     params = {**params, "target": other}
     batch = steps(env, make_batch)
     update = updates.chain(updates.team_reward(env), updates.td.n_step(0.9), updates.td_target(q))
-    _, _, after, _ = update.apply(params, update.init(params, KEY), batch, KEY)
-    values = q.by_target().values(params, batch.next_obs, (), None)[0].max(-1)
+    state = jax.jit(update.init)(params, KEY)
+    _, _, after, _ = jax.jit(update.apply)(params, state, batch, KEY)
+    values = jax.jit(q.by_target().values)(params, batch.next_obs, (), None)[0].max(-1)
     if mixer == "sum":
         mixed = values.sum(-1)
     else:
@@ -115,18 +117,14 @@ def test_targets_and_losses_are_of_the_mixture(mixer, make_batch):
         mixed = inner(other["mixer"], values, batch.next_obs["state"][..., 0, :])
     expected = batch.reward.sum(-1) + 0.9 * mixed
     np.testing.assert_allclose(after.extras["target"], expected, rtol=1e-5, atol=1e-5)
-    _, metrics = updates.q_loss(q)(params, after, KEY)
-    chosen = jnp.stack(
-        [
-            q.values(params, batch.obs, (), None)[0][..., agent, action]
-            for agent, action in enumerate((1, 0))
-        ],
-        axis=-1,
-    )
+    _, metrics = jax.jit(updates.q_loss(q))(params, after, KEY)
+    each = np.asarray(jax.jit(q.values)(params, batch.obs, (), None)[0])
+    chosen = np.stack([each[..., agent, action] for agent, action in enumerate((1, 0))], axis=-1)
     chosen = q.mix(params, chosen, batch.obs)
     np.testing.assert_allclose(metrics["priority"], abs(expected - chosen), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 def test_memories_of_agents_are_apart():
     memory = MEMORIES["gru"](4)
     net = of_agents(from_linen(memory, (2,), memory.carry_size), (0, 0), rank=1)

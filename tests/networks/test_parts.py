@@ -88,6 +88,7 @@ def test_every_part_is_normalised_by_statistics_of_its_own(build, make_batch):
     assert not np.allclose(policy(moved, OBS), policy(params, OBS))
 
 
+@pytest.mark.long
 def test_one_part_is_read_in_its_own_shape():
     space = Dict({"eye": Box(0, 255, (3, 3, 1), np.uint8), "truth": ROBOT})
     obs = {"eye": jnp.full((1, 1, 3, 3, 1), 51, jnp.uint8), "truth": jnp.ones((1, 1, 2))}
@@ -99,6 +100,7 @@ def test_one_part_is_read_in_its_own_shape():
     np.testing.assert_allclose(seen.view(seen.encode(obs)), np.full((1, 1, 3, 3, 1), 0.2))
 
 
+@pytest.mark.long
 def test_a_critic_may_be_larger_than_its_policy():
     for params in (of_ppo(critic_hidden=(7, 6))[0], of_sac(critic_hidden=(7, 6))[0]):
         sizes = {x.shape[-1] for x in jax.tree.leaves(params) if x.ndim > 1}

@@ -473,6 +473,7 @@ def test_observations_are_normalized_by_statistics_in_the_parameters():
     np.testing.assert_array_equal(q.net.encode(obs), obs)
 
 
+@pytest.mark.long
 def test_an_actor_explores_and_at_its_best_takes_the_highest_value():
     q, params, apply = build("c51", noisy=True)
     obs = jax.random.normal(KEY, (500, 4))

@@ -66,6 +66,7 @@ def test_literal_pmap_over_the_same_agent_gives_the_same_numbers(make):
     assert_close(replace(jax.device_get(theirs), worker=joined), ours, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.long
 def test_replicas_are_identical_after_a_hundred_updates():
     agent = ppo(num_minibatches=4, total_env_steps=64 * 13)
     state, _ = rljax.train(rljax.pmap(agent, 4), KEY, chunk_iterations=1)

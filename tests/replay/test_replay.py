@@ -1,7 +1,7 @@
 """What both replays promise, against rings made of Python's deques."""
 
 from collections import deque
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ KINDS = {
 both = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
 
 
+@partial(jax.jit, static_argnums=(1, 2))
 def stream(begin, time, envs):
     """Steps [T, N] from `begin` on; each field can be told from the step and the environment."""
     step = jnp.broadcast_to(begin + jnp.arange(time)[:, None], (time, envs))
@@ -42,10 +43,16 @@ def _pixel(env, step):
     return ((env * 16 + step) % 256).astype(jnp.uint8)[..., None]
 
 
+@cache
+def sampler(sample):
+    """Compiled once for a memory, however often it is drawn from."""
+    return jax.jit(jax.vmap(sample, (None, 0)))
+
+
 def samples_of(memory, state, count, seed=1):
     """Many samples, one after the other along the batch: leaves [K, count * B, ...]."""
     keys = jax.random.split(jax.random.key(seed), count)
-    batches = jax.jit(jax.vmap(memory.sample, (None, 0)))(state, keys)
+    batches = sampler(memory.sample)(state, keys)
     return jax.tree.map(
         lambda x: np.moveaxis(np.asarray(x), 0, 1).reshape(x.shape[1], -1, *x.shape[3:]), batches
     )
@@ -302,9 +309,9 @@ def test_rollouts_unlike_the_first_are_refused(make, time, envs, fields, message
 def test_windows_begin_a_stride_apart(make, time, envs, window, stride, where):
     memory = make(24, 4, window, stride=stride, **{where: ("carry",)})
     state = memory.init(stream(0, time, envs))
-    length = state.storage.shape[1]
+    length, add = state.storage.shape[1], jax.jit(memory.add)
     for now in range(time, 3 * length + 1, time):
-        state = memory.add(state, stream(now - time, time, envs))
+        state = add(state, stream(now - time, time, envs))
         if now < window:
             continue
         batch = samples_of(memory, state, 40)
@@ -332,13 +339,14 @@ def test_an_end_is_marked_at_the_newest_row_of_the_environments_that_are_named(m
     example = stream(0, time, envs)
     ended = jnp.array([True, False, True])
     empty = memory.init(example)
-    assert not np.asarray(replay.end_episodes(empty, ended).storage).any()
+    add, end_episodes = jax.jit(memory.add), jax.jit(replay.end_episodes)
+    assert not np.asarray(end_episodes(empty, ended).storage).any()
     state = empty
     for rollout in range(rollouts):
-        state = memory.add(state, stream(rollout * time, time, envs))
+        state = add(state, stream(rollout * time, time, envs))
     newest = rollouts * time - 1
-    marked = memory.add(replay.end_episodes(state, ended), stream(newest + 1, time, envs))
-    plain = memory.add(state, stream(newest + 1, time, envs))
+    marked = add(end_episodes(state, ended), stream(newest + 1, time, envs))
+    plain = add(state, stream(newest + 1, time, envs))
     before, after = (samples_of(memory, s, 100) for s in (plain, marked))
     env, step = (before.obs["where"][..., i].astype(int) for i in range(2))
     here = (step == newest) & np.asarray(ended)[env]

@@ -141,6 +141,7 @@ def test_from_a_subprocess_to_the_page_and_back(reproduce, clone):
     assert " ok |" in run(reproduce, clone)
 
 
+@pytest.mark.long
 def test_a_killed_run_is_resumed_and_a_complete_one_only_read(reproduce, clone, commands):
     table = run(reproduce, clone).splitlines()[-3:]
     assert run(reproduce, clone).splitlines()[-3:] == table
@@ -153,6 +154,7 @@ def test_a_killed_run_is_resumed_and_a_complete_one_only_read(reproduce, clone, 
     assert [words[0] for words in commands] == ["train", "resume"]
 
 
+@pytest.mark.long
 def test_a_run_with_other_settings_is_refused(reproduce, clone, commands):
     run(reproduce, clone)
     with (clone / f"configs/{NAME}.toml").open("a") as file:
@@ -162,6 +164,7 @@ def test_a_run_with_other_settings_is_refused(reproduce, clone, commands):
     assert len(commands) == 1
 
 
+@pytest.mark.long
 def test_a_row_that_fails_does_not_stop_the_others(reproduce, clone, commands):
     (clone / "configs/q_learning/another.toml").write_text(CONFIG)
     (clone / "out/q_learning/another").mkdir(parents=True)  # in the way, and no run
@@ -169,6 +172,7 @@ def test_a_row_that_fails_does_not_stop_the_others(reproduce, clone, commands):
     assert "q_learning/another: FAILED" in output and f"`{NAME}` | 2k" in output
 
 
+@pytest.mark.long
 def test_a_shifted_row_is_outside_and_a_fair_one_is_not(reproduce, clone, commands):
     run(reproduce, clone, "--write")
     [measured] = reproduce.read().values()

@@ -163,6 +163,7 @@ def test_eval_on_the_command_line(run, capsys):
     assert "over 4 episodes" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_play_on_the_command_line_draws_the_simulators_pictures(run, tmp_path, capsys):
     out = tmp_path / "play.gif"
     assert main(["play", str(run), "--out", str(out)]) == 0

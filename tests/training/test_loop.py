@@ -26,6 +26,7 @@ def test_steps_that_do_not_divide_are_rounded_up(cartpole):
     assert rljax.ppo(cartpole, total_env_steps=33, **SMALL).num_iterations == 2
 
 
+@pytest.mark.long
 def test_chunks_do_not_change_the_bits(agent):
     small, _ = rljax.train(agent, jax.random.key(0), chunk_iterations=3)
     large, _ = rljax.train(agent, jax.random.key(0), chunk_iterations=10)
@@ -43,6 +44,7 @@ def test_chunks_end_at_multiples_of_their_length_wherever_a_run_is_taken_up(agen
     assert ends == [3, 6, 9, 10]
 
 
+@pytest.mark.long
 def test_a_state_handed_in_stays_usable(agent):
     state = agent.init(jax.random.key(0))
     rljax.train(agent, state, chunk_iterations=10)

@@ -1,5 +1,6 @@
 import jax
 import numpy as np
+import pytest
 
 import rljax
 from rljax.envs import probes
@@ -19,6 +20,7 @@ def test_episode_means_are_weighted_by_episodes_and_absent_without_any(agent):
     assert rows.summarize(agent, none, 3, 1.0)["charts/episodic_return"] is None
 
 
+@pytest.mark.long
 def test_what_keeps_an_agent_from_learning_is_warned_of_once():
     """Of a reward of 1 a step nothing fits between -0.1 and 0.1, and all of it between 0 and 10."""
     small = {"num_envs": 4, "buffer_size": 64, "batch_size": 8, "warmup_env_steps": 16}

@@ -92,6 +92,7 @@ def test_a_trial_is_worth_its_seeds_and_has_an_interval_from_five_on(objective, 
     assert 0 < low < value <= high <= 500
 
 
+@pytest.mark.long
 def test_a_batch_with_fewer_trials_runs_in_the_program_of_the_others(trainer):
     full = trainer(Batch((Trial(0, GOOD), Trial(1, {**GOOD, "hparams.gamma": 0.9})), 2))
     compiled = []

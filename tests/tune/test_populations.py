@@ -195,6 +195,7 @@ def test_a_selection_is_what_it_would_be_by_hand():
         assert not different_leaves(all_but_key(copy), all_but_key(original))
 
 
+@pytest.mark.long
 def test_copies_have_streams_of_their_own():
     states, metrics = after(2)
     parents = np.asarray(metrics["population/parent"]).astype(int)
@@ -390,6 +391,7 @@ def test_each_cut_keeps_the_best(rungs):
     assert last.members.tolist() == sorted(order[-2:])
 
 
+@pytest.mark.long
 def test_survivors_end_as_if_they_had_trained_alone(rungs):
     last = rungs[-1]
     key = selection_key(last.states)

@@ -63,6 +63,7 @@ def test_a_sweep_leaves_what_it_found(finished):
     assert all(Image.open(path / f"{name}.png").size[0] > 500 for name in ("parallel", "responses"))
 
 
+@pytest.mark.long
 def test_its_trials_are_runs_to_draw(finished, tmp_path):
     runs = [finished.directory.trial(number) for number in range(5)]
     plots.draw(runs, tmp_path / "curves.png")

@@ -56,6 +56,7 @@ def test_observations_of_a_box_are_numbered_by_hashes():
     assert len(set(numbers)) > 95
 
 
+@pytest.mark.long
 def test_rnd_rewards_are_errors_of_prediction_by_the_deviation_of_their_returns(make_batch):
     gamma, rng = 0.9, np.random.default_rng(0)
     nets = networks.random_distillation(BOX, hidden=(8,), size=4)

@@ -112,6 +112,7 @@ def test_a_field_that_nobody_wrote_is_named_through_the_wrapper():
         counting(2, first=updates.stateless(eager))
 
 
+@pytest.mark.long
 def test_members_of_a_population_and_devices_lag_alike():
     agent = counting(2)
     population, spread = rljax.vmap(agent), rljax.pmap(agent, 2)
@@ -125,6 +126,7 @@ def test_members_of_a_population_and_devices_lag_alike():
         assert metrics["acted"] == max(iteration - 2, 0) and metrics["replicas/differ"] == 0
 
 
+@pytest.mark.long
 def test_running_statistics_lag_with_the_network_that_they_normalise_for():
     agent = rljax.impala(
         probes.ContinuousTarget(), policy_lag=1, normalize_observations=True, **SIZES

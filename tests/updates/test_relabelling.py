@@ -32,6 +32,7 @@ def relabelled(sample, fraction, key=0):
     return jax.device_get(jit(update.apply)((), (), sample, jax.random.key(key))[2])
 
 
+@pytest.mark.long
 def test_every_field_fits_a_goal_that_was_reached_later_in_the_episode(sample):
     new, old = relabelled(sample, 1.0), jax.device_get(sample)
     bits, goal = np.split(new.obs, 2, axis=-1)

@@ -117,6 +117,7 @@ def test_targets_and_errors_are_those_of_a_loop(make_batch, ends, steps):
             np.testing.assert_allclose(after.extras["priority"][t, b], error, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.long
 def test_a_memory_that_counts_for_nothing_learns_as_a_network_without_one(make_batch):
     q = remembering(remembers=False)
     params, (batch, _, _) = parameters(q), window(make_batch, 0.2)

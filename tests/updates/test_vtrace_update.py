@@ -29,7 +29,8 @@ class Case:
     def __init__(self, env, **options):
         self.ac = networks.actor_critic(env, hidden=(8,), **options)
         actor, net = policy_actor(self.ac), self.ac.net
-        self.behaviour, self.params = (varied(net.init(key), key) for key in KEYS[:2])
+        parameters = jax.jit(lambda key: varied(net.init(key), key))
+        self.behaviour, self.params = (parameters(key) for key in KEYS[:2])
         worker = start(env, actor.initial_carry((N,)), N, KEYS[2])
 
         def reset(carry, done):
@@ -41,8 +42,11 @@ class Case:
 
     def apply(self, update: updates.Update, params=None):
         params = self.params if params is None else params
-        state = update.init(params, KEYS[4])
-        return jax.jit(update.apply)(params, state, self.batch, KEYS[4])
+
+        def applied(params, batch, key):
+            return update.apply(params, update.init(params, key), batch, key)
+
+        return jax.jit(applied)(params, self.batch, KEYS[4])
 
     def annotated(self, params=None, **clips):
         _, _, batch, metrics = self.apply(updates.vtrace(self.ac, GAMMA, LAMBDA, **clips), params)
@@ -68,18 +72,22 @@ def expected(case: Case, **clips):
 
     But not where the episode goes on: there the next step has what the policy that acted carried.
     """
-    batch = case.batch
-    carry = batch.extras["carry"]
-    (outputs, value), after = case.ac.net.apply(case.params, batch.obs, carry, None)
-    next_value = case.ac.value(case.params, batch.next_obs, after)[0]
-    goes_on = ~batch.done[:-1]
-    next_value = next_value.at[:-1].set(jnp.where(goes_on, value[1:], next_value[:-1]))
-    log_prob = case.ac.head.distribution(outputs).log_prob(batch.extras["raw_action"])
-    log_ratio = log_prob - batch.extras["log_prob"]
-    ends = batch.terminated, batch.truncated
-    return log_ratio, *ops.vtrace(
-        batch.reward, value, next_value, *ends, log_ratio, GAMMA, LAMBDA, **clips
-    )
+
+    @jax.jit
+    def parts(params, batch):
+        carry = batch.extras["carry"]
+        (outputs, value), after = case.ac.net.apply(params, batch.obs, carry, None)
+        next_value = case.ac.value(params, batch.next_obs, after)[0]
+        goes_on = ~batch.done[:-1]
+        next_value = next_value.at[:-1].set(jnp.where(goes_on, value[1:], next_value[:-1]))
+        log_prob = case.ac.head.distribution(outputs).log_prob(batch.extras["raw_action"])
+        log_ratio = log_prob - batch.extras["log_prob"]
+        ends = batch.terminated, batch.truncated
+        return log_ratio, *ops.vtrace(
+            batch.reward, value, next_value, *ends, log_ratio, GAMMA, LAMBDA, **clips
+        )
+
+    return tuple(map(np.asarray, parts(case.params, case.batch)))
 
 
 CLIPS = [
