@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from rljax.agents.mappo import mappo as mappo
     from rljax.agents.matd3 import matd3 as matd3
     from rljax.agents.mcts import mcts as mcts
+    from rljax.agents.muzero import muzero as muzero
     from rljax.agents.ppo import ppo as ppo
     from rljax.agents.pqn import pqn as pqn
     from rljax.agents.qmix import qmix as qmix

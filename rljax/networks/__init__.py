@@ -21,6 +21,7 @@ from rljax.networks.distributions import (
     head,
 )
 from rljax.networks.initializers import orthogonal
+from rljax.networks.latent_models import LatentModel, latent_model
 from rljax.networks.layers import CNN, MLP, NatureCNN, NoisyDense
 from rljax.networks.mixers import Mixer, mixing, monotonic, total, with_mixer
 from rljax.networks.modules import (
@@ -62,6 +63,7 @@ __all__ = [
     "Choices",
     "Dynamics",
     "Head",
+    "LatentModel",
     "Network",
     "NoisyDense",
     "Normal",
@@ -87,6 +89,7 @@ __all__ = [
     "in_precision",
     "hidden_kernels",
     "implicit_quantile",
+    "latent_model",
     "mixing",
     "monotonic",
     "normalized",

@@ -58,6 +58,7 @@ from rljax.updates.td import (
     taken,
     td_target,
 )
+from rljax.updates.unrolling import reanalyse, search_target, unrolled_loss
 
 __all__ = [
     "Update",
@@ -103,12 +104,14 @@ __all__ = [
     "prioritized_sweeping",
     "pruning",
     "q_loss",
+    "reanalyse",
     "remember_parameters",
     "reward_scaling",
     "rewards_to_go",
     "rnd",
     "scaled_rewards",
     "search_policy_loss",
+    "search_target",
     "smallest",
     "smoothed",
     "stateless",
@@ -122,6 +125,7 @@ __all__ = [
     "team_reward",
     "temperature_loss",
     "trace_step",
+    "unrolled_loss",
     "visit_count",
     "value_target",
     "vtrace",

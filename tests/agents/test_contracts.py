@@ -88,6 +88,8 @@ def partially(factory, env, lr: float = LR, **options) -> Callable[..., Agent]:
     if hasattr(hparams, "epsilon_end"):
         # In so short a run, exploring a little less would not be seen.
         hparams = replace(hparams, epsilon_start=0.9, epsilon_end=0.3, exploration_fraction=0.9)
+    if hasattr(hparams, "temperature_end"):
+        hparams = replace(hparams, temperature_end=3.0)  # For the same reason.
     return partial(factory, env, **SIZES, **options, hparams=hparams)
 
 
@@ -127,6 +129,9 @@ iql, vdn, qmix = (
     for factory in (rljax.iql, rljax.vdn, rljax.qmix)
 )
 maddpg, matd3 = (partially(factory, signals, **replayed) for factory in (rljax.maddpg, rljax.matd3))
+imagined = {"num_simulations": 8, "unroll_steps": 2, "n_step": 2, "state_size": 8}
+imagined |= {"model_hidden": (8,), "rescale_values": False, **atoms}
+muzero = partially(rljax.muzero, probes.Recall(), **replayed, **imagined)
 pqn = partially(rljax.pqn, probes.Recall(), **minibatches)
 a2c = partially(rljax.a2c, probes.Recall(), hidden=(8,))
 a3c = partially(rljax.a3c, probes.Recall(), hidden=(8,), policy_lag=1)
@@ -143,6 +148,7 @@ elsewhere = {"duration_exponent", "temperature"} | by_environment
 no_drift, of_discrete = {"noise_theta"}, {"target_entropy_fraction"}
 no_noise = {"noise_std", "noise_ratio", "noise_theta"}
 no_smoothing, no_logits = {"smoothing_std", "smoothing_clip"}, {"logit_penalty"}
+of_puct = {"puct", "dirichlet_fraction", "dirichlet_alpha", "temperature", "temperature_end"}
 unused = {"half_life", "visit_exponent", "trace_lambda"} | elsewhere  # by most tables
 
 
@@ -327,6 +333,22 @@ AGENTS = {
         partial(tqc, num_critics=2, num_quantiles=5, dropped_quantiles=1),
         not_prioritized | no_noise | of_discrete,
     ),
+    "muzero": Row(muzero, not_prioritized | {"gumbel_scale"}),
+    "muzero gumbel scalar prioritized reanalysed normalize_observations": Row(
+        partial(
+            muzero,
+            search="gumbel",
+            head="scalar",
+            prioritized=True,
+            reanalysed=True,
+            normalize_observations=True,
+        ),
+        of_puct,
+    ),
+    "muzero legal actions": Row(
+        partially(rljax.muzero, probes.LegalActions(), **replayed, **imagined),
+        not_prioritized | {"gumbel_scale"},
+    ),
     "pqn": Row(pqn, elsewhere),
     "pqn ez_greedy": Row(partial(pqn, exploration="ez_greedy"), elsewhere - {"duration_exponent"}),
     "q_learning": Row(table(rljax.q_learning), unused),
@@ -385,6 +407,7 @@ class Compiled:
 LONG = {
     "alphazero",
     "distill gru",
+    "muzero",
     "qmix",
     "sac",
     "mappo",
@@ -451,6 +474,8 @@ LONG = {
 """Rows that compile programs much like those of another row."""
 SLOW = {
     "alphazero gumbel",
+    "muzero gumbel scalar prioritized reanalysed normalize_observations",
+    "muzero legal actions",
     "ippo legal actions",
     "iql legal actions",
     "iql own prioritized ez_greedy",
