@@ -11,7 +11,7 @@ from rljax.actors.explorations import (
     value_actor,
 )
 from rljax.actors.lag import lagged
-from rljax.actors.latent_search import (
+from rljax.actors.latent_planning import (
     LatentSearchHparams,
     latent_search,
     random_searcher,

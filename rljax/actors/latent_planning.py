@@ -38,7 +38,7 @@ def latent_search(model: LatentModel, kind: str, num_simulations: int, **options
 
     Actions that a mask forbids are no choice at the root. The model does not know of masks.
 
-    Raises UsageError as `actors.tree_search` does.
+    Raises UsageError as `actors.search` does.
 
     Source: Schrittwieser et al. 2020, appendix B, https://arxiv.org/abs/1911.08265.
     """
