@@ -17,12 +17,14 @@ _PUBLIC = {
     "networks": "rljax.networks",
     "ops": "rljax.ops",
     "replay": "rljax.replay",
+    "serving": "rljax.serving",
     "statistics": "rljax.statistics",
     "tune": "rljax.tune",
     "updates": "rljax.updates",
     "Logger": "rljax.experiments.loggers:Logger",
     "check_env": "rljax.envs.check:check_env",
     "compiler_options": "rljax._cpu:compiler_options",
+    "distill": "rljax.agents.distillation:distill",
     "distribute": "rljax.distributed:distribute",
     "evaluate": "rljax.training.evaluation:evaluate",
     "export": "rljax.exports.exporting:export",
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from rljax import networks as networks
     from rljax import ops as ops
     from rljax import replay as replay
+    from rljax import serving as serving
     from rljax import statistics as statistics
     from rljax import tune as tune
     from rljax import updates as updates
@@ -59,6 +62,7 @@ if TYPE_CHECKING:
     from rljax.agents.crossq import crossq as crossq
     from rljax.agents.d4pg import d4pg as d4pg
     from rljax.agents.ddpg import ddpg as ddpg
+    from rljax.agents.distillation import distill as distill
     from rljax.agents.dqn import dqn as dqn
     from rljax.agents.drqn import drqn as drqn
     from rljax.agents.dyna import dyna_q as dyna_q
@@ -71,6 +75,7 @@ if TYPE_CHECKING:
     from rljax.agents.mappo import mappo as mappo
     from rljax.agents.matd3 import matd3 as matd3
     from rljax.agents.mcts import mcts as mcts
+    from rljax.agents.muzero import muzero as muzero
     from rljax.agents.ppo import ppo as ppo
     from rljax.agents.pqn import pqn as pqn
     from rljax.agents.qmix import qmix as qmix

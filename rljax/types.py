@@ -195,6 +195,11 @@ class Actor(NamedTuple):
     next carry."""
     initial_carry: Callable[[tuple[int, ...]], Carry] = lambda leading: ()
     """Leading axes to the carry with which an episode begins."""
+    distribution: Callable[[Params, Obs, Carry], tuple[Any, Carry]] | None = None
+    """What is chosen from, without noise, for observations [N, ...], and the next carry.
+
+    A distribution of `networks`: that of a policy, or the `Categorical` whose logits are action
+    values. None where there is none, and so nothing to distil."""
 
 
 class Environment(Protocol):
@@ -326,7 +331,7 @@ class MultiAgentEnvironment(Environment, Protocol):
     with zeros, and with actions that a mask forbids. `reset` gives observations [M, ...]. `step`
     takes actions [M, ...] and gives observations [M, ...], rewards [M], and terminated and
     truncated [], which end the episode of all. A mask of actions is [M, A]. An agent whose turn it
-    is not, or who has left, has one legal action, 0; who has left observes zeros.
+    is not, or who has left, has one legal action, which does nothing; who has left observes zeros.
     """
 
     agents: tuple[str, ...]
@@ -393,6 +398,8 @@ class Agent(NamedTuple):
     """Leading axes to the carry with which an episode begins."""
     env_steps_per_iteration: int
     num_iterations: int
+    distribution: Callable[[State, Obs, Carry], tuple[Any, Carry]] | None = None
+    """Obs [N, ...] to what is chosen from, and the next carry; see `Actor.distribution`."""
     warmup_env_steps: int = 0
     """Taken by `init`, or by the actors of a simulator before the first iteration."""
     explore: Callable[[State, Obs, Carry, Key], tuple[Action, dict[str, Any], Carry]] | None = None

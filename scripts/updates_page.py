@@ -36,7 +36,8 @@ page from the code. [Composition](composition.md) explains how updates are combi
   with the axes [T, N, ...]. Every other field is in `extras`.
 - *parameters* means that the update reads or changes the parameters themselves.
 - A rollout records `carry`, the recurrent state before each step. A policy records `raw_action` and
-  `log_prob`; with `actors.recording_values` it records `action_values`. A prioritized replay buffer
+  `log_prob`; with `actors.recording_values` it records `action_values`. A search records
+  `search_policy` and `search_value`. A prioritized replay buffer
   writes `weight` and reads `priority`.
 """
 
@@ -92,6 +93,9 @@ def examples() -> dict[str, Callable[[], Example]]:
     moves = moves.replace(action=jnp.zeros((T, N, 1))).annotate(target=jnp.zeros((T, N, 5)))
     recorded = {"raw_action": jnp.zeros((T, N), jnp.int32), "log_prob": jnp.zeros((T, N))}
     numbers = batch(jnp.zeros((T, N, 4)), jnp.zeros((T, N, 8)), **recorded)
+    latent = networks.latent_model(cartpole, hidden=(8,), head=head)
+    recorded = {"search_policy": jnp.zeros((T, N, 2)), "search_value": jnp.zeros((T, N))}
+    sampled = numbers.replace(extras=Extras(recorded))
     valued = numbers.annotate(action_values=jnp.zeros((T, N, 2)))
     windows = batch(jnp.zeros((T, N, 4)), jnp.zeros((1, N, 8)))
     stored = windows.replace(extras=Extras(carry=windows.extras["carry"]))
@@ -127,6 +131,13 @@ def examples() -> dict[str, Callable[[], Example]]:
     def of_control(update: updates.Update) -> Example:
         return Example(update, control.init(jax.random.key(0)), moves)
 
+    def of_latent(update: updates.Update, given: Batch) -> Example:
+        return Example(update, latent.init(jax.random.key(0)), given)
+
+    def search(params, obs, carry, key):
+        policy, value = latent.predict(params, latent.represent(params, obs))
+        return (), {"search_policy": policy, "search_value": latent.head.q(value)}, ()
+
     def of_part(loss: Callable, part: str) -> Example:
         return of_control(updates.gradient(loss, optax.sgd(1.0), part=part))
 
@@ -153,6 +164,13 @@ def examples() -> dict[str, Callable[[], Example]]:
         """Of an estimator that reads no parameters of the agent."""
         return Example(update, (), numbers)
 
+    def chosen(params, batch):
+        return networks.Categorical(actor_critic.outputs(params, batch))
+
+    def by_nobody(state, obs, carry):
+        return networks.Categorical(obs[..., :2]), carry
+
+    taught = rljax.ppo(cartpole, hidden=(8,))._replace(distribution=by_nobody)
     signals = Signals()
     together = numbers.replace(reward=jnp.zeros((T, N, len(signals.agents))))
     standard = networks.with_normalized_values(actor_critic.net)
@@ -198,6 +216,8 @@ def examples() -> dict[str, Callable[[], Example]]:
         "critic_target": lambda: of_control(
             updates.critic_target(control, control.choices, temperature=temperature)
         ),
+        "search_target": lambda: of_latent(updates.search_target(latent, 0.99, 2, 2), sampled),
+        "reanalyse": lambda: of_latent(updates.reanalyse(search), sampled),
         "batch_statistics": lambda: of_crossed(updates.batch_statistics()),
         "target_network": lambda: of_values(updates.target_network(0.1), q.net, numbers),
         "remember_parameters": lambda: lagging(updates.remember_parameters(some_update, 2)),
@@ -225,6 +245,8 @@ def examples() -> dict[str, Callable[[], Example]]:
         "icm": lambda: of_own(updates.icm(model, optax.sgd(1.0))),
         "bonus": lambda: of_own(updates.bonus(1.0)),
         "hindsight": lambda: Example(updates.hindsight(flips), (), bits),
+        "pruning": lambda: of_policy(updates.pruning(0.5)),
+        "teachers": lambda: of_policy(updates.teachers([(taught, None)])),
         "with_own_parameters": lambda: of_own(
             updates.with_own_parameters(lambda key: jnp.zeros(3), some_update)
         ),
@@ -251,7 +273,13 @@ def examples() -> dict[str, Callable[[], Example]]:
         "actor_loss": lambda: of_part(
             updates.actor_loss(control, temperature=temperature), "actor"
         ),
+        "distillation_loss": lambda: of_policy(of_loss(updates.distillation_loss(chosen)))._replace(
+            batch=numbers.annotate(teachers=(networks.Categorical(jnp.zeros((T, N, 2))),))
+        ),
         "temperature_loss": lambda: of_part(updates.temperature_loss(-1.0), "temperature"),
+        "unrolled_loss": lambda: of_latent(
+            of_loss(updates.unrolled_loss(latent, 0.5, 1.0)), numbers.annotate(**recorded)
+        ),
         "actor_critic_loss": lambda: of_policy(
             of_loss(updates.actor_critic_loss(actor_critic, policy_loss, value_loss, 1.0, 0.0))
         ),

@@ -29,7 +29,9 @@ ROOMS = [
     "training",
     "experiments",
     "exports",
+    "serving",
     "analysis",
+    "compression",
     "tune",
     "cli",
 ]

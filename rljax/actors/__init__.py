@@ -11,6 +11,12 @@ from rljax.actors.explorations import (
     value_actor,
 )
 from rljax.actors.lag import lagged
+from rljax.actors.latent_planning import (
+    LatentSearchHparams,
+    latent_search,
+    random_searcher,
+    searching_actor,
+)
 from rljax.actors.noise import (
     NOISES,
     NoiseHparams,
@@ -22,8 +28,8 @@ from rljax.actors.options import ez_greedy
 from rljax.actors.planning import planning_actor, playouts, true_model
 from rljax.actors.policies import policy_actor, random_policy, with_random_actions
 from rljax.actors.rollouts import episode_metrics, rollout, start
-from rljax.actors.search import SEARCHES, Found, Node, SearchHparams, check_search, search
 from rljax.actors.traces import with_traces
+from rljax.actors.tree_search import SEARCHES, Found, Node, SearchHparams, check_search, search
 
 __all__ = [
     "EXPLORATIONS",
@@ -36,6 +42,7 @@ __all__ = [
     "NOISES",
     "NoiseHparams",
     "by_probabilities",
+    "LatentSearchHparams",
     "check_search",
     "episode_metrics",
     "exploration",
@@ -43,11 +50,14 @@ __all__ = [
     "ez_greedy",
     "gaussian_noise",
     "lagged",
+    "latent_search",
     "noisy_actor",
     "ornstein_uhlenbeck_noise",
     "planning_actor",
     "playouts",
+    "searching_actor",
     "policy_actor",
+    "random_searcher",
     "random_policy",
     "recording_values",
     "rollout",

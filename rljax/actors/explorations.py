@@ -12,7 +12,7 @@ from rljax.actors.options import ez_greedy
 from rljax.envs import spaces
 from rljax.errors import UsageError, check_known
 from rljax.hparams import fraction, non_negative, positive
-from rljax.networks import QNetwork
+from rljax.networks import Categorical, QNetwork
 from rljax.types import Actor, Carry, Hparams, Key, Obs, Params, Policy
 
 Probabilities = Callable[[Hparams, jax.Array], Callable[[jax.Array], jax.Array]]
@@ -80,7 +80,11 @@ def value_actor(q: QNetwork, probabilities: Probabilities) -> Actor:
         values, carry = q.values(params, obs, carry, None)
         return jnp.argmax(values, axis=-1), carry
 
-    return Actor(q.net.init, policy, lambda hparams: mode, q.net.initial_carry)
+    def distribution(params: Params, obs: Obs, carry: Carry):
+        values, carry = q.values(params, obs, carry, None)
+        return Categorical(values), carry
+
+    return Actor(q.net.init, policy, lambda hparams: mode, q.net.initial_carry, distribution)
 
 
 def recording_values(

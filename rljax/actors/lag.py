@@ -34,11 +34,15 @@ def lagged(actor: Actor, lag: int) -> Actor:
 
         return act_with_oldest
 
-    def mode(hparams: Hparams):
-        best = actor.mode(hparams)
-        return lambda params, obs, carry: best(params["online"], obs, carry)
+    def of_online(function):
+        return function and (lambda params, obs, carry: function(params["online"], obs, carry))
 
-    return actor._replace(init=init, policy=policy, mode=mode)
+    return actor._replace(
+        init=init,
+        policy=policy,
+        mode=lambda hparams: of_online(actor.mode(hparams)),
+        distribution=of_online(actor.distribution),
+    )
 
 
 def that_act(params: Params) -> Params:

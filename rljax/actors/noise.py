@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax import collectives
+from rljax.actors.carries import with_carry_beside
 from rljax.envs.spaces import Box, Space, describe
 from rljax.errors import UsageError, check_known
 from rljax.hparams import fraction, non_negative
@@ -90,20 +91,16 @@ def ornstein_uhlenbeck_noise(actor: Actor, space: Box) -> Actor:
 
         return explore
 
-    def mode(hparams: Hparams):
-        choose = actor.mode(hparams)
-
-        def act(params: Params, obs: Obs, carry: tuple[Carry, jax.Array]):
-            inner, noise = carry
-            action, inner = choose(params, obs, inner)
-            return action, (inner, noise)
-
-        return act
-
     def initial_carry(leading: tuple[int, ...]) -> tuple[Carry, jax.Array]:
         return actor.initial_carry(leading), jnp.zeros((*leading, *space.shape))
 
-    return Actor(actor.init, policy, mode, initial_carry)
+    return Actor(
+        actor.init,
+        policy,
+        lambda hparams: with_carry_beside(actor.mode(hparams)),
+        initial_carry,
+        with_carry_beside(actor.distribution),
+    )
 
 
 NOISES: dict[str, Callable[[Actor, Box], Actor]] = {

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax import ops
+from rljax.actors.carries import with_carry_beside
 from rljax.actors.policies import uniform_action
 from rljax.envs import spaces
 from rljax.envs.action_masks import legal_actions
@@ -56,23 +57,19 @@ def ez_greedy(
 
         return act
 
-    def mode(hparams: Hparams):
-        choose = actor.mode(hparams)
-
-        def act(params: Params, obs: Obs, carry: tuple[Carry, Option]):
-            inner, option = carry
-            action, inner = choose(params, obs, inner)
-            return action, (inner, option)
-
-        return act
-
     def initial_carry(leading: tuple[int, ...]) -> tuple[Carry, Option]:
         # Two arrays: one buffer cannot be donated twice.
         shape = (*leading, *space.shape)
         option = Option(jnp.zeros(shape, jnp.int32), jnp.zeros(shape, jnp.int32))
         return actor.initial_carry(leading), option
 
-    return Actor(actor.init, policy, mode, initial_carry)
+    return Actor(
+        actor.init,
+        policy,
+        lambda hparams: with_carry_beside(actor.mode(hparams)),
+        initial_carry,
+        with_carry_beside(actor.distribution),
+    )
 
 
 def _while_legal(option: Option, legal: jax.Array | None) -> Option:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax.actors.policies import uniform_action
-from rljax.actors.search import Found, Model, Node, search
+from rljax.actors.tree_search import Found, Model, Node, search
 from rljax.envs import autoreset
 from rljax.envs.action_masks import legal_actions
 from rljax.envs.states import state_of

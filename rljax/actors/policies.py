@@ -19,6 +19,7 @@ def policy_actor(actor_critic: ActorCritic) -> Actor:
         lambda hparams, progress: actor_critic.policy,
         lambda hparams: actor_critic.mode,
         actor_critic.net.initial_carry,
+        actor_critic.distribution,
     )
 
 

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from rljax.actors.carries import with_carry_beside
 from rljax.envs.action_masks import observed
 from rljax.networks import QNetwork
 from rljax.types import Actor, Carry, Hparams, Key, Obs, Params
@@ -39,19 +40,15 @@ def with_traces(actor: Actor, table: QNetwork) -> Actor:
 
         return act
 
-    def mode(hparams: Hparams):
-        choose = actor.mode(hparams)
-
-        def act(params: Params, obs: Obs, carry: tuple[Carry, jax.Array]):
-            inner, trace = carry
-            action, inner = choose(params, obs, inner)
-            return action, (inner, trace)
-
-        return act
-
     shape = jax.eval_shape(actor.init, jax.random.key(0)).shape
 
     def initial_carry(leading: tuple[int, ...]) -> tuple[Carry, jax.Array]:
         return actor.initial_carry(leading), jnp.zeros((*leading, *shape))
 
-    return Actor(actor.init, policy, mode, initial_carry)
+    return Actor(
+        actor.init,
+        policy,
+        lambda hparams: with_carry_beside(actor.mode(hparams)),
+        initial_carry,
+        with_carry_beside(actor.distribution),
+    )

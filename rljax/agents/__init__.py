@@ -33,6 +33,7 @@ AGENTS = {
     "matd3": "rljax.agents.matd3:matd3",
     "mappo": "rljax.agents.mappo:mappo",
     "mcts": "rljax.agents.mcts:mcts",
+    "muzero": "rljax.agents.muzero:muzero",
     "ppo": "rljax.agents.ppo:ppo",
     "pqn": "rljax.agents.pqn:pqn",
     "prioritized_sweeping": "rljax.agents.dyna:prioritized_sweeping",

@@ -14,7 +14,7 @@ from flax import linen as nn
 
 from rljax import networks, ops
 from rljax.actors.planning import Estimate, planning_actor
-from rljax.actors.search import SearchHparams, check_search
+from rljax.actors.tree_search import SearchHparams, check_search
 from rljax.agents.assembly import check_hparams, off_policy
 from rljax.agents.mcts import evaluated, searchable
 from rljax.agents.replays import Windows, replay_of

@@ -156,6 +156,10 @@ def assembled(
         action, _, carry = policy(state, obs, carry, key)
         return action, carry
 
+    def distribution(state: State, obs: Obs, carry: Carry):
+        assert actor.distribution is not None
+        return actor.distribution(state.learner.params, obs, carry)
+
     agent = Agent(
         env=env,
         hparams=default_hparams,
@@ -167,6 +171,7 @@ def assembled(
         initial_carry=actor.initial_carry,
         env_steps_per_iteration=schedule.env_steps_per_iteration,
         num_iterations=schedule.num_iterations,
+        distribution=distribution if actor.distribution else None,
         warmup_env_steps=schedule.warmup,
         explore=explore if explorer else None,
         remember=remember if remember_from else None,

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax.actors.planning import Estimate, planning_actor, playouts
-from rljax.actors.search import SearchHparams, check_search
+from rljax.actors.tree_search import SearchHparams, check_search
 from rljax.agents.assembly import check_hparams, on_policy
 from rljax.agents.schedule import Schedule
 from rljax.envs import spaces

@@ -198,7 +198,12 @@ def off_policy_actor_critic(
         agent=agent,
     )
     other_goals = relabelled(env, hindsight)
-    actor = Actor(ac.init, lambda hp, progress: ac.policy, lambda hp: ac.mode)
+    actor = Actor(
+        ac.init,
+        lambda hp, progress: ac.policy,
+        lambda hp: ac.mode,
+        distribution=lambda params, obs, carry: (ac.distribution(params, obs), carry),
+    )
     statistics = observation_statistics(ac.encode) if normalize_observations else None
 
     def update(hp: Hparams, progress: jax.Array) -> Update:

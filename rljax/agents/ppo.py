@@ -96,6 +96,7 @@ def ppo(
     policy_lag: int = 0,
     curiosity: str = "none",
     advantage: Callable[[networks.ActorCritic, Any], Update] = gae_of,
+    auxiliary_loss: Callable[[Any, Batch, jax.Array], jax.Array] | None = None,
     first: Update | None = None,
     hparams: Hparams | None = None,
     agent: str = "ppo",
@@ -143,6 +144,8 @@ def ppo(
             features).
         advantage: `(actor-critic, hparams)` to the update that writes advantages and targets; GAE
             by default.
+        auxiliary_loss: `(policy, batch, progress)` to losses [L, B] that are added to the policy's,
+            such as `updates.kickstarting`.
         first: an update of your own, which is given every rollout once, before the others.
         hparams: the hyperparameters; `Hparams()` by default.
         agent: who this is, in error messages.
@@ -188,6 +191,8 @@ def ppo(
             else:
                 kl = ac.kl(old["old_outputs"], outputs)
                 losses = ops.penalized_surrogate(log_ratio, old["advantage"], kl, old["kl_coef"])
+            if auxiliary_loss is not None:
+                losses = losses + auxiliary_loss(pi, batch, progress)
             return losses, {
                 "losses/approx_kl": ops.approximate_kl(log_ratio).mean(),
                 "losses/clipfrac": (jnp.abs(jnp.expm1(log_ratio)) > hp.clip_eps).mean(),

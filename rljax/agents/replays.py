@@ -53,10 +53,13 @@ class Windows:
     """Of the L steps, those that the next window learns from as well."""
     hindsight: int = 0
     """Steps from the first one on of which one gives the window another goal; 0 for its own."""
+    unroll_steps: int = 0
+    """Steps behind the first one that a model imagines; each of them has a target, too."""
 
     def __post_init__(self) -> None:
         check_positive(n_step=self.n_step, sequence_length=self.sequence_length)
         check_count(burn_in=self.burn_in, overlap=self.overlap, hindsight=self.hindsight)
+        check_count(unroll_steps=self.unroll_steps)
         if self.hindsight and self.sequence_length > 1:
             raise UsageError(
                 f"hindsight = {self.hindsight} gives another goal to single steps, not to those of "
@@ -78,13 +81,16 @@ class Windows:
     @property
     def length(self) -> int:
         """Steps of a window, with those whose rewards the last targets sum."""
-        return max(self.burn_in + self.sequence_length + self.n_step - 1, self.hindsight)
+        learnt = self.burn_in + self.sequence_length + self.unroll_steps
+        return max(learnt + self.n_step - 1, self.hindsight)
 
     @property
     def counted(self) -> str:
         """What `length` comes from."""
         if self.length == self.hindsight > self.n_step:
             return "hindsight"
+        if self.unroll_steps:
+            return "unroll_steps + n_step"
         if self.length == self.n_step:
             return "n_step"
         return "burn_in + sequence_length + n_step - 1"
@@ -95,7 +101,7 @@ def replay_of(
 ) -> Callable[..., Replay]:
     """From hyperparameters and progress [] to a replay buffer of windows.
 
-    As a third argument it takes the names of extras to store of the first steps of windows. By
+    It also takes the names of extras to store, of the first steps of windows or of all. By
     priority it reads the hyperparameters priority_exponent, importance_start and, for windows
     that learn from several steps, priority_mix.
 
@@ -110,9 +116,18 @@ def replay_of(
         by = "sequence_length - overlap"
         check_divides("rollout_length", schedule.rollout_length, by, windows.stride)
 
-    def replay(hp: Any, progress: jax.Array, first_extras: tuple[str, ...] = ()) -> Replay:
+    def replay(
+        hp: Any,
+        progress: jax.Array,
+        first_extras: tuple[str, ...] = (),
+        extras: tuple[str, ...] = (),
+    ) -> Replay:
         sizes = (buffer_size, batch_size, windows.length)
-        cut: dict[str, Any] = {"stride": windows.stride, "first_extras": first_extras}
+        cut: dict[str, Any] = {
+            "stride": windows.stride,
+            "first_extras": first_extras,
+            "extras": extras,
+        }
         if not by_priority:
             return uniform(*sizes, **cut)
         beta = linear_schedule(hp.importance_start, 1.0, progress, 1.0)

@@ -98,16 +98,17 @@ def _look(index: int) -> dict[str, Any]:
     return {"color": COLOURS[index % len(COLOURS)], "linestyle": dash}
 
 
-def _figure(wide: int = 1, high: int = 1) -> tuple["Figure", list["Axes"]]:
+def panels(wide: int = 1, high: int = 1) -> tuple["Figure", list["Axes"]]:
+    """A figure with so many panels beside and above each other, in the look of all plots here."""
     from matplotlib.figure import Figure
 
     size = (7.2, 4.2) if wide == 1 else (5.2 * wide, 3.7 * high)
     figure = Figure(figsize=size, dpi=140, layout="constrained")
-    panels = figure.subplots(high, wide, squeeze=False).ravel().tolist()
-    for axes in panels:
+    every = figure.subplots(high, wide, squeeze=False).ravel().tolist()
+    for axes in every:
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-    return figure, panels
+    return figure, every
 
 
 def _curves(compared: Comparison) -> "Figure":
@@ -115,21 +116,21 @@ def _curves(compared: Comparison) -> "Figure":
     together = pooled(compared)
     count = len(environments) + bool(together)
     wide = min(3, max(1, count))
-    figure, panels = _figure(wide, ceil_div(count, wide) or 1)
+    figure, drawn = panels(wide, ceil_div(count, wide) or 1)
     if len({(run.config.top.env, tuple(run.method.items())) for run in compared.runs}) == 1:
-        _training(panels[0], compared.runs)
-    for axes, (name, groups) in zip(panels, environments.items(), strict=False):
+        _training(drawn[0], compared.runs)
+    for axes, (name, groups) in zip(drawn, environments.items(), strict=False):
         axes.set(title=name, ylabel="return of an episode")
         for group in groups:
             look = _look(compared.labels.index(group.label))
             _curve(axes, group.label, group.steps, group.returns[..., None], look)
     for index, (label, (steps, scores)) in enumerate(together.items()):
-        axes = panels[len(environments)]
+        axes = drawn[len(environments)]
         axes.set(title=f"all {len(environments)} environments", ylabel="normalised return")
         _curve(axes, label, steps, scores, _look(index))
-    for axes in panels[max(1, count) :]:
+    for axes in drawn[max(1, count) :]:
         axes.set_visible(False)
-    for axes in panels:
+    for axes in drawn:
         axes.set_xlabel("environment steps")
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.tick_params(axis="x", labelsize=8)
@@ -177,7 +178,7 @@ def _training(axes: "Axes", runs: Sequence[Run]) -> None:
 
 
 def _profile(compared: Comparison) -> "Figure":
-    figure, (axes,) = _figure()
+    figure, (axes,) = panels()
     scores = compared.scores()
     thresholds = profile_thresholds(scores)
     for index, (label, own) in enumerate(scores.items()):

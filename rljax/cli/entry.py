@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import click
 
 from rljax import __version__
-from rljax.cli import bench, export, info, inspect, sweep, train
+from rljax.cli import bench, compress, export, info, inspect, serve, sweep, train
 from rljax.cli.common import is_one_of_several
 from rljax.errors import NonFiniteError, ReplicasDiffer, RunError, UsageError, nearest
 
@@ -31,6 +31,8 @@ for command in (
     inspect.play,
     inspect.plot,
     export.export,
+    compress.compress,
+    serve.serve,
     bench.bench,
     inspect.report,
     info.list_,

@@ -86,8 +86,9 @@ SUITES = {
     "envpool": "any id of EnvPool, such as envpool/Pong-v5",
     "atari": "any Atari game by its name, such as atari/Pong",
     "brax": "any task of Brax, such as brax/ant",
-    "pgx": "any game of two players in turns of pgx, such as pgx/othello",
+    "jaxmarl": "an environment of JaxMARL, such as jaxmarl/MPE_simple_push_v3",
     "pettingzoo": "any module with a function parallel_env, such as pettingzoo/sisl.pursuit_v4",
+    "pgx": "any game of two players in turns of pgx, such as pgx/othello",
     "playground": "any task of MuJoCo Playground, such as playground/CartpoleBalance",
 }
 """What may stand before `/` in the name of a suite's environment, and what stands behind it."""
@@ -125,8 +126,8 @@ def make(
     >>> rljax.make("CartPole-v1").action_space
     Discrete(n=2, shape=(), dtype=<class 'numpy.int32'>)
 
-    A name such as `brax/ant` gives an environment of a suite (see `SUITES`). Those of Brax and of
-    MuJoCo Playground are written in JAX. Those of the others, and a function, give a
+    A name such as `brax/ant` gives an environment of a suite (see `SUITES`). Those of Brax, JaxMARL
+    and MuJoCo Playground are written in JAX. Those of the others, and a function, give a
     `HostEnvironment`: a simulator outside JAX. The function takes no arguments and returns a
     gymnasium.Env, or takes `num_envs` and returns a gymnasium.vector.VectorEnv.
 

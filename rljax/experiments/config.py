@@ -94,6 +94,7 @@ PYTHON_ONLY = (
     "schedule_env_steps",
     "first",
     "advantage",
+    "auxiliary_loss",
 )
 """Arguments of an agent that stand elsewhere in a config, or that no text could name."""
 SPREADS = ("environments", "seeds")

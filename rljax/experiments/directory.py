@@ -42,6 +42,11 @@ class RunDirectory:
     evaluation = Place("evaluation.json")
     """The evaluation at the end, as `rljax eval --json` prints it."""
 
+    compression = Place("compression.json")
+    """Of a run that `rljax compress` made: from which, how, and what each step was worth."""
+    compression_plot = Place("compression.png")
+    """Beside it: return against bytes."""
+
     def load_config(self) -> Config:
         """The config it was started with."""
         try:

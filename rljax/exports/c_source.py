@@ -115,6 +115,11 @@ class View(NamedTuple):
             terms.insert(0, str(self.offset))
         return f"{self.buffer}[{' + '.join(terms)}]"
 
+    def expanded(self, axes: int) -> "View":
+        """Seen with so many axes, new ones of size 1 in front."""
+        new = (1,) * (axes - len(self.shape))
+        return self._replace(shape=(*new, *self.shape), strides=(*(0 for _ in new), *self.strides))
+
     def broadcast(self, shape: tuple[int, ...]) -> "View":
         """Seen in a larger shape, of the same number of axes unless it has none."""
         if not self.shape:
@@ -130,8 +135,17 @@ def contiguous(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
+def constant_bytes(policy: Interface, graph: Graph) -> int:
+    """Bytes of the constants of the compiled file: four for each float, one for each int8."""
+    printer = _Printer(policy, graph)
+    printer.text("")
+    return printer.constant_bytes
+
+
 def source(policy: Interface, graph: Graph, about: str) -> str:
     """The file. The graph is that of a batch of 1; `about` is a line for its first comment.
+
+    Weights that are a scale times whole numbers of 8 bits, for each output, are written as int8.
 
     Raises UsageError for an operation that is not known here, naming it and its layer.
     """
@@ -143,6 +157,7 @@ class _Printer:
         self.policy, self.graph = policy, graph
         self.views: dict[int, View] = {}
         self.constants: dict[bytes, str] = {}
+        self.constant_bytes = 0
         self.tables: list[str] = []
         self.lines: list[str] = []
         self.now = 0
@@ -261,12 +276,16 @@ class _Printer:
         flat = np.ravel(array)
         if array.size and (flat == flat[0]).all():
             return View(_literal(flat[0]), 0, array.shape, (0,) * array.ndim)
-        key = flat.tobytes()
+        key = flat.dtype.str.encode() + flat.tobytes()
         if key not in self.constants:
             name = self.constants[key] = f"w{len(self.constants)}"
-            rows = [", ".join(map(_literal, flat[i : i + 6])) for i in range(0, flat.size, 6)]
+            is_whole = flat.dtype == np.int8
+            kind, literal, width = ("signed char", str, 20) if is_whole else ("float", _literal, 6)
+            lines = [flat[i : i + width] for i in range(0, flat.size, width)]
+            rows = [", ".join(map(literal, line)) for line in lines]
             values = ",\n    ".join(rows)
-            self.tables.append(f"static const float {name}[{flat.size}] = {{\n    {values}}};")
+            self.tables.append(f"static const {kind} {name}[{flat.size}] = {{\n    {values}}};")
+            self.constant_bytes += flat.nbytes
         return View(self.constants[key], 0, array.shape, contiguous(array.shape))
 
     def fresh(self, shape: tuple[int, ...]) -> View:
@@ -305,6 +324,12 @@ class _Printer:
             raise unknown(node, "C")
         if node.op == "div" and not np.issubdtype(node.output.dtype, np.floating):
             raise unknown(node, "C")
+        if (narrow := _in_int8(node)) is not None:
+            whole, scales = map(self.constant, narrow)
+            scales = scales.expanded(len(node.output.shape))
+            sums = self.op_dot_general(node, self.view(node.inputs[0]), whole)
+            self.write(sums, sums, scales, formula="({0} * {1})")
+            return sums
         views = [self.view(value) for value in node.inputs]
         formula = UNARY.get(node.op) or BINARY.get(node.op)
         if formula:
@@ -588,6 +613,27 @@ def woven(outer: list[str], inner: list[str], axes: Sequence[int], x: View) -> l
 def placed_at(axes: Sequence[int], indices: Sequence[str]) -> list[str]:
     """Indices in the order of the axes they belong to."""
     return [index for _, index in sorted(zip(axes, indices, strict=True))]
+
+
+def _in_int8(node: Node) -> tuple[np.ndarray, np.ndarray] | None:
+    """Weights [I, O] of a product as int8 [I, O] times scales [O], or None where they are not.
+
+    They are if each column is a scale times whole numbers of at most 8 bits, to float32's rounding,
+    as `networks.quantized_weights` leaves them.
+    """
+    if node.op != "dot_general" or node.inputs[1].constant is None:
+        return None
+    (_, over), (_, batch) = node.params["dimension_numbers"]
+    weights = node.inputs[1].array
+    if weights.ndim != 2 or tuple(over) != (0,) or batch or weights.dtype != np.float32:
+        return None
+    largest = np.abs(weights).max(0)
+    for bits in range(8, 1, -1):
+        scales = (largest / np.float32(2 ** (bits - 1) - 1)).astype(np.float32)
+        steps = np.round(weights / np.where(scales > 0, scales, 1))
+        if (np.abs(steps * scales - weights) <= 4e-7 * largest).all():
+            return steps.astype(np.int8), scales
+    return None
 
 
 def _literal(number: Any) -> str:

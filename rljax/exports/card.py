@@ -11,7 +11,7 @@ import numpy as np
 from rljax.envs.spaces import describe
 from rljax.experiments.directory import RunDirectory, system
 from rljax.experiments.experiment import iterations
-from rljax.exports.interface import Argument, Interface
+from rljax.exports.interface import Interface
 from rljax.types import Agent, State
 
 
@@ -36,8 +36,8 @@ def card(
         "observations": describe(agent.env.observation_space),
         "actions": describe(agent.env.action_space),
         "env_steps": agent.env_steps(iterations(state)),
-        "inputs": [_described(each) for each in policy.inputs],
-        "outputs": [_described(each) for each in policy.outputs],
+        "inputs": [each.describe("B") for each in policy.inputs],
+        "outputs": [each.describe("B") for each in policy.outputs],
         "initial_carry": [np.asarray(x).tolist() for x in jax.tree.leaves(policy.initial_carry)],
         "parameters": {
             "number": sum(np.size(x) for x in leaves),
@@ -48,7 +48,7 @@ def card(
 
 
 def of_run(run: RunDirectory, member: int) -> dict[str, Any]:
-    """What a run directory knows besides: the agent, the config and the last evaluation."""
+    """What a run directory knows besides: agent, config, last evaluation, how it was compressed."""
     config = run.load_config()
     about: dict[str, Any] = {
         "agent": config.top.agent,
@@ -61,6 +61,9 @@ def of_run(run: RunDirectory, member: int) -> dict[str, Any]:
         names = ("mean", "std", "success_rate")
         about["returns"] = {name: of_member[name] for name in names if name in of_member}
         about["returns"]["episodes"] = summary["episodes"] // len(summary.get("seeds", [1]))
+    if run.compression.exists():
+        compressed = json.loads(run.compression.read_text())
+        about["compressed"] = {name: compressed[name] for name in ("run", "settings")}
     return {**about, "config": config.values()}
 
 
@@ -72,8 +75,3 @@ def parameter_hash(state: State) -> str:
         digest.update(f"{jax.tree_util.keystr(path)} {array.shape} {array.dtype}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def _described(argument: Argument) -> dict[str, Any]:
-    shape = ["B", *argument.shape]
-    return {"name": argument.name, "shape": shape, "dtype": np.dtype(argument.dtype).name}

@@ -14,16 +14,8 @@ import numpy as np
 from jax.extend.core import Literal
 
 from rljax.errors import UsageError
+from rljax.networks.jaxprs import called
 
-CALLS = (
-    "jit",
-    "pjit",
-    "closed_call",
-    "checkpoint",
-    "custom_jvp_call",
-    "custom_vjp_call",
-    "custom_vjp_call_jaxpr",
-)
 IDENTITIES = ("stop_gradient", "copy", "copy_p", "optimization_barrier", "reduce_precision")
 
 
@@ -100,17 +92,9 @@ def _inlined(
 
     for eqn in jaxpr.eqns:
         read_values = [read(atom) for atom in eqn.invars]
-        name = eqn.primitive.name
         scope = "/".join(filter(None, (layer, str(eqn.source_info.name_stack))))
-        if name in CALLS:
-            inner = eqn.params["jaxpr" if "jaxpr" in eqn.params else "call_jaxpr"]
-            outputs = _inlined(
-                getattr(inner, "jaxpr", inner),
-                getattr(inner, "consts", ()),
-                read_values,
-                nodes,
-                scope,
-            )
+        if (inner := called(eqn)) is not None:
+            outputs = _inlined(*inner, read_values, nodes, scope)
         else:
             outputs = _simple(eqn, read_values, nodes, scope)
         values.update(zip(eqn.outvars, outputs, strict=True))

@@ -1,9 +1,11 @@
 """What a policy takes and gives, as a list of arrays: the interface that all formats share."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from rljax.errors import UsageError
 from rljax.types import Agent, MaskedObs, State
@@ -16,6 +18,11 @@ class Argument(NamedTuple):
     shape: tuple[int, ...]  # of one observation, without the axis B in front
     dtype: Any
 
+    def describe(self, *leading: str) -> dict[str, Any]:
+        """The same as JSON has it, with the names of the axes in front."""
+        shape = [*leading, *self.shape]
+        return {"name": self.name, "shape": shape, "dtype": np.dtype(self.dtype).name}
+
 
 class Interface(NamedTuple):
     """A greedy policy as a function of arrays, with its parameters inside."""
@@ -27,6 +34,11 @@ class Interface(NamedTuple):
     outputs: tuple[Argument, ...]
     """action, then next_carry."""
     initial_carry: Any  # with which an episode begins, leaves [...]
+
+    @property
+    def observed(self) -> tuple[Argument, ...]:
+        """The inputs without the carry."""
+        return self.inputs[: len(self.inputs) - len(jax.tree.leaves(self.initial_carry))]
 
     def arguments(self, batch: Any) -> list[jax.ShapeDtypeStruct]:
         """The shapes of the inputs, for a batch of a size that may be symbolic."""
@@ -44,21 +56,22 @@ def interface(agent: Agent, state: State) -> Interface:
     """
     if agent.population_axes:
         raise UsageError(
-            "a population cannot be exported as one policy: give the agent of one member, and its "
-            "state (jax.tree.map(lambda x: x[0], state))"
+            "a population cannot be exported or served as one policy: give the agent of one "
+            "member, and its state (jax.tree.map(lambda x: x[0], state))"
         )
     if agent.placement is not None:
         raise UsageError(
-            "an agent that is spread over devices cannot be exported: give the plain agent and its "
-            "state, such as those of rljax.load"
+            "an agent that is spread over devices cannot be exported or served: give the plain "
+            "agent and its state, such as those of rljax.load"
         )
     obs = state.worker.obs
     carry = agent.initial_carry((1,))
     structure = jax.tree.structure((obs, carry))
+    acting = replace(state, worker=None)  # type: ignore[arg-type]  # A replay would stay in memory.
 
     def function(*arrays: jax.Array) -> tuple[jax.Array, ...]:
         obs, carry = jax.tree.unflatten(structure, arrays)
-        action, carry = agent.act(state, obs, carry, None)
+        action, carry = agent.act(acting, obs, carry, None)
         return action, *jax.tree.leaves(carry)
 
     seen = obs.obs if isinstance(obs, MaskedObs) else obs

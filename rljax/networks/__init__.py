@@ -21,6 +21,7 @@ from rljax.networks.distributions import (
     head,
 )
 from rljax.networks.initializers import orthogonal
+from rljax.networks.latent_models import LatentModel, latent_model
 from rljax.networks.layers import CNN, MLP, NatureCNN, NoisyDense
 from rljax.networks.mixers import Mixer, mixing, monotonic, total, with_mixer
 from rljax.networks.modules import (
@@ -32,8 +33,15 @@ from rljax.networks.modules import (
 from rljax.networks.network import Network, Pair, from_linen
 from rljax.networks.normalization import RunningStatistics, normalized, with_normalized_values
 from rljax.networks.q_networks import QNetwork, q_network, with_target
+from rljax.networks.quantization import (
+    activation_ranges,
+    in_precision,
+    quantized,
+    quantized_weights,
+)
 from rljax.networks.recurrence import reset_carry, unroll
 from rljax.networks.tables import q_table
+from rljax.networks.units import hidden_kernels, without_dead_units
 from rljax.networks.value_heads import (
     ValueHead,
     categorical,
@@ -55,6 +63,7 @@ __all__ = [
     "Choices",
     "Dynamics",
     "Head",
+    "LatentModel",
     "Network",
     "NoisyDense",
     "Normal",
@@ -69,6 +78,7 @@ __all__ = [
     "RunningStatistics",
     "TanhNormal",
     "ValueHead",
+    "activation_ranges",
     "actor_and_critics",
     "actor_critic",
     "actor_critic_network",
@@ -76,7 +86,10 @@ __all__ = [
     "dynamics",
     "from_linen",
     "head",
+    "in_precision",
+    "hidden_kernels",
     "implicit_quantile",
+    "latent_model",
     "mixing",
     "monotonic",
     "normalized",
@@ -86,6 +99,8 @@ __all__ = [
     "q_network",
     "q_table",
     "quantile",
+    "quantized",
+    "quantized_weights",
     "random_distillation",
     "reset_carry",
     "scalar",
@@ -96,4 +111,5 @@ __all__ = [
     "with_mixer",
     "with_normalized_values",
     "with_target",
+    "without_dead_units",
 ]

@@ -41,8 +41,13 @@ class ActorCritic(NamedTuple):
 
     def mode(self, params: Params, obs: Obs, carry: Carry) -> tuple[Action, Carry]:
         """The modes of the policy, actions [N, ...]."""
+        distribution, carry = self.distribution(params, obs, carry)
+        return self.head.action(distribution.mode()), carry
+
+    def distribution(self, params: Params, obs: Obs, carry: Carry) -> tuple[Distribution, Carry]:
+        """The policy [N, ...], without the noise of its network."""
         (outputs, _), carry = self.net.apply(params, obs, carry, None)
-        return self.head.action(self.head.distribution(outputs).mode()), carry
+        return self.head.distribution(outputs), carry
 
     def value(self, params: Params, obs: Obs, carry: Carry) -> tuple[jax.Array, Carry]:
         """Values [...] of observations [..., ...], each with a carry of its own."""

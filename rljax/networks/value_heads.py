@@ -11,11 +11,12 @@ from jax.scipy.special import xlogy
 from rljax.errors import UsageError, check_known, check_positive
 from rljax.networks.modules import Quantiles, midpoints
 from rljax.ops.td import (
-    categorical_projection,
     huber,
+    projected,
     quantile_huber,
     rescaled,
     td_target,
+    two_hot,
     unscaled,
 )
 
@@ -48,6 +49,8 @@ class ValueHead(NamedTuple):
     """
     loss: Callable[[Chosen, jax.Array], tuple[jax.Array, jax.Array]]
     """(chosen, target) to the loss [...] and, for a replay, the priority [...] of each."""
+    certain: Callable[[jax.Array], jax.Array]
+    """Numbers [...] to the targets [..., *shape] that stand for each of them alone."""
     implicit: bool = False
     """Whether the network samples the fractions whose quantiles it gives."""
     clipped: Callable[[Chosen, jax.Array, jax.Array], jax.Array] | None = None
@@ -80,23 +83,33 @@ def scalar(
     def pick(q: jax.Array, policy: jax.Array) -> jax.Array:
         return jnp.sum(q * policy, axis=-1)
 
+    small, large = _scales(rescale)
+
     def backup(value: jax.Array, reward: jax.Array, discount: jax.Array) -> jax.Array:
-        if rescale:
-            return rescaled(td_target(reward, discount, unscaled(value)))
-        return td_target(reward, discount, value)
+        return small(td_target(reward, discount, large(value)))
 
-    return ValueHead((), unscaled if rescale else lambda q: q, pick, backup, losses)
+    return ValueHead((), large, pick, backup, losses, small)
 
 
-def categorical(v_min: float | None, v_max: float | None, num_atoms: int) -> ValueHead:
+def categorical(
+    v_min: float | None, v_max: float | None, num_atoms: int, rescale: bool = False
+) -> ValueHead:
     """Logits of `num_atoms` returns from `v_min` to `v_max`, which have to span those possible.
 
     The target is probabilities; loss and priority are KL[target, chosen] in nats.
 
+    Args:
+        v_min: the least return.
+        v_max: the largest.
+        num_atoms: how many returns there are.
+        rescale: whether atoms are evenly spaced as `ops.rescaled` makes them, so that small returns
+            are told apart by more of them. The expected value is that of the mean of these.
+
     Raises UsageError for fewer than two atoms, or bounds that are missing or the wrong way round.
 
     Source: Bellemare et al. 2017 (C51), https://arxiv.org/abs/1707.06887; the KL as priority:
-    Hessel et al. 2018, https://arxiv.org/abs/1710.02298.
+    Hessel et al. 2018, https://arxiv.org/abs/1710.02298; rescaled atoms: Schrittwieser et al. 2020,
+    appendix F, https://arxiv.org/abs/1911.08265.
     """
     check_positive(num_atoms=num_atoms)
     if num_atoms < 2:
@@ -108,25 +121,33 @@ def categorical(v_min: float | None, v_max: float | None, num_atoms: int) -> Val
         )
     if not v_min < v_max:
         raise UsageError(f"v_min = {v_min:g} must be less than v_max = {v_max:g}")
-    atoms = jnp.linspace(v_min, v_max, num_atoms)
+    small, large = _scales(rescale)
+    atoms = jnp.linspace(small(v_min), small(v_max), num_atoms)
+    returns = large(atoms)
 
     def q(logits: jax.Array) -> jax.Array:
-        return jnp.sum(jax.nn.softmax(logits) * atoms, axis=-1)
+        return large(jnp.sum(jax.nn.softmax(logits) * atoms, axis=-1))
+
+    def moved(reward: jax.Array, discount: jax.Array) -> jax.Array:
+        return td_target(reward[..., None], discount[..., None], returns)
 
     def backup(logits: jax.Array, reward: jax.Array, discount: jax.Array) -> jax.Array:
-        return categorical_projection(atoms, jax.nn.softmax(logits), reward, discount)
+        return projected(atoms, jax.nn.softmax(logits), small(moved(reward, discount)))
 
     def loss(logits: jax.Array, target: jax.Array):
         kl = jnp.sum(xlogy(target, target) - target * jax.nn.log_softmax(logits), axis=-1)
         return kl, kl
 
     def clipped(logits: jax.Array, reward: jax.Array, discount: jax.Array) -> jax.Array:
-        shifted = td_target(reward[..., None], discount[..., None], atoms)
+        shifted = moved(reward, discount)
         slack = 1e-3 * (v_max - v_min)  # of rounding; v_max itself may be a fixed point
         beyond = (shifted < v_min - slack) | (shifted > v_max + slack)
         return jnp.sum(jax.nn.softmax(logits) * beyond, axis=-1)
 
-    return ValueHead((num_atoms,), q, _pick, backup, loss, clipped=clipped)
+    def certain(numbers: jax.Array) -> jax.Array:
+        return two_hot(atoms, small(numbers))
+
+    return ValueHead((num_atoms,), q, _pick, backup, loss, certain, clipped=clipped)
 
 
 def quantile(num_quantiles: int, kappa: float = 1.0) -> ValueHead:
@@ -146,7 +167,8 @@ def quantile(num_quantiles: int, kappa: float = 1.0) -> ValueHead:
         losses = quantile_huber(values, tau, target, kappa)
         return losses, losses
 
-    return ValueHead((num_quantiles,), partial(jnp.mean, axis=-1), _pick, _shifted, loss)
+    mean = partial(jnp.mean, axis=-1)
+    return ValueHead((num_quantiles,), mean, _pick, _shifted, loss, _alone)
 
 
 def implicit_quantile(num_samples: int, kappa: float = 1.0) -> ValueHead:
@@ -174,7 +196,7 @@ def implicit_quantile(num_samples: int, kappa: float = 1.0) -> ValueHead:
         losses = quantile_huber(chosen.values, chosen.tau, target, kappa)
         return losses, losses
 
-    return ValueHead((num_samples,), q, pick, backup, loss, implicit=True)
+    return ValueHead((num_samples,), q, pick, backup, loss, _alone, implicit=True)
 
 
 def _pick(numbers: jax.Array, policy: jax.Array) -> jax.Array:
@@ -184,6 +206,15 @@ def _pick(numbers: jax.Array, policy: jax.Array) -> jax.Array:
 
 def _shifted(values: jax.Array, reward: jax.Array, discount: jax.Array) -> jax.Array:
     return td_target(reward[..., None], discount[..., None], values)
+
+
+def _alone(numbers: jax.Array) -> jax.Array:
+    return numbers[..., None]
+
+
+def _scales(rescale: bool) -> tuple[Callable[[Any], jax.Array], ...]:
+    """From values to what outputs stand for, and back."""
+    return (rescaled, unscaled) if rescale else (lambda x: x, lambda x: x)
 
 
 def _check_kappa(kappa: float) -> None:
@@ -210,7 +241,7 @@ def value_head(
         v_min: of c51: the least discounted return that is possible; it has no default.
         v_max: of c51: the largest.
         kappa: error up to which the loss of qr and iqn is a square.
-        rescale: whether outputs of scalar are values made small, see `scalar`.
+        rescale: of scalar and c51: whether outputs are values made small, see there.
 
     Raises UsageError for names and numbers that do not fit, in one sentence.
     """
@@ -218,13 +249,14 @@ def value_head(
         return kind
     heads = {
         "scalar": lambda: scalar(loss, rescale),
-        "c51": lambda: categorical(v_min, v_max, num_atoms),
+        "c51": lambda: categorical(v_min, v_max, num_atoms, rescale),
         "qr": lambda: quantile(num_atoms, kappa),
         "iqn": lambda: implicit_quantile(num_atoms, kappa),
     }
     check_known("value head", kind, heads)
-    if rescale and kind != "scalar":
+    if rescale and kind not in ("scalar", "c51"):
         raise UsageError(
-            f"rescale_values is for the scalar head: make it False, or leave out head {kind!r}"
+            "rescale_values is for the heads scalar and c51: make it False, or leave out head "
+            f"{kind!r}"
         )
     return heads[kind]()

@@ -33,6 +33,7 @@ from rljax.ops.td import (
     quantile_huber,
     rescaled,
     td_target,
+    two_hot,
     unscaled,
 )
 
@@ -66,6 +67,7 @@ __all__ = [
     "sample",
     "sample_zeta",
     "td_target",
+    "two_hot",
     "unscaled",
     "value_iteration",
     "value_loss",

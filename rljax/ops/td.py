@@ -180,13 +180,33 @@ def categorical_projection(
     chex.assert_rank(atoms, 1)
     chex.assert_equal_shape([reward, discount])
     chex.assert_shape(probabilities, (*reward.shape, len(atoms)))
-    moved = reward[..., None] + discount[..., None] * atoms
-    moved = jnp.clip(moved, atoms[0], atoms[-1])
+    return projected(atoms, probabilities, reward[..., None] + discount[..., None] * atoms)
+
+
+def projected(atoms: jax.Array, probabilities: jax.Array, moved: jax.Array) -> jax.Array:
+    """A distribution on numbers `moved` [..., M], laid onto the atoms [M]: `categorical_projection`
+    of atoms that moved in any way."""
+    # No scatter, which is slow. For a sum in the place of the product, XLA works out the
+    # probabilities again for every row.
+    return jnp.einsum("...ij,...j->...i", _shares(atoms, moved), probabilities)
+
+
+def two_hot(atoms: jax.Array, numbers: jax.Array) -> jax.Array:
+    """The distribution on atoms [M] whose mean is a number, for numbers [...]: [..., M].
+
+    Each number is shared by its two neighbours, and what lies beyond the atoms by the outermost.
+
+    Source: Schrittwieser et al. 2020, appendix F, https://arxiv.org/abs/1911.08265.
+    """
+    chex.assert_rank(atoms, 1)
+    return jnp.squeeze(_shares(atoms, numbers[..., None]), -1)
+
+
+def _shares(atoms: jax.Array, numbers: jax.Array) -> jax.Array:
+    """What each of the atoms [M], by row, gets of each of numbers [..., K]: [..., M, K]."""
+    numbers = jnp.clip(numbers, atoms[0], atoms[-1])
     spacing = (atoms[-1] - atoms[0]) / (len(atoms) - 1)
-    # [..., M, M]: what each atom, by row, gets of each moved one; no scatter, which is slow. For a
-    # sum in the place of the product, XLA works out the probabilities again for every row.
-    share = jnp.clip(1.0 - jnp.abs(moved[..., None, :] - atoms[:, None]) / spacing, 0.0, 1.0)
-    return jnp.einsum("...ij,...j->...i", share, probabilities)
+    return jnp.clip(1.0 - jnp.abs(numbers[..., None, :] - atoms[:, None]) / spacing, 0.0, 1.0)
 
 
 def quantile_huber(predicted: jax.Array, tau: jax.Array, target: jax.Array, kappa=1.0) -> jax.Array:

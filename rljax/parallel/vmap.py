@@ -49,6 +49,7 @@ def vmap(agent: Agent) -> Agent:
         policy=jax.vmap(agent.policy),
         learn=jax.vmap(agent.learn),
         act=jax.vmap(agent.act),
+        distribution=agent.distribution and jax.vmap(agent.distribution),
         placement=agent.placement and placement,
         population_axes=agent.population_axes + 1,
     )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rljax.actors.planning import planning_actor, playouts
-from rljax.actors.search import SearchHparams, check_search
+from rljax.actors.tree_search import SearchHparams, check_search
 from rljax.envs.action_masks import legal_actions
 from rljax.envs.opponents import Against, Opponent, game_of, random_move
 from rljax.envs.perfect_play import perfect_move

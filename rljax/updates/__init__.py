@@ -15,6 +15,7 @@ from rljax.updates.critics import (
 )
 from rljax.updates.curiosity import bonus, counts, icm, rnd
 from rljax.updates.delays import every
+from rljax.updates.distillation import distillation_loss, kickstarting, teachers
 from rljax.updates.kl import adaptive_kl
 from rljax.updates.lag import remember_parameters
 from rljax.updates.losses import actor_critic_loss
@@ -36,6 +37,7 @@ from rljax.updates.self_play import (
     without_states,
 )
 from rljax.updates.sequences import burn_in, fresh_carry, next_estimates
+from rljax.updates.sparsity import cubic_sparsity, pruning
 from rljax.updates.tables import (
     constant,
     double_table_target,
@@ -56,6 +58,7 @@ from rljax.updates.td import (
     taken,
     td_target,
 )
+from rljax.updates.unrolling import reanalyse, search_target, unrolled_loss
 
 __all__ = [
     "Update",
@@ -72,6 +75,8 @@ __all__ = [
     "counts",
     "critic_loss",
     "critic_target",
+    "cubic_sparsity",
+    "distillation_loss",
     "double",
     "double_table_target",
     "dyna",
@@ -88,6 +93,7 @@ __all__ = [
     "initial_priorities",
     "in_parts",
     "joint_critic_loss",
+    "kickstarting",
     "lambda_target",
     "learning_rate",
     "least",
@@ -96,13 +102,16 @@ __all__ = [
     "next_estimates",
     "observation_statistics",
     "prioritized_sweeping",
+    "pruning",
     "q_loss",
+    "reanalyse",
     "remember_parameters",
     "reward_scaling",
     "rewards_to_go",
     "rnd",
     "scaled_rewards",
     "search_policy_loss",
+    "search_target",
     "smallest",
     "smoothed",
     "stateless",
@@ -112,9 +121,11 @@ __all__ = [
     "target_network",
     "target_statistics",
     "td_target",
+    "teachers",
     "team_reward",
     "temperature_loss",
     "trace_step",
+    "unrolled_loss",
     "visit_count",
     "value_target",
     "vtrace",

@@ -88,6 +88,8 @@ def partially(factory, env, lr: float = LR, **options) -> Callable[..., Agent]:
     if hasattr(hparams, "epsilon_end"):
         # In so short a run, exploring a little less would not be seen.
         hparams = replace(hparams, epsilon_start=0.9, epsilon_end=0.3, exploration_fraction=0.9)
+    if hasattr(hparams, "temperature_end"):
+        hparams = replace(hparams, temperature_end=3.0)  # For the same reason.
     return partial(factory, env, **SIZES, **options, hparams=hparams)
 
 
@@ -127,6 +129,9 @@ iql, vdn, qmix = (
     for factory in (rljax.iql, rljax.vdn, rljax.qmix)
 )
 maddpg, matd3 = (partially(factory, signals, **replayed) for factory in (rljax.maddpg, rljax.matd3))
+imagined = {"num_simulations": 8, "unroll_steps": 2, "n_step": 2, "state_size": 8}
+imagined |= {"model_hidden": (8,), "rescale_values": False, **atoms}
+muzero = partially(rljax.muzero, probes.Recall(), **replayed, **imagined)
 pqn = partially(rljax.pqn, probes.Recall(), **minibatches)
 a2c = partially(rljax.a2c, probes.Recall(), hidden=(8,))
 a3c = partially(rljax.a3c, probes.Recall(), hidden=(8,), policy_lag=1)
@@ -143,9 +148,19 @@ elsewhere = {"duration_exponent", "temperature"} | by_environment
 no_drift, of_discrete = {"noise_theta"}, {"target_entropy_fraction"}
 no_noise = {"noise_std", "noise_ratio", "noise_theta"}
 no_smoothing, no_logits = {"smoothing_std", "smoothing_clip"}, {"logit_penalty"}
+of_puct = {"puct", "dirichlet_fraction", "dirichlet_alpha", "temperature", "temperature_end"}
 unused = {"half_life", "visit_exponent", "trace_lambda"} | elsewhere  # by most tables
 
 
+def distilled(env, hparams, **options):
+    """A student of two untrained teachers, one of which has values instead of a policy."""
+    teachers = [partially(factory, env, hidden=(8,))() for factory in (rljax.ppo, rljax.pqn)]
+    taught = [(teacher, jit(teacher.init)(jax.random.key(9))) for teacher in teachers]
+    return rljax.distill(recall(network="gru"), taught, hparams=hparams, **options)
+
+
+distilled.Hparams = partial(rljax.distill.Hparams, teacher_share=0.5)
+distilling = partially(distilled, probes.Recall(), num_epochs=2, num_minibatches=2)
 grid = GridWorld("S..\n.CG", step_reward=-1.0, limit=5)
 
 
@@ -192,6 +207,7 @@ AGENTS = {
     "appo lag": Row(partial(appo, policy_lag=2), no_kl),
     "reinforce": Row(reinforce, set()),
     "reinforce without baseline": Row(partial(reinforce, baseline=False), {"value_coef"}),
+    "distill gru": Row(distilling, {"sparsity", "prune_begin", "prune_end"}),
     "dqn": Row(dqn, not_prioritized | one_step | elsewhere),
     "dqn soft double n_step normalize_observations": Row(
         partial(dqn, double=True, n_step=3, target_period=1, normalize_observations=True),
@@ -317,6 +333,22 @@ AGENTS = {
         partial(tqc, num_critics=2, num_quantiles=5, dropped_quantiles=1),
         not_prioritized | no_noise | of_discrete,
     ),
+    "muzero": Row(muzero, not_prioritized | {"gumbel_scale"}),
+    "muzero gumbel scalar prioritized reanalysed normalize_observations": Row(
+        partial(
+            muzero,
+            search="gumbel",
+            head="scalar",
+            prioritized=True,
+            reanalysed=True,
+            normalize_observations=True,
+        ),
+        of_puct,
+    ),
+    "muzero legal actions": Row(
+        partially(rljax.muzero, probes.LegalActions(), **replayed, **imagined),
+        not_prioritized | {"gumbel_scale"},
+    ),
     "pqn": Row(pqn, elsewhere),
     "pqn ez_greedy": Row(partial(pqn, exploration="ez_greedy"), elsewhere - {"duration_exponent"}),
     "q_learning": Row(table(rljax.q_learning), unused),
@@ -374,6 +406,8 @@ class Compiled:
 
 LONG = {
     "alphazero",
+    "distill gru",
+    "muzero",
     "qmix",
     "sac",
     "mappo",
@@ -440,6 +474,8 @@ LONG = {
 """Rows that compile programs much like those of another row."""
 SLOW = {
     "alphazero gumbel",
+    "muzero gumbel scalar prioritized reanalysed normalize_observations",
+    "muzero legal actions",
     "ippo legal actions",
     "iql legal actions",
     "iql own prioritized ez_greedy",

@@ -37,6 +37,10 @@ AGENTS = {
     "pqn": partial(rljax.pqn, **minibatches),
     "sac": partial(rljax.sac, **replayed),
     "maddpg": lambda env, **sizes: rljax.maddpg(as_team(env), **sizes, **replayed),
+    "muzero": partial(rljax.muzero, num_simulations=8, n_step=3, unroll_steps=2, **replayed),
+    "muzero gumbel": partial(
+        rljax.muzero, search="gumbel", num_simulations=8, n_step=3, unroll_steps=2, **replayed
+    ),
     "q_learning": rljax.q_learning,
     "sarsa": rljax.sarsa,
     "expected_sarsa": rljax.expected_sarsa,

@@ -104,7 +104,7 @@ def test_without_memory_and_with_sequences_of_one_step_it_is_apex(walk):
             {"sequence_length": 1, "overlap": 0},
             "^r2d2 learns from single steps, and network 'lstm' from sequences: use",
         ),
-        ({"head": "qr"}, "^rescale_values is for the scalar head: make it False, or"),
+        ({"head": "qr"}, "^rescale_values is for the heads scalar and c51: make it False, or"),
     ],
 )
 def test_windows_that_do_not_fit_are_refused_in_one_sentence(walk, options, message):

@@ -29,6 +29,9 @@ replayed = {
     "target_period": 10,
     "total_env_steps": 6_000,
 }
+imagined = {name: x for name, x in replayed.items() if name != "target_period"}
+imagined |= {"num_simulations": 8, "unroll_steps": 2, "n_step": 2, "rescale_values": False}
+imagined |= {"model_hidden": (16,), "state_size": 16}
 relaxed = {name: x for name, x in replayed.items() if name != "target_period"}
 returns = {"v_min": -1.0, "v_max": 2.0, "num_atoms": 16}
 rollouts = {"num_envs": 16, "rollout_length": 12, "anneal_lr": False, "total_env_steps": 20_000}
@@ -84,6 +87,13 @@ SOLVED: dict[str, tuple[str, Any, dict[str, Any], dict[str, float]]] = {
     "dqn iqn": ("dqn", match, {**replayed, "head": "iqn", "num_atoms": 8}, {}),
     "apex": ("apex", delayed, replayed, {}),
     "rainbow": ("rainbow", delayed, {**replayed, **returns}, {}),
+    "muzero": ("muzero", delayed, {**imagined, **returns}, {}),
+    "muzero gumbel": (
+        "muzero",
+        match,
+        {**imagined, "search": "gumbel", "head": "scalar", "prioritized": True},
+        {},
+    ),
     "pqn": ("pqn", match, {**rollouts, **minibatches}, {}),
     "pqn lambda": ("pqn", delayed, {**rollouts, **minibatches}, {"q_lambda": 0.9}),
     "a2c": ("a2c", delayed, rollouts, {}),
@@ -129,7 +139,7 @@ def slow_but(rows, fast: set[str], long: frozenset[str] = frozenset()) -> list:
 
 
 FAST = {"dqn"}
-LONG = frozenset({"qmix", "pqn lambda", "impala", "reinforce plain", "mappo", "maddpg"})
+LONG = frozenset({"muzero", "qmix", "pqn lambda", "impala", "reinforce plain", "mappo", "maddpg"})
 
 
 @pytest.mark.parametrize("name", slow_but(SOLVED, FAST, LONG))
@@ -164,6 +174,12 @@ AGENTS: dict[str, tuple[str, dict[str, Any], dict[str, float], dict[str, Any]]] 
         {**explore, "tau": 0.1},
         {"head": networks.value_head("scalar")},
     ),
+    "muzero": (
+        "muzero",
+        {**imagined, "head": "scalar", "anneal_lr": True, "total_env_steps": 16_000},
+        {},
+        {"head": networks.value_head("scalar", "squared"), "model_hidden": (16,), "state_size": 16},
+    ),
     "pqn": (
         "pqn",
         {**rollouts, **minibatches, "anneal_lr": True, "total_env_steps": 40_000},
@@ -178,12 +194,17 @@ def values(agent_name: str, name: str, lr: float | None = None) -> np.ndarray:
     factory, options, hparams, network = AGENTS[agent_name]
     env, observations, _ = VALUES[name]
     _, states = train(factory, env, options, hparams, lr)
-    q = networks.q_network(env, "auto", HIDDEN, **network)
     params = states.learner.params
+    if factory == "muzero":  # It values states, not actions.
+        model = networks.latent_model(env, "auto", HIDDEN, **network)
+        return np.asarray(jax.vmap(lambda p: model.value(p, observations))(params))[..., None]
+    q = networks.q_network(env, "auto", HIDDEN, **network)
     params = params.get("online", params)
     return np.asarray(jax.vmap(lambda p: q.values(p, observations, (), None)[0])(params))
 
 
+TOLERANCES = {"muzero": 0.2}
+"""Its targets are values of searches, which a model that is not exact has made some time ago."""
 LEARNT = [f"{agent}, {name}" for agent in AGENTS for name in VALUES]
 
 
@@ -195,7 +216,8 @@ def test_values_converge_to_the_discounted_sum(row):
     agent_name, name = row.split(", ")
     expected = VALUES[name][2]
     found = values(agent_name, name)
-    np.testing.assert_allclose(found, np.broadcast_to(expected[:, None], found.shape), rtol=0.02)
+    rtol = TOLERANCES.get(agent_name, 0.02)
+    np.testing.assert_allclose(found, np.broadcast_to(expected[:, None], found.shape), rtol=rtol)
 
 
 @pytest.mark.parametrize("agent_name", ["dqn", "pqn"])
@@ -233,6 +255,21 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "initial_priorities": False,
         "exploration": "epsilon_greedy",
     },
+    "muzero": {
+        "search": "gumbel",
+        "num_simulations": 8,
+        "unroll_steps": 3,
+        "n_step": 3,
+        "prioritized": True,
+        "reanalysed": True,
+        "model_hidden": (8,),
+        "state_size": 8,
+        "num_atoms": 21,
+        "v_min": 0.0,
+        "rescale_values": False,
+        "normalize_observations": True,
+        "anneal_lr": True,
+    },
     "pqn": {"num_epochs": 3, "layer_norm": False, "dueling": True, "anneal_lr": False},
     "a2c": {"n_step": 2, "anneal_lr": False},
     "a3c": {"policy_lag": 1, "n_step": 2, "anneal_lr": False},
@@ -252,6 +289,7 @@ ALIKE = {"rainbow", "apex", "appo", "a3c"}
 """Variants of other agents."""
 
 COUNTS["apex"] = COUNTS["dqn"]
+COUNTS["muzero"] = COUNTS["dqn"]
 COUNTS["rainbow"] = {**COUNTS["dqn"], "v_min": 0.0, "v_max": 1.0}
 
 

@@ -10,11 +10,13 @@ from still import Still
 import rljax
 from rljax.agents import a2c, dqn, tabular
 from rljax.envs import probes, spaces
+from rljax.envs.teams import as_team
 from rljax.errors import UsageError
 
 PLANNERS = ("dyna_q", "dyna_q_plus", "prioritized_sweeping")
 TABLES = ("q_learning", "sarsa", "expected_sarsa", "double_q_learning", "q_lambda", *PLANNERS)
-DEEP = ("dqn", "rainbow", "apex", "pqn")
+EXPLORING = ("dqn", "rainbow", "apex", "pqn")
+DEEP = (*EXPLORING, "muzero")
 LAGGING = ("impala", "appo")
 SMALL: dict[str, dict[str, Any]] = {
     "dqn": {"buffer_size": 100, "batch_size": 8, "warmup_env_steps": 40, "hidden": (8,)},
@@ -26,6 +28,7 @@ SMALL: dict[str, dict[str, Any]] = {
     **{name: {"rollout_length": 8} for name in TABLES},
 }
 SMALL["apex"] = SMALL["dqn"]
+SMALL["muzero"] = {**SMALL["dqn"], "n_step": 3, "head": "scalar"}
 SMALL["rainbow"] = {**SMALL["dqn"], "v_min": -1.0, "v_max": 1.0}
 
 
@@ -80,6 +83,14 @@ COUNTS = {
         "target_period",
         "n_step",
     ),
+    "muzero": (
+        "num_envs",
+        "warmup_env_steps",
+        "n_step",
+        "unroll_steps",
+        "num_simulations",
+        "state_size",
+    ),
     "pqn": ("num_envs", "rollout_length", "num_epochs", "num_minibatches", "total_env_steps"),
     "a2c": ("num_envs", "rollout_length", "total_env_steps", "n_step"),
     "impala": ("num_envs", "rollout_length", "total_env_steps"),
@@ -117,6 +128,7 @@ def test_a_model_has_a_number_for_each_pair_of_states(caplog, name):
         ("rainbow", {"batch_size": 101}, ["batch_size = 101", "buffer_size = 100"]),
         ("dqn", {"warmup_env_steps": 101}, ["warmup_env_steps = 101", "buffer_size = 100"]),
         ("dqn", {"n_step": 11}, ["n_step = 11", "the warm-up of each environment = 10"]),
+        ("muzero", {"n_step": 12}, ["unroll_steps + n_step = 17", "of each environment = 16"]),
         ("rainbow", {"n_step": 11}, ["n_step = 11", "the warm-up of each environment = 10"]),
         ("a2c", {"n_step": 9}, ["n_step = 9", "rollout_length = 8"]),
         *((name, {"n_step": 9}, ["n_step = 9", "rollout_length = 8"]) for name in TABLES[:4]),
@@ -159,7 +171,8 @@ def test_warm_up_counts_in_whole_rollouts(caplog):
         ("dqn", {"network": "mpl"}, ["network 'mpl'", "did you mean 'mlp'?"]),
         ("dqn", {"activation": "rleu"}, ["activation 'rleu'", "did you mean 'relu'?"]),
         ("rainbow", {"head": "c52"}, ["head 'c52'", "did you mean 'c51'?"]),
-        *((n, {"exploration": "ez_gredy"}, ["did you mean 'ez_greedy'?"]) for n in DEEP),
+        *((n, {"exploration": "ez_gredy"}, ["did you mean 'ez_greedy'?"]) for n in EXPLORING),
+        ("muzero", {"search": "gumble"}, ["search 'gumble'", "did you mean 'gumbel'?"]),
         ("dqn", {"exploration": "xyz"}, ["there is boltzmann, epsilon_greedy, ez_greedy"]),
         ("pqn", {"activation": "rleu"}, ["did you mean 'relu'?"]),
         ("a2c", {"network": "gur"}, ["network 'gur'", "did you mean 'gru'?"]),
@@ -213,6 +226,13 @@ def test_priorities_of_new_steps_are_errors_of_values_for_a_prioritized_replay(
 def test_a_memory_learns_from_sequences_and_an_agent_that_has_them_is_named(caplog, name):
     message = refusal(caplog, name, network="gru")
     assert named(message, name, "network 'gru'", "'mlp'", "r2d2")
+
+
+def test_a_model_that_is_searched_has_a_representation_of_one_observation(caplog):
+    message = refusal(caplog, "muzero", network="gru")
+    assert named(message, "muzero", "network 'gru'", "'mlp'")
+    assert named(refusal(caplog, "muzero", head="iqn", rescale_values=False), "muzero", '"c51"')
+    assert named(refusal(caplog, "muzero", as_team(Still())), "muzero", "1 act in", "as_one")
 
 
 @pytest.mark.parametrize("name", [*DEEP, *LAGGING, "a2c", "reinforce", *TABLES])

@@ -3,6 +3,7 @@ import json
 
 import pages
 import pytest
+from runs import finished, tiny  # noqa: F401
 
 from rljax.cli import bench
 

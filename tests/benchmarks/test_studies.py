@@ -48,3 +48,11 @@ def test_the_summary_of_repeats(study):
     assert found["repeats_ahead"] == 3
     low, high = found["interval_95"]
     assert -100 <= low < 75 < high <= 200
+
+
+@pytest.mark.long
+def test_a_server_is_measured(study, finished, capsys):
+    [row] = study("serving").measure(str(finished.path), "rljax", 4, 0.5, 0.5)
+    assert row["actions_per_second"] > 0 and row["p50_ms"] <= row["p99_ms"]
+    assert row["server_cpu_us_per_action"] >= 0 and row["server_mib"] > 50
+    assert json.loads(capsys.readouterr().out) == row

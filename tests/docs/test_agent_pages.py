@@ -42,7 +42,7 @@ def test_every_agent_is_found_by_its_name_with_all_there_is_to_know(name):
     assert re.search(rf"^##? {name}$", text, re.M)
     assert "https://" in text and f"../../configs/{name}/" in text
     factory = agents.factory(name)
-    elsewhere = ("env", "agent", "advantage")
+    elsewhere = ("env", "agent", "advantage", "auxiliary_loss")
     arguments = [p for p in inspect.signature(factory).parameters if p not in elsewhere]
     for known in {"total_env_steps", "schedule_env_steps", "first", "hparams"}:
         arguments.remove(known)

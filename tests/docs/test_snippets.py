@@ -26,6 +26,8 @@ HELD_BY = {
     "README.md: agent = rljax.ppo": "docs/test_snippets::test_the_agent_of_the_readme_learns",
     "composition.md: agent = rljax.dqn": "docs/test_snippets::test_all_parts_of_rainbow_",
     "composition.md: make": "agents/test_composition::test_an_update_of_ones_own_serves_",
+    "compression.md: agent = rljax.ppo": "agents/test_distilling::test_the_code_of_the_page_runs",
+    "compression.md: small = rljax.ppo": "agents/test_distilling::test_the_code_of_the_page_runs",
     "devices.md: agent = rljax.ppo": "scripts/test_jobs::test_the_code_of_the_page_runs",
     "devices.md: large = rljax.pmap": "scripts/test_jobs::test_the_code_of_the_page_runs",
     "impala.md: agent = agents.on_policy": "updates/test_lag::test_the_agent_of_the_page_lags",

@@ -7,67 +7,21 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import policies
 import pytest
 from flax import linen as nn
+from policies import OF_ROLLOUTS, drawn, fresh
 from running import COMPILER, RUN, compiled
-from small import SMALL
 
 import rljax
+from rljax import networks
 from rljax.cli import main
 from rljax.errors import UsageError
 from rljax.experiments import experiment
 from rljax.exports.interface import interface
 
-OF_ROLLOUTS = {**SMALL, "total_env_steps": 320}
-OF_REPLAY = {"num_envs": 4, "total_env_steps": 2000, "hidden": (8,)}
 STEPS, ROWS = 50, 20  # 1,000 observations
-AGENTS = {
-    "discrete": lambda: rljax.ppo(rljax.make("CartPole-v1"), **OF_ROLLOUTS),
-    "normal": lambda: rljax.ppo(
-        rljax.make("Pendulum-v1"), normalize_observations=True, **OF_ROLLOUTS
-    ),
-    "tanh_normal": lambda: rljax.ppo(
-        rljax.make("Pendulum-v1"),
-        normalize_observations=True,
-        distribution="tanh_normal",
-        **OF_ROLLOUTS,
-    ),
-    "dqn": lambda: rljax.dqn(rljax.make("CartPole-v1"), **OF_REPLAY),
-    "gru": lambda: rljax.ppo(rljax.make("CartPole-v1"), network="gru", **OF_ROLLOUTS),
-    "table": lambda: rljax.q_learning(rljax.make("FrozenLake4x4"), num_envs=4, total_env_steps=320),
-    "sac": lambda: rljax.sac(rljax.make("Pendulum-v1"), **OF_REPLAY),
-    "cnn": lambda: rljax.ppo(rljax.make("Breakout-MinAtar"), **OF_ROLLOUTS),
-    "others": lambda: on_cart_pole(scaled),
-    "mask": lambda: rljax.ppo(rljax.make("ConnectFour"), **OF_ROLLOUTS),
-}
-
-
-def drawn(random, argument, rows):
-    shape = (rows, *argument.shape)
-    match np.dtype(argument.dtype).kind:
-        case "b":
-            return random.random(shape) < 0.5
-        case "f":
-            return (2 * random.normal(size=shape)).astype(np.float32)
-    return random.integers(0, 16, shape).astype(argument.dtype)
-
-
-def fresh(agent):
-    """A state with parameters as training leaves them, drawn without compiling anything.
-
-    Of what a policy does not read there are shapes alone.
-    """
-    random = np.random.default_rng(0)
-    state = jax.eval_shape(agent.init, jax.random.key(0))
-
-    def parameters(x):
-        drawn = random.normal(size=x.shape) * 1.5 * np.prod(x.shape[:-1]) ** -0.5
-        return jnp.asarray(drawn if x.ndim > 1 else random.uniform(0.1, 0.3, x.shape), x.dtype)
-
-    params = jax.tree.map(parameters, state.learner.params)
-    learner = state.learner.replace(params=params)
-    return state.replace(iteration=np.int32(0), learner=learner)
-
+AGENTS = {**policies.AGENTS, "others": lambda: on_cart_pole(scaled)}
 
 QUICK = ("normal", "gru", "table")
 NAMES = [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in AGENTS]
@@ -96,6 +50,21 @@ def test_all_exports_act_as_the_agent(name, tmp_path):
             action, *carries[to] = run(*seen, *carries[to])
             np.testing.assert_allclose(action, expected, rtol=1e-5, atol=1e-5, err_msg=to)
     assert len(np.unique(np.concatenate(taken), axis=0)) > 1
+
+
+@pytest.mark.skipif(not COMPILER, reason="there is no C compiler")
+@pytest.mark.parametrize("bits", [8, pytest.param(3, marks=pytest.mark.long)])
+def test_weights_of_few_bits_are_int8_in_c(bits, tmp_path):
+    agent = AGENTS["normal"]()
+    state, random = fresh(agent), np.random.default_rng(0)
+    rounded = networks.quantized_weights(state.learner.params, bits)
+    state = state.replace(learner=state.learner.replace(params=rounded))
+    rljax.export(agent, state, "c", tmp_path / "policy.c")
+    assert (tmp_path / "policy.c").read_text().count("static const signed char") == 2
+    policy = interface(agent, state)
+    run, obs = RUN["c"](tmp_path / "policy.c", policy), drawn(random, policy.inputs[0], 1000)
+    expected = policy.function(obs)[0]
+    np.testing.assert_allclose(run(obs)[0], expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.long

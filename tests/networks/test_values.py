@@ -125,6 +125,37 @@ def test_backup_is_reward_plus_discounted_chosen(kind):
     np.testing.assert_allclose(target, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "head",
+    [*HEADS.values(), scalar(rescale=True), categorical(-30.0, 300.0, 51, rescale=True)],
+    ids=[*HEADS, "scalar rescaled", "c51 rescaled"],
+)
+def test_a_number_that_is_certain_has_itself_as_its_value(head):
+    numbers = jnp.float32([-0.7, 0.0, 0.31, 0.9])
+    target = head.certain(numbers)
+    if head.shape and head.clipped:
+        # Logits of probabilities; of the others targets are estimates.
+        np.testing.assert_allclose(target.sum(-1), 1.0, rtol=1e-5)
+        assert ((target > 0).sum(-1) <= 2).all()
+        target = jnp.log(target + 1e-30)
+    value = head.q(Quantiles(target, target) if head.implicit else target)
+    np.testing.assert_allclose(value, numbers, rtol=1e-4, atol=1e-5)
+
+
+def test_rescaled_atoms_are_backed_up_as_the_returns_they_stand_for():
+    head = categorical(-30.0, 300.0, 51, rescale=True)
+    atoms = np.linspace(*(float(ops.rescaled(jnp.float32(x))) for x in (-30.0, 300.0)), 51)
+    logits = np.random.default_rng(0).normal(size=(4, 51))
+    moved = REWARD[:, None] + DISCOUNT[:, None] * np.asarray(ops.unscaled(jnp.float32(atoms)))
+    moved = np.clip(np.asarray(ops.rescaled(moved)), atoms[0], atoms[-1])
+    share = np.clip(1 - np.abs(moved[:, None] - atoms[:, None]) / (atoms[1] - atoms[0]), 0, 1)
+    expected = np.einsum("bij,bj->bi", share, special.softmax(logits, axis=-1))
+    target = head.backup(jnp.float32(logits), REWARD, DISCOUNT)
+    np.testing.assert_allclose(target, expected, rtol=1e-3, atol=1e-5)
+    mean = special.softmax(logits, axis=-1) @ atoms
+    np.testing.assert_allclose(head.q(jnp.float32(logits)), ops.unscaled(mean), rtol=1e-4)
+
+
 @pytest.mark.parametrize("loss", ["huber", "squared"])
 def test_scalar_loss_and_priority(loss):
     value, target = np.float32([0.0, 1.0, 5.0]), np.float32([0.5, -2.0, 5.0])

@@ -190,6 +190,16 @@ def test_projection_keeps_atoms_and_clips_to_the_outermost(reward, discount, exp
     np.testing.assert_allclose(got, wanted, atol=1e-5)
 
 
+def test_a_number_is_shared_by_its_two_atoms():
+    atoms = jnp.linspace(-2.0, 2.0, 5)
+    shared = ops.two_hot(atoms, jnp.float32([[-1.75, 0.0, 1.25], [9.0, -9.0, -1.0]]))
+    expected = [
+        [[0.75, 0.25, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0.75, 0.25]],
+        [[0, 0, 0, 0, 1], [1, 0, 0, 0, 0], [0, 1, 0, 0, 0]],
+    ]
+    np.testing.assert_allclose(shared, expected, atol=1e-6)
+
+
 def quantile_draw():
     rng = np.random.default_rng(0)
     predicted, target = rng.normal(size=(4, 5)), rng.normal(size=(4, 3))

@@ -1,0 +1,1 @@
+from runs import finished, tiny  # noqa: F401
