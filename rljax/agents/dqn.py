@@ -134,7 +134,7 @@ def dqn(
             multiple of L - overlap.
         stored_carry: whether a memory begins a sequence with the carry of who acted; else with that
             of an episode's beginning.
-        rescale_values: whether the scalar head learns values made small by `ops.rescaled`.
+        rescale_values: whether the heads scalar and c51 learn values made small by `ops.rescaled`.
         prioritized: whether to sample by the size of the last error.
         initial_priorities: whether a new step has the error of who acted as its priority, instead
             of the largest so far; for prioritized = True and the scalar head.
