@@ -24,11 +24,14 @@ def evaluate(
     import jax
 
     import rljax
-    from rljax.training.matches import match
+    from rljax.envs.opponents import game_of
+    from rljax.training.matches import match, move_of
 
     agent, state = rljax.load(run)
-    key = jax.random.key(seed)
-    played = match(agent, state, key, against, episodes, deterministic, simulations).summary()
+    key, other = jax.random.key(seed), against
+    if Path(against).is_dir():
+        other = move_of(*rljax.load(against), game_of(agent.env, "--against"), deterministic)
+    played = match(agent, state, key, other, episodes, deterministic, simulations).summary()
     if as_json:
         click.echo(json.dumps({"against": against, **played}))
         return

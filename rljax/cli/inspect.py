@@ -18,7 +18,9 @@ OF_MCTS = "Of --against mcts, before each move."
 @click.option("--episodes", default=64, show_default=True, help="Full episodes per seed.")
 @click.option("--seed", default=0, show_default=True, help="Of the episodes.")
 @click.option("--stochastic", is_flag=True, help="Sample actions instead of greedy ones.")
-@click.option("--against", metavar="perfect|random|mcts", help="Of a game: wins, draws, losses.")
+@click.option(
+    "--against", metavar="perfect|random|mcts|RUN", help="Of a game: wins, draws, losses."
+)
 @click.option("--simulations", type=click.IntRange(1), default=32, show_default=True, help=OF_MCTS)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def evaluate(

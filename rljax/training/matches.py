@@ -8,10 +8,10 @@ import numpy as np
 
 from rljax.actors.planning import planning_actor, playouts
 from rljax.actors.tree_search import SearchHparams, check_search
-from rljax.envs.action_masks import legal_actions
+from rljax.envs.action_masks import legal_actions, observed
 from rljax.envs.opponents import Against, Opponent, game_of, random_move
 from rljax.envs.perfect_play import perfect_move
-from rljax.envs.states import WithState
+from rljax.envs.states import WithState, without_state
 from rljax.errors import UsageError, check_divides, check_known, check_positive
 from rljax.training.evaluation import evaluate
 from rljax.types import Action, Agent, EnvState, Key, MaskedObs, Obs, State, StateObs
@@ -95,6 +95,37 @@ def opponent(name: str, game: Any, num_simulations: int = 32) -> Opponent:
     return searching_move(game, num_simulations)
 
 
+def move_of(agent: Agent, state: State, game: Any, deterministic: bool = True) -> Opponent:
+    """Who plays as an agent without a memory does, such as an earlier self of the other player.
+
+    Args:
+        agent, state: of the same game, not a population.
+        game: what is played.
+        deterministic: whether it takes its best moves; else it explores. Of two deterministic
+            players, all games with the same one first are alike.
+
+    Raises UsageError for an agent of another game, and a population.
+    """
+    theirs = game_of(agent.env, "an opponent")
+    if theirs.name != game.name:
+        raise UsageError(f"who has learnt {theirs.name} cannot play {game.name}")
+    if agent.population_axes:
+        raise UsageError("an opponent is one agent, not a population: give one of its members")
+
+    def move(key: Key, state_of_game: EnvState, obs: Obs) -> Action:
+        seen = _with_state(obs, state_of_game) if isinstance(theirs, WithState) else obs
+        one = jax.tree.map(lambda x: x[None], seen)
+        acting = None if deterministic else key
+        return agent.act(state, one, agent.initial_carry((1,)), acting)[0][0]
+
+    return move
+
+
+def _with_state(obs: Obs, state: EnvState) -> MaskedObs:
+    """An observation of one game that carries its state, whether it did or not."""
+    return MaskedObs(StateObs(observed(without_state(obs)), state), legal_actions(obs))  # type: ignore[arg-type]
+
+
 def searching_move(game: Any, num_simulations: int) -> Opponent:
     """Who looks ahead with random playouts to the end of the game, and takes the best move found.
 
@@ -116,10 +147,7 @@ def searching_move(game: Any, num_simulations: int) -> Opponent:
     act = actor.policy(hparams, jnp.float32(0))
 
     def move(key: Key, state: EnvState, obs: Obs) -> Action:
-        seen = obs.obs if isinstance(obs, MaskedObs) else obs
-        seen = seen if isinstance(seen, StateObs) else StateObs(seen, state)
-        both = MaskedObs(seen, legal_actions(obs))  # type: ignore[arg-type]
-        one = jax.tree.map(lambda x: x[None], both)
+        one = jax.tree.map(lambda x: x[None], _with_state(obs, state))
         return act((), one, actor.initial_carry((1,)), key)[0][0]
 
     return move

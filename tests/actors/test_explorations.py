@@ -264,7 +264,12 @@ def test_an_exploration_may_be_given_as_an_object(walk):
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param("boltzmann", marks=pytest.mark.long), "ez_greedy", "fixed_epsilons"]
+    "kind",
+    [
+        pytest.param("boltzmann", marks=pytest.mark.long),
+        pytest.param("ez_greedy", marks=pytest.mark.long),
+        "fixed_epsilons",
+    ],
 )
 def test_tables_explore_in_every_way_but_sarsa_asks_for_probabilities(kind):
     cliff = rljax.make("CliffWalking")

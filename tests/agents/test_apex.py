@@ -92,6 +92,7 @@ def test_its_parts_can_be_taken_away(walk):
     assert agent.may_lag
 
 
+@pytest.mark.long
 def test_rewards_that_a_first_update_changes_count_for_priorities(walk):
     def add(params, batch, key):
         return batch.replace(reward=batch.reward + 100.0), {}

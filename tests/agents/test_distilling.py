@@ -72,6 +72,7 @@ def test_values_teach_a_policy_and_masks_stay_masks_over_devices():
     assert masks and sum((~m).sum() for m in masks) <= sum((k == 0).sum() for k in kernels)
 
 
+@pytest.mark.long
 def test_what_cannot_be_distilled_is_refused():
     student = rljax.ppo(probes.Recall(), **RECALL)
     with pytest.raises(UsageError, match="needs a teacher"):

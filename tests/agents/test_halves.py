@@ -61,6 +61,7 @@ def test_a_step_is_what_both_halves_are(name):
     }
 
 
+@pytest.mark.long
 def test_a_batch_of_another_kind_changes_what_is_learnt():
     agent = AGENTS["ppo gru"].make()
     state = jit(agent.init)(jax.random.key(0))

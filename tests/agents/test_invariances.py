@@ -110,7 +110,7 @@ def nudge(x):
     return (0.2 * jnp.cos(jnp.arange(jnp.size(x)))).reshape(jnp.shape(x))
 
 
-@pytest.fixture(scope="module", params=["gru", "mlp"])
+@pytest.fixture(scope="module", params=[pytest.param("gru", marks=pytest.mark.long), "mlp"])
 def experience(request):
     """The kind of a network, and experience of one with parameters and episodes under way."""
     made = penalised(request.param, L)

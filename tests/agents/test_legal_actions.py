@@ -216,6 +216,7 @@ def test_values_that_a_memory_assumes_next_are_of_legal_actions(make_batch):
     np.testing.assert_array_equal(batch.extras["next_values"] == ILLEGAL, expected)
 
 
+@pytest.mark.long
 def test_first_priorities_bootstrap_from_legal_actions(make_batch):
     q = networks.with_target(networks.q_network(ENV, "mlp", (4,), head=networks.scalar("squared")))
     obs, next_obs = seen(0, 1), seen(1, 2)

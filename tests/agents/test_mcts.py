@@ -39,6 +39,7 @@ class Gamble:
         return state, state, jnp.where(action == 0, 0.6, luck), True, False
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("search", ["puct", pytest.param("gumbel", marks=pytest.mark.long)])
 def test_what_is_good_on_average_is_preferred_to_luck(search):
     def takes_the_gamble(samples):

@@ -146,6 +146,7 @@ def test_q_learning_takes_the_best_of_three_ways():
     assert (shortfalls("GridWorld10x10", 1_000_000) < 0.01).all()
 
 
+@pytest.mark.long
 def test_optimism_explores_where_greed_is_content():
     # Whatever is tried first pays a little; only who expects more than that finds the goal.
     env = GridWorld("S . . . . . . G", step_reward=0.1, goal_reward=10.0, limit=50)

@@ -45,6 +45,10 @@ def test_eval_counts_wins_draws_and_losses_of_both_sides(run, capsys):
     assert hard["against"] == "perfect" and hard["wins"] == 0 and hard["episodes"] == 20
     assert sum(hard["first"].values()) == sum(hard["second"].values()) == 10
     assert hard["draws"] + hard["losses"] == 20
+    assert main([*command, "--against", str(run), "--stochastic"]) == 0
+    itself = json.loads(capsys.readouterr().out)
+    assert itself["against"] == str(run)
+    assert itself["wins"] + itself["draws"] + itself["losses"] == 20
     assert main([*command, "--against", "chance"]) == 2
     assert (
         "opponent 'chance' is not known; there is mcts, perfect, random" in capsys.readouterr().err
@@ -66,6 +70,7 @@ def test_a_game_in_the_terminal_asks_again_for_an_illegal_move_and_is_drawn(run,
     assert Image.open(out).n_frames >= 5
 
 
+@pytest.mark.long
 def test_what_play_cannot_do_is_said(run, capsys):
     assert main(["play", str(run)]) == 2
     assert "--out is missing" in capsys.readouterr().err

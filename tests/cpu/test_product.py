@@ -33,6 +33,7 @@ def test_value_and_both_derivatives_are_those_of_the_plain_product(x_shape, w_sh
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), ours, plain)
 
 
+@pytest.mark.long
 def test_vmap_and_second_derivatives():
     x, w, *_ = inputs((3, 16, 4), (3, 4, 2))
 

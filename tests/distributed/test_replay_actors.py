@@ -65,6 +65,7 @@ def cut_off(rows):
     return rows.truncated & (rows.next_obs[..., 2] < 4)
 
 
+@pytest.mark.long
 def test_each_row_of_the_replay_goes_on_where_it_ended(trained):
     assert not cut_off(rows_that_go_on(trained[0])).any()
 
@@ -115,6 +116,7 @@ def random_actions(env=None, may_lag=True):
     return apex(env, hparams=hparams)._replace(may_lag=may_lag)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("may_lag", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_a_resumed_run_joins_no_episodes_in_its_replay(may_lag):
     agent = rljax.distribute(random_actions(may_lag=may_lag), 2)
@@ -124,6 +126,7 @@ def test_a_resumed_run_joins_no_episodes_in_its_replay(may_lag):
     assert len(env) and set(row) == {7 * T - 1}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("may_lag", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_an_actor_in_the_place_of_another_joins_no_episodes_in_the_replay(may_lag):
     made: list[int] = []

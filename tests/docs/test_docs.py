@@ -23,7 +23,14 @@ def examples(name: str) -> int:
     return sum(len(found.examples) for found in doctest.DocTestFinder().find(module))
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if examples(name)])
+def with_examples() -> list:
+    """Modules whose docstrings have examples; of some they train for seconds."""
+    training = ("rljax.agents.distillation", "rljax.parallel.vmap", "rljax.tune.pbt")
+    found = [name for name in MODULES if examples(name)]
+    return [pytest.param(n, marks=pytest.mark.long) if n in training else n for n in found]
+
+
+@pytest.mark.parametrize("name", with_examples())
 def test_examples_in_docstrings_are_true(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 

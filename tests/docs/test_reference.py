@@ -20,6 +20,7 @@ PUBLIC = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("package", "name"), PUBLIC, ids=lambda part: part)
 def test_a_public_name_has_a_docstring_of_its_own(package, name):
     found = getattr(importlib.import_module(package), name)
@@ -64,6 +65,7 @@ def test_every_public_name_is_in_the_reference(site):
     assert not missing
 
 
+@pytest.mark.long
 def test_sections_and_examples_are_rendered(site):
     """Not as text that runs together: what is indented under `Args:` becomes a list."""
     text = page(site, "rljax")

@@ -15,7 +15,10 @@ from rljax.errors import UsageError
 GAMES = 30
 
 
-@pytest.fixture(scope="module", params=["TicTacToeGame", "ConnectFourGame"])
+@pytest.fixture(
+    scope="module",
+    params=["TicTacToeGame", pytest.param("ConnectFourGame", marks=pytest.mark.long)],
+)
 def game(request):
     return rljax.make(request.param)
 

@@ -86,6 +86,7 @@ def test_a_task_without_bodies_cannot_be_drawn():
         rljax.make("brax/fast").poses(None)
 
 
+@pytest.mark.long
 def test_the_poses_of_states_are_those_of_its_joints():
     env = rljax.make("brax/inverted_pendulum")
     states, _ = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 2))

@@ -288,7 +288,7 @@ import sys
 from rljax import envs
 for suite in envs.SUITES:
     envs.check_name(f"{suite}/Any-v0")
-assert not {"jax", "gymnasium", "envpool", "ale_py", "brax", "mujoco"} & set(sys.modules)
+assert not {"jax", "gymnasium", "envpool", "ale_py", "brax", "jaxmarl", "pgx"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], check=True)
 
@@ -296,7 +296,8 @@ assert not {"jax", "gymnasium", "envpool", "ale_py", "brax", "mujoco"} & set(sys
 @pytest.mark.parametrize("suite", envs.SUITES)
 def test_a_package_that_is_missing_is_named_with_its_extra(suite, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    extra = {"pettingzoo": "multiagent"}.get(suite, suite)
+    extras = {"jaxmarl": "multiagent", "pettingzoo": "multiagent", "pgx": "games"}
+    extra = extras.get(suite, suite)
     with pytest.raises(UsageError, match=re.escape(f"pip install 'rljax-core[{extra}]'")):
         rljax.make(f"{suite}/Pong")
 

@@ -32,6 +32,7 @@ def episodes(env, steps: int):
         state = reset(key_step)[0] if after[3] | after[4] else after[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", [SPREAD, *(pytest.param(n, marks=pytest.mark.long) for n in (TAG, LISTENER))]
 )

@@ -37,6 +37,7 @@ def test_the_agent_is_paid_for_its_wins_and_pays_for_the_opponents():
     assert ends(first, [4, 4]) == ([0, -1], True)  # an illegal move
 
 
+@pytest.mark.long
 def test_the_opponent_begins_when_it_should_and_in_half_of_the_games_by_chance():
     def moves(begins):
         reset = jax.vmap(Against(game, random_move, begins).reset)

@@ -96,6 +96,7 @@ def test_actions_beyond_an_agent_s_own_are_its_last_and_begin_where_they_begin()
     assert loop._envs[0].given == [{"one": 2, "two": 4}]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("agent", ["ippo", pytest.param("qmix", marks=pytest.mark.long)])
 def test_agents_are_trained_and_evaluated_by_actors(agent):
     sizes = {"num_envs": 2, "rollout_length": 5, "hidden": (8,)}

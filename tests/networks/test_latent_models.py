@@ -118,6 +118,7 @@ def test_the_temperature_of_visits_falls_to_its_end():
     np.testing.assert_allclose(seen, [1.0, 0.75, 0.5])
 
 
+@pytest.mark.long
 def test_random_actions_are_recorded_as_a_uniform_policy():
     env = probes.LegalActions()
     model = latent_model(env, **SIZES, head=HEAD)

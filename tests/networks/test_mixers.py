@@ -63,6 +63,7 @@ def test_the_mixture_never_falls_where_a_value_rises_and_depends_on_the_state():
     assert not np.allclose(apply(params, values, state), apply(params, values, others), atol=1e-2)
 
 
+@pytest.mark.long
 def test_at_first_the_mixture_is_near_the_sum():
     mixer, values = monotonic(M, G), 0.2 * jax.random.normal(KEY, (100, M))
     mixed = mixer.apply(mixer.init(KEY), values, jax.random.normal(KEY, (100, G)))

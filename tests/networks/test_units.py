@@ -20,6 +20,7 @@ def network(hidden, critic_hidden=None):
     )
 
 
+@pytest.mark.long
 def test_the_smaller_network_computes_what_the_pruned_one_does():
     large = network((8, 6))
     random = np.random.default_rng(0)

@@ -39,6 +39,7 @@ def assert_close(found, expected, **tolerance):
         np.testing.assert_allclose(found[path], expected[path], err_msg=path, **tolerance)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("make", [pytest.param(ppo, marks=pytest.mark.long), dqn])
 def test_over_one_device_it_is_the_agent_itself_bit_for_bit(make):
     agent = make()
@@ -104,6 +105,7 @@ def columns_split(path: str, leaf) -> PartitionSpec:
     return PartitionSpec(None, collectives.MODEL) if wide else PartitionSpec()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("grid", [pytest.param((1, 4), marks=pytest.mark.long), (2, 2)])
 def test_parameters_split_over_a_second_axis_learn_the_same(grid, monkeypatch):
     monkeypatch.setattr(optax, "adam", lambda lr, eps: optax.sgd(lr, momentum=0.9))

@@ -38,6 +38,7 @@ def test_chunks_do_not_change_the_bits(agent):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 def test_chunks_end_at_multiples_of_their_length_wherever_a_run_is_taken_up(agent):
     state, _ = rljax.train(agent._replace(num_iterations=2), jax.random.key(0))
     ends = [row["iteration"] for _, row in loop.iterate(agent, state, 3)]
@@ -59,6 +60,7 @@ def test_a_population_has_rows_of_lists(agent):
     assert history["env_steps"].shape == (2,)
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_steps_trained(agent):
     alive = []
     for state, _ in loop.iterate(agent, agent.init(jax.random.key(0)), 1):

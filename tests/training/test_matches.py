@@ -7,7 +7,8 @@ import pytest
 import rljax
 from rljax.envs.opponents import Against
 from rljax.errors import UsageError
-from rljax.training.matches import match, opponent
+from rljax.training.matches import match, move_of, opponent
+from rljax.types import StateObs
 
 game = rljax.make("TicTacToeGame")
 SIZES = {"num_envs": 2, "rollout_length": 4, "total_env_steps": 16}
@@ -36,6 +37,29 @@ def test_games_are_counted_for_the_agent_by_who_moved_first(searcher):
     assert summary["episodes"] == 6 and summary["first"]["wins"] == 3
     with pytest.raises(UsageError, match="episodes = 5 does not divide"):
         match(always, state, jax.random.key(0), lowest, 5)
+
+
+def test_an_agent_plays_against_another_one_of_the_same_game(searcher):
+    agent, state = searcher
+    always = agent._replace(
+        act=lambda state, obs, carry, key: (jnp.argmax(obs.legal, axis=-1), carry)
+    )
+    # Its observations carry the state of the game, which the test's own player cannot know.
+    seen = []
+    watching = always._replace(
+        act=lambda state, obs, carry, key: (seen.append(obs), always.act(state, obs, carry, key))[1]
+    )
+    other = move_of(watching, state, game)
+    assert match(always, state, jax.random.key(0), other, 6) == match(
+        always, state, jax.random.key(0), lowest, 6
+    )
+    assert all(isinstance(obs.obs, StateObs) and obs.legal.shape == (1, 9) for obs in seen)
+    with pytest.raises(
+        UsageError, match="who has learnt TicTacToeGame cannot play ConnectFourGame"
+    ):
+        move_of(agent, state, rljax.make("ConnectFourGame"))
+    with pytest.raises(UsageError, match="not a population"):
+        move_of(rljax.vmap(agent, 2), state, game)
 
 
 @pytest.mark.long

@@ -110,6 +110,7 @@ def test_a_batch_with_fewer_trials_runs_in_the_program_of_the_others(trainer):
     assert clockless(last[0].rows) == clockless(full[0].rows) and last[0].seeds == full[0].seeds
 
 
+@pytest.mark.long
 def test_members_that_do_not_divide_by_the_devices_are_filled_up(tiny):
     settings = dict(seeds=1, batch=3, devices=2)
     program = batch_training.Trainer(sweeps.placed(tune.resolve(tiny, **settings))).program(

@@ -207,6 +207,7 @@ def test_copies_have_streams_of_their_own():
         assert different_leaves(copy.learner.params, original.learner.params)
 
 
+@pytest.mark.long
 def test_between_selections_members_train_as_those_of_vmap():
     states, metrics = after(1)
     start = begin(KEYS)
@@ -403,6 +404,7 @@ def test_survivors_end_as_if_they_had_trained_alone(rungs):
     np.testing.assert_allclose(last.fitness[0], expected, 1e-4)
 
 
+@pytest.mark.long
 def test_halving_taken_up_from_a_rung_goes_on_bit_for_bit(rungs):
     (again,), expected = halved(rungs[0]), rungs[1]
     assert again.env_steps == expected.env_steps

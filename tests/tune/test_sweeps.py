@@ -70,6 +70,7 @@ def test_its_trials_are_runs_to_draw(finished, tmp_path):
     assert Image.open(tmp_path / "curves.png").size[0] > 600
 
 
+@pytest.mark.long
 def test_importances_sum_to_one_and_name_the_key_that_counts(finished):
     pytest.importorskip("optuna")
     params = [

@@ -54,6 +54,7 @@ def test_every_field_fits_a_goal_that_was_reached_later_in_the_episode(sample):
     assert old.done[:-1].any() and set(lengths) == set(range(K))
 
 
+@pytest.mark.long
 def test_a_fraction_of_the_windows_gets_another_goal(sample):
     old = jax.device_get(sample)
     for fraction in (0.0, 0.5):

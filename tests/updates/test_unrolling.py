@@ -187,6 +187,7 @@ def test_each_imagined_step_passes_half_the_gradient(make_batch):
     assert np.abs(found - jax.grad(plain)(PARAMS, 1.0)["R"]).max() > 1e-4
 
 
+@pytest.mark.long
 def test_probabilities_of_returns_are_learnt_as_their_numbers(make_batch):
     head = categorical(-4.0, 4.0, 9, rescale=True)
     model = linear_model(head)

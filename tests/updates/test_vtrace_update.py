@@ -55,7 +55,11 @@ class Case:
 
 @pytest.fixture(
     scope="module",
-    params=["mlp truncated", "gru terminated", pytest.param("continuous", marks=pytest.mark.long)],
+    params=[
+        "mlp truncated",
+        pytest.param("gru terminated", marks=pytest.mark.long),
+        pytest.param("continuous", marks=pytest.mark.long),
+    ],
 )
 def case(request) -> Case:
     match request.param:
