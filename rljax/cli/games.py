@@ -24,11 +24,12 @@ def evaluate(
     import jax
 
     import rljax
-    from rljax.envs.opponents import game_of
+    from rljax.envs.opponents import Opponent, game_of
     from rljax.training.matches import match, move_of
 
     agent, state = rljax.load(run)
-    key, other = jax.random.key(seed), against
+    key = jax.random.key(seed)
+    other: str | Opponent = against
     if Path(against).is_dir():
         other = move_of(*rljax.load(against), game_of(agent.env, "--against"), deterministic)
     played = match(agent, state, key, other, episodes, deterministic, simulations).summary()

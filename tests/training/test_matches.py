@@ -59,7 +59,7 @@ def test_an_agent_plays_against_another_one_of_the_same_game(searcher):
     ):
         move_of(agent, state, rljax.make("ConnectFourGame"))
     with pytest.raises(UsageError, match="not a population"):
-        move_of(rljax.vmap(agent, 2), state, game)
+        move_of(rljax.vmap(agent), state, game)
 
 
 @pytest.mark.long
