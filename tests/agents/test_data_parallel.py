@@ -28,7 +28,18 @@ from rljax.agents import (
 from rljax.types import Update
 
 N = 8
-MODULES = (a2c, alphazero, dqn, off_policy_actor_critic, policy_gradient, ppo, pqn, tabular)
+MODULES = (
+    a2c,
+    alphazero,
+    dqn,
+    muzero,
+    off_policy_actor_critic,
+    policy_gradient,
+    ppo,
+    pqn,
+    tabular,
+)
+"""Where agents are put together."""
 DRAWS_FOR_EACH_STEP = {"ppo tanh_normal", "dqn iqn dueling", "sarsa", "double_q_learning"}
 """Rows whose updates draw a number for each step: other numbers where a device has fewer steps."""
 
@@ -39,26 +50,14 @@ LONG = (
     "ppo",
     "ppo gru",
     "sac",
-    "ppo stop_at_kl clip_value normalize_observations",
-    "a2c n_step gru",
-    "impala gru lag",
     "reinforce without baseline",
     "rainbow",
-    "apex",
-    "ddpg ornstein_uhlenbeck normalize_observations",
     "td3",
-    "d4pg",
-    "crossq",
     "maddpg",
-    "matd3",
-    "mappo",
     "muzero",
     "qmix",
     "pqn",
-    "sarsa",
-    "q_lambda",
     "dyna_q",
-    "prioritized_sweeping",
 )
 
 
@@ -110,17 +109,7 @@ def by_gradient_descent(name: str, monkeypatch):
     def descent(lr, **options):
         return optax.sgd(0.1)
 
-    for module in (
-        a2c,
-        alphazero,
-        dqn,
-        muzero,
-        off_policy_actor_critic,
-        policy_gradient,
-        ppo,
-        pqn,
-        tabular,
-    ):
+    for module in MODULES:
         for assemble in ("on_policy", "off_policy"):
             if hasattr(module, assemble):
                 monkeypatch.setattr(module, assemble, capturing(getattr(module, assemble)))

@@ -298,7 +298,7 @@ COUNTS["rainbow"] = {**COUNTS["dqn"], "v_min": 0.0, "v_max": 1.0}
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.long) if n in ALIKE else n for n in OPTIONS]
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in ALIKE else n for n in OPTIONS]
 )
 @pytest.mark.long
 def test_every_option_changes_the_program(name):
