@@ -155,7 +155,7 @@ def trained(name: str, env, seeds: int = 2, lr: float = 1e-2, **options):
 
 
 @pytest.mark.parametrize("truncates", [True, False])
-@pytest.mark.parametrize("name", ["td3", pytest.param("sac", marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", ["td3", pytest.param("sac", marks=pytest.mark.slow)])
 @pytest.mark.long
 def test_truncation_bootstraps_and_termination_does_not(name, truncates):
     options = {"learn_temperature": False} if name == "sac" else {}

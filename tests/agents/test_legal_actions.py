@@ -50,11 +50,28 @@ AGENTS = {
     "prioritized_sweeping": rljax.prioritized_sweeping,
 }
 QUICK = ("ppo", "dqn", "q_learning")
+SLOW = (
+    "ppo gru",
+    "a2c",
+    "dqn boltzmann",
+    "dqn ez_greedy",
+    "apex",
+    "rainbow",
+    "muzero gumbel",
+    "double_q_learning",
+)
+"""Rows for which another one stands."""
 PLANNERS = ["dyna_q_plus", "prioritized_sweeping"]
 
 
 @pytest.mark.parametrize(
-    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in AGENTS]
+    "name",
+    [
+        n
+        if n in QUICK
+        else pytest.param(n, marks=pytest.mark.slow if n in SLOW else pytest.mark.long)
+        for n in AGENTS
+    ],
 )
 def test_illegal_actions_are_never_taken(name):
     agent = AGENTS[name](ENV, **SIZES)

@@ -86,7 +86,7 @@ def test_it_is_the_game_whose_checksum_is_known():
     assert checksum(jit(partial(games, OURS, 16, 120))()) == KNOWN
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_it_is_step_by_step_the_game_of_gymnax():
     ours, theirs = (
         jax.jit(_cpu.unrolled(partial(games, env, 50, 2000)))() for env in (OURS, THEIRS)

@@ -39,7 +39,7 @@ def run(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "count", [pytest.param(8, marks=pytest.mark.long), 4, pytest.param(1, marks=pytest.mark.long)]
+    "count", [pytest.param(8, marks=pytest.mark.slow), 4, pytest.param(1, marks=pytest.mark.slow)]
 )
 @pytest.mark.long
 def test_saved_on_eight_devices_it_goes_on_with_fewer(run, count, tmp_path):

@@ -77,7 +77,7 @@ def test_plot_policy_lag_compares_with_and_without_the_correction(script, traine
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_dyna_measures_and_draws_each_study(script, tmp_path, monkeypatch):
     module, figures, out = script("dyna"), tmp_path / "dyna.json", tmp_path / "dyna.png"
     monkeypatch.setattr(module, "PLANNING", (0, 5))
