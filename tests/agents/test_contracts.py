@@ -342,6 +342,8 @@ AGENTS = {
             prioritized=True,
             reanalysed=True,
             normalize_observations=True,
+            # The first values are far apart, as they are of a network that knows nothing.
+            hparams=replace(muzero.keywords["hparams"], gumbel_scale=100.0),
         ),
         of_puct,
     ),
