@@ -93,7 +93,8 @@ def find_faults(
             processes.fetch(are_finite(learnt, agent.population_axes))
         )
     }
-    unsound = found.any((0, 1)) | ~np.stack(list(finite.values())).all(0)
+    nothing = np.ones(found.shape[-1], bool)  # of an agent that learns nothing
+    unsound = found.any((0, 1)) | ~np.stack([nothing, *finite.values()]).all(0)
 
     def fault(member: int) -> Fault:
         leaves = tuple(name for name, is_finite in finite.items() if not is_finite[member])

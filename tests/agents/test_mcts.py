@@ -153,3 +153,12 @@ def test_a_search_is_told_states_and_refuses_observations_without():
     agent = rljax.mcts(Gamble(), num_simulations=1)
     with pytest.raises(UsageError, match="which these observations do not carry"):
         agent.act(agent.init(KEY), jnp.zeros((1, 1)), agent.initial_carry((1,)), KEY)
+
+
+@pytest.mark.long
+def test_it_is_run_and_evaluated_as_agents_that_learn_are():
+    lake = rljax.make("FrozenLake4x4")
+    agent = rljax.mcts(lake, num_simulations=2, playout_steps=2, num_envs=2, total_env_steps=8)
+    state, history = rljax.train(agent, jax.random.key(0))
+    assert int(state.iteration) == 4 and len(history["charts/episodes"]) == 4
+    assert rljax.evaluate(agent, state, jax.random.key(1), 2).returns.shape == (2,)
