@@ -1,7 +1,9 @@
 """Games on the command line: matches, and a game against a person."""
 
+import importlib
 import json
 
+import pages
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -76,3 +78,15 @@ def test_what_play_cannot_do_is_said(run, capsys):
     assert "--out is missing" in capsys.readouterr().err
     assert main(["play", str(run), "--against", "mcts", "--out", "a.png"]) == 2
     assert "--out must be a .gif, for a game" in capsys.readouterr().err
+
+
+@pytest.mark.long
+def test_runs_are_rated_by_the_points_of_all_their_games(run, monkeypatch):
+    monkeypatch.syspath_prepend(pages.ROOT / "scripts")
+    words = [str(run), "--against", "random", "--against", "perfect", "--episodes", "20"]
+    done = CliRunner().invoke(importlib.import_module("elo").main, words, catch_exceptions=False)
+    lines = done.output.splitlines()
+    ratings = {line.split()[1]: float(line.split()[0]) for line in lines}
+    assert set(ratings) == {str(run), "random", "perfect"} and done.exit_code == 0
+    assert lines[0].split()[1] == "perfect"
+    assert list(ratings.values()) == sorted(ratings.values(), reverse=True)
