@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from rljax import collectives
-from rljax._cpu import product
+from rljax._cpu import in_pieces, product
 from rljax.networks.initializers import orthogonal
 
 SQRT2 = 2**0.5
@@ -145,12 +145,49 @@ class Convolution(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[..., H, W, C] to [..., (H - size) // stride + 1, (W - size) // stride + 1, features]."""
-        rows, columns = (
-            [slice(i, length - self.size + i + 1, self.stride) for i in range(self.size)]
-            for length in x.shape[-3:-1]
+        *batch, height, width, channels = x.shape
+        inputs = self.size**2 * channels
+        kernel, bias = Weights(inputs, self.features, name="Dense_0")()
+        rows = (height - self.size) // self.stride + 1
+        columns = (width - self.size) // self.stride + 1
+
+        def convolved(x: jax.Array) -> jax.Array:
+            return product(patches(x, self.size, self.stride), kernel) + bias
+
+        made = in_pieces(convolved, x.reshape(-1, *x.shape[-3:]), rows * columns * inputs)
+        return made.reshape(*batch, rows, columns, self.features)
+
+
+class Weights(nn.Module):
+    """The parameters of `dense`, for a product that is taken elsewhere."""
+
+    inputs: int
+    features: int
+
+    @nn.compact
+    def __call__(self) -> tuple[jax.Array, jax.Array]:
+        """The kernel [inputs, features] and the bias [features]."""
+        kernel = self.param("kernel", orthogonal(SQRT2), (self.inputs, self.features))
+        return kernel, self.param("bias", nn.initializers.zeros, (self.features,))
+
+
+def patches(x: jax.Array, size: int, stride: int) -> jax.Array:
+    """What each place of a filter sees, of pixels [..., H, W, C]: [..., H', W', size * size * C].
+
+    Pixels of a row that the filter never parts are moved together.
+    """
+    *batch, height, width, channels = x.shape
+    together = stride if size % stride == 0 else 1
+    width -= width % together
+    x = x[..., :width, :].reshape(*batch, height, width // together, together * channels)
+    rows, columns = (
+        [slice(i, length - filter_size + i + 1, step) for i in range(filter_size)]
+        for length, filter_size, step in (
+            (height, size, stride),
+            (width // together, size // together, stride // together),
         )
-        patches = [x[..., row, column, :] for row in rows for column in columns]
-        return dense(self.features, SQRT2)(jnp.concatenate(patches, axis=-1))
+    )
+    return jnp.concatenate([x[..., row, column, :] for row in rows for column in columns], axis=-1)
 
 
 class CNN(nn.Module):

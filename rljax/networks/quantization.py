@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import Literal
 
+from rljax._cpu import tuning
 from rljax.errors import UsageError
 from rljax.networks.jaxprs import called
 from rljax.networks.network import Network, on_inputs
@@ -190,7 +191,8 @@ def _with_inputs(inner: Network, change: Change) -> Callable:
             params, obs, carry = jax.tree.unflatten(structure, leaves)
             return inner.apply(params, obs, carry, key)
 
-        traced, shapes = jax.make_jaxpr(flat, return_shape=True)(*given)
+        with tuning(False):  # whose loops over pieces are not read
+            traced, shapes = jax.make_jaxpr(flat, return_shape=True)(*given)
         weights = len(jax.tree.leaves(params))
         moves = [number >= weights for number in range(len(given))]
         outputs = _Evaluation(change).run(traced.jaxpr, traced.consts, given, moves)[0]

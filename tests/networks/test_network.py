@@ -111,9 +111,9 @@ def test_only_a_normal_has_a_deviation_that_ignores_the_observation(kind, std):
     assert not zeros(jnp.ptp(outputs[:, :2], axis=0))
 
 
-@pytest.mark.parametrize("size, stride", [(3, 1), (4, 2), (2, 3)])
+@pytest.mark.parametrize("size, stride", [(3, 1), (4, 2), (2, 3), (3, 2)])
 def test_a_convolution_equals_flax(size, stride):
-    x = jax.random.normal(KEY, (2, 3, 9, 8, 4))
+    x = jax.random.normal(KEY, (2, 3, 9, 7, 4))
     weights = {"kernel": jax.random.normal(KEY, (size, size, 4, 7)), "bias": jnp.arange(7.0)}
     theirs = nn.Conv(7, (size, size), stride, padding="VALID")
     expected = theirs.apply({"params": weights}, x)
