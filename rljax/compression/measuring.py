@@ -44,7 +44,9 @@ def operations(graph: Graph) -> int:
     """Multiplications with additions in the products of a graph."""
     total = 0
     for node in graph.nodes:
-        if node.op == "dot_general":
+        if node.op == "dense":
+            summed = node.inputs[1].shape[0]
+        elif node.op == "dot_general":
             (over, _), _ = node.params["dimension_numbers"]
             summed = prod(node.inputs[0].shape[axis] for axis in over)
         elif node.op == "conv_general_dilated":

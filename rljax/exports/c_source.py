@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from rljax.exports import c_kernels
 from rljax.exports.graph import Graph, Node, Value, unknown
 from rljax.exports.interface import Interface
 
@@ -21,8 +22,6 @@ UNARY = {
     "sign": "(float)(({0} > 0.0f) - ({0} < 0.0f))",
     "floor": "floorf({0})",
     "ceil": "ceilf({0})",
-    "tanh": "policy_tanh({0})",
-    "logistic": "(0.5f + 0.5f * policy_tanh(0.5f * {0}))",
     "exp": "expf({0})",
     "exp2": "exp2f({0})",
     "expm1": "expm1f({0})",
@@ -66,26 +65,6 @@ REDUCTIONS = {
 }
 TOGETHER = 4  # products that are added to a sum at once, so that it is read and written less
 OF_BOOLEANS = ("not", "and", "or")
-# A rational function, as XLA and Eigen have it: within 5 units in the last place, and vectorised.
-TANH = """\
-static float policy_tanh(float x) {
-    const float bound = 7.90531110763549805f;
-    const float y = x < -bound ? -bound : x > bound ? bound : x;
-    const float s = y * y;
-    float p = -2.76076847742355e-16f;
-    float q = 1.19825839466702e-06f;
-    p = p * s + 2.00018790482477e-13f;
-    p = p * s - 8.60467152213735e-11f;
-    p = p * s + 5.12229709037114e-08f;
-    p = p * s + 1.48572235717979e-05f;
-    p = p * s + 6.37261928875436e-04f;
-    p = p * s + 4.89352455891786e-03f;
-    q = q * s + 1.18534705686654e-04f;
-    q = q * s + 2.26843463243900e-03f;
-    q = q * s + 4.89352518554385e-03f;
-    return y * p / q;
-}
-"""
 
 
 class View(NamedTuple):
@@ -114,6 +93,15 @@ class View(NamedTuple):
         if self.offset or not terms:
             terms.insert(0, str(self.offset))
         return f"{self.buffer}[{' + '.join(terms)}]"
+
+    def pointer(self, row: int = 0, index: str = "0") -> str:
+        """Where it begins, or where the row of this index begins, as C."""
+        terms = [self.buffer]
+        if self.offset:
+            terms.append(str(self.offset))
+        if index != "0":
+            terms.append(f"{row} * {index}")
+        return " + ".join(terms)
 
     def expanded(self, axes: int) -> "View":
         """Seen with so many axes, new ones of size 1 in front."""
@@ -159,6 +147,7 @@ class _Printer:
         self.constants: dict[bytes, str] = {}
         self.constant_bytes = 0
         self.tables: list[str] = []
+        self.functions: dict[str, str] = {}
         self.lines: list[str] = []
         self.now = 0
         # Of each temporary buffer: its size, and the first and last operation that uses it.
@@ -193,55 +182,48 @@ class _Printer:
 
     def assembled(self, about: str, obs, carry, action) -> str:
         offsets, work = self.placed()
-        body = "\n".join(self.lines)
-        initial = [x for leaf in _leaves(self.policy.initial_carry) for x in np.ravel(leaf)]
-        needs_math = any(f"{name}(" in body for name in MATH)
+        # A buffer is called by its place.
+        body = re.sub(r"\bt(\d+)\b", lambda t: f"at{offsets[t[0]]}", "\n".join(self.lines))
+        initial = np.array([x for leaf in _leaves(self.policy.initial_carry) for x in leaf.flat])
         layout = ", ".join(f"{each.name} {list(each.shape)}" for each in obs)
+        needs_math = any(f"{name}(" in body for name in MATH)
         heading = [
-            "/*",
-            f" * {about}",
-            " *",
-            f" * obs: {layout}; each in the order of C, one behind the other.",
-            f" * action: {list(action.shape)}; integers and booleans are floats, too.",
-            f" * The function takes {4 * work} bytes of the stack, and no other memory.",
-            f" * cc -std=c99 -O3 -c policy.c{'   (link with -lm)' if needs_math else ''}",
-            " */",
+            f"/* {about}",
+            f"   obs: {layout}. action: {list(action.shape)}.",
+            f"   Takes {4 * work} bytes of the stack, and no other memory.",
+            f"   cc -std=c99 -O3 -c policy.c{', and link with -lm' if needs_math else ''} */",
         ]
-        if any(name in body + "".join(self.tables) for name in (*MATH, "INFINITY", "NAN")):
+        if needs_math or any(name in body + "".join(self.tables) for name in ("INFINITY", "NAN")):
             heading.append("#include <math.h>")
         sizes = {"OBS": obs, "CARRY": carry, "ACTION": [action]}
         for name, parts in sizes.items():
             heading.append(f"#define POLICY_{name}_SIZE {sum(prod(p.shape) for p in parts)}")
-        prototypes = ["int policy_act(const float *obs, float *carry, float *action);"]
+        parts = [
+            "\n".join(heading),
+            "\n".join(self.tables),
+            *map(str.rstrip, self.functions.values()),
+        ]
         if carry:
-            prototypes.append("void policy_begin(float *carry);")
-        parts = ["\n".join(heading), "\n".join(prototypes), *self.tables]
-        if "policy_tanh(" in body:
-            parts.append(TANH.rstrip())
-        if carry:
-            values = ", ".join(map(_literal, initial))
             parts.append(
                 "/* The carry with which an episode begins. */\n"
+                f"{c_kernels.table('initial', initial.astype(np.float32))}\n"
                 "void policy_begin(float *carry) {\n"
-                f"    static const float initial[POLICY_CARRY_SIZE] = {{{values}}};\n"
                 "    for (int i = 0; i < POLICY_CARRY_SIZE; i++) carry[i] = initial[i];\n}"
             )
         head = [
-            "/* The greedy action for an observation; the carry moves on in its place.",
-            "   Returns 0, or 1 where the observation is out of range or not finite, or a carry is"
-            " missing. */",
+            "/* Returns 1 where obs is out of range or not finite, or a carry is missing. */",
             "int policy_act(const float *obs, float *carry, float *action) {",
         ]
         if work:
             head.append(f"    float work[{work}];")
-        head += [f"    float *const {name} = work + {at};" for name, at in offsets.items()]
+        head += [f"    float *const at{at} = work + {at};" for at in sorted(set(offsets.values()))]
         head.append("    if (carry == 0) return 1;" if carry else "    (void)carry;")
-        head.append(
-            "    for (int i = 0; i < POLICY_OBS_SIZE; i++) {\n"
-            "        if (!(obs[i] - obs[i] == 0.0f)) return 1;\n    }"
-        )
+        head += [
+            "    for (int i = 0; i < POLICY_OBS_SIZE; i++)",
+            "        if (!(obs[i] - obs[i] == 0)) return 1;",
+        ]
         parts.append("\n".join([*head, body, "    return 0;\n}"]))
-        return "\n\n".join(parts) + "\n"
+        return "\n".join(filter(None, parts)) + "\n"
 
     def placed(self) -> tuple[dict[str, int], int]:
         """Where each temporary buffer begins; those that live at once do not overlap."""
@@ -276,17 +258,16 @@ class _Printer:
         flat = np.ravel(array)
         if array.size and (flat == flat[0]).all():
             return View(_literal(flat[0]), 0, array.shape, (0,) * array.ndim)
-        key = flat.dtype.str.encode() + flat.tobytes()
+        return View(self.table(flat), 0, array.shape, contiguous(array.shape))
+
+    def table(self, array: np.ndarray) -> str:
+        """The name of a constant array in the file."""
+        key = array.dtype.str.encode() + array.tobytes()
         if key not in self.constants:
             name = self.constants[key] = f"w{len(self.constants)}"
-            is_whole = flat.dtype == np.int8
-            kind, literal, width = ("signed char", str, 20) if is_whole else ("float", _literal, 6)
-            lines = [flat[i : i + width] for i in range(0, flat.size, width)]
-            rows = [", ".join(map(literal, line)) for line in lines]
-            values = ",\n    ".join(rows)
-            self.tables.append(f"static const {kind} {name}[{flat.size}] = {{\n    {values}}};")
-            self.constant_bytes += flat.nbytes
-        return View(self.constants[key], 0, array.shape, contiguous(array.shape))
+            self.tables.append(c_kernels.table(name, array))
+            self.constant_bytes += array.nbytes
+        return self.constants[key]
 
     def fresh(self, shape: tuple[int, ...]) -> View:
         name = f"t{len(self.sizes)}"
@@ -324,12 +305,8 @@ class _Printer:
             raise unknown(node, "C")
         if node.op == "div" and not np.issubdtype(node.output.dtype, np.floating):
             raise unknown(node, "C")
-        if (narrow := _in_int8(node)) is not None:
-            whole, scales = map(self.constant, narrow)
-            scales = scales.expanded(len(node.output.shape))
-            sums = self.op_dot_general(node, self.view(node.inputs[0]), whole)
-            self.write(sums, sums, scales, formula="({0} * {1})")
-            return sums
+        if node.op == "dense":
+            return self.dense(node)
         views = [self.view(value) for value in node.inputs]
         formula = UNARY.get(node.op) or BINARY.get(node.op)
         if formula:
@@ -340,6 +317,42 @@ class _Printer:
         if method is None:
             raise unknown(node, "C")
         return method(node, *views)
+
+    def dense(self, node: Node) -> View:
+        x, (inputs, outputs) = self.view(node.inputs[0]), node.inputs[1].shape
+        weights = c_kernels.compact(node.inputs[1].array)
+        function = c_kernels.dense(weights, has_rest=inputs % 4 > 0)
+        # With a rest it is longer, and does for all layers.
+        self.functions[weights.function] = max(
+            self.functions.get(weights.function, ""), function, key=len
+        )
+        tables = [self.table(array) for array in (*weights.tables, node.inputs[2].array)]
+        x, target = self.in_order(x), self.fresh(node.output.shape)
+
+        def call(i: list[str]) -> list[str]:
+            pointers = [x.pointer(inputs, i[0]), *tables, target.pointer(outputs, i[0])]
+            return [f"{weights.function}({', '.join(pointers)}, {inputs}, {outputs});"]
+
+        self.loops([prod(node.output.shape[:-1])], call)
+        return target
+
+    def in_order(self, x: View) -> View:
+        """The same array in a buffer whose elements follow each other."""
+        return x if x.is_contiguous and x.buffer.isidentifier() else self.copied(x)
+
+    def op_tanh(self, node: Node, x: View) -> View:
+        x, target = self.in_order(x), self.fresh(node.output.shape)
+        self.functions["policy_tanh"] = c_kernels.TANH
+        size = prod(node.output.shape)
+        self.lines.append(f"    policy_tanh({x.pointer()}, {target.pointer()}, {size});")
+        return target
+
+    def op_logistic(self, node: Node, x: View) -> View:
+        half = self.fresh(node.output.shape)
+        self.write(half, x, formula="0.5f * {0}")
+        target = self.op_tanh(node, half)
+        self.write(target, target, formula="0.5f + 0.5f * {0}")
+        return target
 
     def computed(self, node: Node, views: list[View], formula: str) -> View:
         target = self.fresh(node.output.shape)
@@ -577,9 +590,13 @@ def looped(
         for index, size in zip(indices, shape, strict=True)
         if size != 1
     ]
+    statements = inside(indices)
+    if len(statements) == 1:  # No braces are needed.
+        loops = [loop.removesuffix(" {") for loop in loops]
+        return ["    " * depth + line for depth, line in enumerate([*loops, *statements])]
     lines = ["    " * depth + line for depth, line in enumerate(loops or ["{"])]
     depth = len(lines)
-    lines += ["    " * depth + line for line in inside(indices)]
+    lines += ["    " * depth + line for line in statements]
     return [*lines, *("    " * level + "}" for level in reversed(range(depth)))]
 
 
@@ -613,27 +630,6 @@ def woven(outer: list[str], inner: list[str], axes: Sequence[int], x: View) -> l
 def placed_at(axes: Sequence[int], indices: Sequence[str]) -> list[str]:
     """Indices in the order of the axes they belong to."""
     return [index for _, index in sorted(zip(axes, indices, strict=True))]
-
-
-def _in_int8(node: Node) -> tuple[np.ndarray, np.ndarray] | None:
-    """Weights [I, O] of a product as int8 [I, O] times scales [O], or None where they are not.
-
-    They are if each column is a scale times whole numbers of at most 8 bits, to float32's rounding,
-    as `networks.quantized_weights` leaves them.
-    """
-    if node.op != "dot_general" or node.inputs[1].constant is None:
-        return None
-    (_, over), (_, batch) = node.params["dimension_numbers"]
-    weights = node.inputs[1].array
-    if weights.ndim != 2 or tuple(over) != (0,) or batch or weights.dtype != np.float32:
-        return None
-    largest = np.abs(weights).max(0)
-    for bits in range(8, 1, -1):
-        scales = (largest / np.float32(2 ** (bits - 1) - 1)).astype(np.float32)
-        steps = np.round(weights / np.where(scales > 0, scales, 1))
-        if (np.abs(steps * scales - weights) <= 4e-7 * largest).all():
-            return steps.astype(np.int8), scales
-    return None
 
 
 def _literal(number: Any) -> str:

@@ -4,6 +4,7 @@ Calls are written out, what does not depend on the inputs is computed, and what 
 is left out.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,7 +65,59 @@ def simplified(closed: Any) -> Graph:
         if id(node.output) in needed:
             alive.append(node)
             needed |= set(map(id, node.inputs))
-    return Graph(inputs, outputs, alive[::-1])
+    return Graph(inputs, outputs, _with_dense_layers(alive[::-1], outputs))
+
+
+def _with_dense_layers(nodes: list[Node], outputs: Sequence[Value]) -> list[Node]:
+    """The same operations, with products with constant weights [I, O] as `dense`.
+
+    The inputs of `dense` are x [..., I], the weights, and the biases [O] that are added to it.
+    """
+    uses = Counter(id(value) for node in nodes for value in node.inputs)
+    uses.update(map(id, outputs))
+    added = {id(value): node for node in nodes if node.op in ADDS for value in node.inputs}
+    found, replaced = [], set()
+    for node in nodes:
+        if id(node) in replaced:
+            continue
+        if _is_dense(node):
+            output, bias = node.output, None
+            if uses[id(output)] == 1 and (add := added.get(id(output))) is not None:
+                bias = _biases(add, output)
+                if bias is not None:
+                    replaced.add(id(add))
+                    output = add.output
+            if bias is None:
+                bias = Value((output.shape[-1],), output.dtype, np.zeros(output.shape[-1:], "f4"))
+            node = Node("dense", [*node.inputs, bias], output, {}, node.layer)
+        found.append(node)
+    return found
+
+
+ADDS = ("add", "add_any")
+
+
+def _is_dense(node: Node) -> bool:
+    if node.op != "dot_general" or node.inputs[1].constant is None:
+        return False
+    (over_x, over_w), (batch_x, _) = node.params["dimension_numbers"]
+    x, weights = node.inputs
+    return (
+        (len(weights.shape), tuple(over_w), tuple(batch_x)) == (2, (0,), ())
+        and tuple(over_x) == (len(x.shape) - 1,)
+        and weights.dtype == x.dtype == np.float32
+    )
+
+
+def _biases(add: Node, product: Value) -> Value | None:
+    """What an addition adds to each output of a product [..., O], as [O], if it is constant."""
+    (other,) = (value for value in add.inputs if value is not product)
+    size = product.shape[-1]
+    if other.constant is None or other.shape[-1:] != (size,) or other.array.size != size:
+        return None
+    if add.output.shape != product.shape:
+        return None
+    return Value((size,), other.dtype, other.array.reshape(size))
 
 
 def unknown(node: Node, language: str) -> UsageError:
@@ -108,6 +161,8 @@ def _simple(eqn: Any, inputs: list[Value], nodes: list[Node], scope: str) -> lis
         return inputs
     if name == "convert_element_type" and inputs[0].dtype == outputs[0].dtype:
         return inputs
+    if name in ("div", "mul") and inputs[0].shape == outputs[0].shape and _is_one(inputs[1]):
+        return inputs[:1]
     sizes = [size for output in outputs for size in output.shape]
     if all(isinstance(size, int | np.integer) for size in sizes) and all(
         value.constant is not None for value in inputs
@@ -146,6 +201,10 @@ def _simple(eqn: Any, inputs: list[Value], nodes: list[Node], scope: str) -> lis
     else:
         raise unknown(Node(name, inputs, outputs[0], params, scope), "ONNX or C")
     return outputs
+
+
+def _is_one(value: Value) -> bool:
+    return value.constant is not None and bool((value.array == 1).all())
 
 
 def _part(value: Value, parts: dict[int, tuple[int, Any]]) -> dict[str, Any]:

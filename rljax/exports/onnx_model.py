@@ -270,6 +270,11 @@ class _Printer:
     def op_argmin(self, node: Node, x: str) -> str:
         return self.op_argmax(node, x, "ArgMin")
 
+    def op_dense(self, node: Node, x: str, w: str, b: str) -> str:
+        if len(node.output.shape) == 2:
+            return self.add("Gemm", x, w, b)
+        return self.add("Add", self.add("MatMul", x, w), b)
+
     def op_dot_general(self, node: Node, x: str, w: str) -> str:
         (over_x, over_w), (batch_x, batch_w) = node.params["dimension_numbers"]
         ranks = [len(value.shape) for value in node.inputs]
