@@ -170,6 +170,8 @@ def compress(
         "agent": config.top.agent,
         "stages": [of for of, _ in measured],
     }
+    for stage in summary["stages"]:
+        stage["kept"] = _kept(summary["stages"][0], stage)
     _write(Path(out), stages[-1], measured[-1][1], rows, summary, command, settings)
     return summary
 
@@ -366,6 +368,24 @@ def _measured(
         f"{result['parameters']:,} parameters are not 0, {result['bytes']:,} bytes"
     )
     return result, evaluation
+
+
+def _kept(teacher: dict[str, Any], stage: dict[str, Any]) -> dict[str, Any]:
+    """The part of the teacher's mean return that is kept, and its interval over seeds.
+
+    What is lost is the mean difference, as a part of the size of the teacher's mean, which may be
+    negative. None where that is 0.
+    """
+    before, after = (np.array(of["returns"]["seeds"]) for of in (teacher, stage))
+    size = abs(before.mean())
+    if size == 0:
+        return {"mean": None, "interval": None}
+    parts = 1 + (after - before)[:, None] / size
+    bounds = interval(central, parts)
+    return {
+        "mean": float(parts.mean()),
+        "interval": None if bounds is None else [float(b) for b in bounds],
+    }
 
 
 def _write(

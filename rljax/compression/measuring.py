@@ -1,7 +1,11 @@
 """What a policy costs: parameters, bytes, operations and time."""
 
+import shutil
+import subprocess
+import tempfile
 import time
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -22,22 +26,38 @@ def cost(agent: Agent, state: State) -> dict[str, Any]:
 
     `parameters` are those that actions depend on, `nonzero` those of them that are not 0.
     `operations` are multiplications with additions of one observation. `bytes` are those of the
-    policy as a C file, `constant_bytes` those of the constants in it. `latency_us` has, for each
-    batch, microseconds of a call of the jitted policy on this machine, the fastest of some rounds.
+    policy as a C file, `constant_bytes` those of the constants in it, and `compiled_bytes` those of
+    code and constants after `cc -Os`, None without a compiler. `latency_us` has, for each batch,
+    microseconds of a call of the jitted policy on this machine, the fastest of some rounds.
     """
     params = state.learner.params
     acts = jax.tree.leaves(acting_parameters(agent, params))
     leaves = [np.asarray(x) for x, used in zip(jax.tree.leaves(params), acts, strict=True) if used]
     policy = interface(agent, state)
     graph = traced_graph(policy, 1)
+    source = c_source.source(policy, graph, "")
     return {
         "parameters": sum(x.size for x in leaves),
         "nonzero": int(sum(np.count_nonzero(x) for x in leaves)),
         "operations": operations(graph),
         "constant_bytes": c_source.constant_bytes(policy, graph),
-        "bytes": len(c_source.source(policy, graph, "").encode()),
+        "compiled_bytes": compiled_bytes(source),
+        "bytes": len(source.encode()),
         "latency_us": {str(batch): latency(policy, batch) for batch in BATCHES},
     }
+
+
+def compiled_bytes(source: str) -> int | None:
+    """Code and constants of a compiled C file, as `size` finds; None without a compiler."""
+    if not (shutil.which("cc") and shutil.which("size")):
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        file, compiled = Path(folder) / "policy.c", Path(folder) / "policy.o"
+        file.write_text(source)
+        subprocess.run(["cc", "-std=c99", "-Os", "-c", file, "-o", compiled], check=True)
+        found = subprocess.run(["size", compiled], check=True, capture_output=True, text=True)
+    text, data, *_ = found.stdout.splitlines()[1].split()
+    return int(text) + int(data)
 
 
 def operations(graph: Graph) -> int:

@@ -20,8 +20,20 @@ def print_table(summary: dict[str, Any]) -> None:
             "95% interval",
             *("{:.2f} to {:.2f}".format(*stage["returns"]["interval"]) for stage in stages),
         )
+    if stages[0]["kept"]["mean"] is not None:
+        table.add_row("return kept", *(f"{stage['kept']['mean']:.1%}" for stage in stages))
+        if stages[0]["kept"]["interval"] is not None:
+            table.add_row(
+                "95% interval",
+                *("{:.1%} to {:.1%}".format(*stage["kept"]["interval"]) for stage in stages),
+            )
     for name, what in COUNTS.items():
+        if stages[0][name] is None:
+            continue
         table.add_row(what, *(f"{stage[name]:,}" for stage in stages))
+        if name.endswith("bytes"):
+            ratios = (f"{stages[0][name] / max(stage[name], 1):.1f}" for stage in stages)
+            table.add_row("  times fewer", *ratios)
     for batch in stages[0]["latency_us"]:
         latencies = (f"{stage['latency_us'][batch]:.1f}" for stage in stages)
         table.add_row(f"microseconds, batch of {batch}", *latencies)
@@ -33,7 +45,8 @@ COUNTS = {
     "nonzero": "of them not 0",
     "operations": "multiply-adds",
     "bytes": "bytes as a C file",
-    "constant_bytes": "of its constants",
+    "compiled_bytes": "bytes compiled with cc -Os",
+    "constant_bytes": "bytes of its constants",
 }
 """The counts in the table, and what they are called there."""
 

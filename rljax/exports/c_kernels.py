@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rljax.exports.graph import in_int8
+
 # A rational function with an error below 7e-7, fitted for float32. The clip has a loop of its own,
 # because in one loop GCC computes what is clipped on a path of its own, and vectorises nothing.
 TANH = """\
@@ -52,11 +54,10 @@ class Weights(NamedTuple):
 def compact(weights: np.ndarray) -> Weights:
     """Weights [I, O] of float32 in the form that takes the fewest bytes.
 
-    They are int8 times scales where each column is a scale times whole numbers of at most 8 bits,
-    to float32's rounding, as `networks.quantized_weights` leaves them. Zeros are left out where
+    They are int8 times scales where `in_int8` finds such. Zeros are left out where
     that saves half of the bytes, because a loop over some outputs is not vectorised.
     """
-    dense = Weights(*(_in_int8(weights) or (weights, None)), None)
+    dense = Weights(*(in_int8(weights) or (weights, None)), None)
     kind = np.uint8 if weights.shape[1] < 256 else np.uint16
     places = []
     for row in dense.values:
@@ -64,16 +65,6 @@ def compact(weights: np.ndarray) -> Weights:
         places += [len(at), *at]
     sparse = dense._replace(values=dense.values[dense.values != 0], places=np.array(places, kind))
     return sparse if sparse.values.size and 2 * sparse.bytes < dense.bytes else dense
-
-
-def _in_int8(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    largest = np.abs(weights).max(0)
-    for bits in range(8, 1, -1):
-        scales = (largest / np.float32(2 ** (bits - 1) - 1)).astype(np.float32)
-        steps = np.round(weights / np.where(scales > 0, scales, 1))
-        if (np.abs(steps * scales - weights) <= 4e-7 * largest).all():
-            return steps.astype(np.int8), scales
-    return None
 
 
 def dense(weights: Weights, has_rest: bool) -> str:

@@ -120,6 +120,21 @@ def _biases(add: Node, product: Value) -> Value | None:
     return Value((size,), other.dtype, other.array.reshape(size))
 
 
+def in_int8(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Weights [I, O] of float32 as int8 [I, O] times scales [O], or None where they are not.
+
+    They are if each column is a scale times whole numbers of at most 8 bits, to float32's rounding,
+    as `networks.quantized_weights` leaves them.
+    """
+    largest = np.abs(weights).max(0)
+    for bits in range(8, 1, -1):
+        scales = (largest / np.float32(2 ** (bits - 1) - 1)).astype(np.float32)
+        steps = np.round(weights / np.where(scales > 0, scales, 1))
+        if (np.abs(steps * scales - weights) <= 4e-7 * largest).all():
+            return steps.astype(np.int8), scales
+    return None
+
+
 def unknown(node: Node, language: str) -> UsageError:
     """The error for an operation that a language here has no words for."""
     where = f" of {node.layer}" if node.layer else ""

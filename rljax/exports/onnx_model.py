@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from rljax.exports.graph import Graph, Node, Value, is_symbolic, unknown
+from rljax.exports.graph import Graph, Node, Value, in_int8, is_symbolic, unknown
 from rljax.exports.interface import Interface
 
 OPSET, IR_VERSION = 17, 8  # Of 2022: what runs models has them since then.
@@ -138,6 +138,8 @@ class _Printer:
     def printed(self, node: Node) -> str:
         if node.op in OF_BOOLEANS and node.output.dtype != np.bool_:
             raise unknown(node, "ONNX")
+        if node.op == "dense":
+            return self.dense(node)
         names = [self.name(value) for value in node.inputs]
         if node.op in SAME:
             return self.add(SAME[node.op], *names)
@@ -270,7 +272,14 @@ class _Printer:
     def op_argmin(self, node: Node, x: str) -> str:
         return self.op_argmax(node, x, "ArgMin")
 
-    def op_dense(self, node: Node, x: str, w: str, b: str) -> str:
+    def dense(self, node: Node) -> str:
+        x, b = self.name(node.inputs[0]), self.name(node.inputs[2])
+        if (narrow := in_int8(node.inputs[1].array)) is None:
+            w = self.name(node.inputs[1])
+        else:
+            # Runtimes compute these once. For DequantizeLinear, onnxruntime rounds x, too.
+            steps, scales = map(self.constant, narrow)
+            w = self.add("Mul", self.cast(steps, np.float32), scales)
         if len(node.output.shape) == 2:
             return self.add("Gemm", x, w, b)
         return self.add("Add", self.add("MatMul", x, w), b)

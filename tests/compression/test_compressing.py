@@ -37,6 +37,11 @@ def test_without_training_weights_are_rounded_and_all_else_is_kept(finished, tmp
     assert before["parameters"] == after["parameters"] == 4 * 8 + 8 + 8 * 2 + 2
     assert after["constant_bytes"] < before["constant_bytes"] and after["bytes"] < before["bytes"]
     assert before["operations"] == 4 * 8 + 8 * 2
+    if before["compiled_bytes"] is not None:
+        assert before["constant_bytes"] < before["compiled_bytes"] < before["bytes"]
+    old, new = before["returns"]["seeds"], after["returns"]["seeds"]
+    assert before["kept"]["mean"] == 1
+    np.testing.assert_allclose(after["kept"]["mean"], np.mean(new) / np.mean(old))
     scores = json.loads((out / "evaluation.json").read_text())["returns"]
     np.testing.assert_allclose(np.mean(scores, 1), after["returns"]["seeds"])
     assert (out / "compression.png").exists() and directory.is_run(out)
@@ -50,7 +55,8 @@ def test_all_ways_at_once_by_the_command(finished, tmp_path, capsys):
     command = ["compress", str(finished.path), "--out", str(out), "--env-steps", "6144", *ways]
     assert main(command) == 0
     printed = capsys.readouterr()
-    assert "multiply-adds" in printed.out and "warning: the student has" in printed.err
+    assert "multiply-adds" in printed.out and "times fewer" in printed.out
+    assert "return kept" in printed.out and "warning: the student has" in printed.err
     found = stages(out)
     names = ["teacher", "student 16,4", "pruned 50%", "8 bits"]
     assert [stage["name"] for stage in found] == names

@@ -18,6 +18,7 @@ from rljax import networks
 from rljax.cli import main
 from rljax.errors import UsageError
 from rljax.experiments import experiment
+from rljax.exports import c_kernels
 from rljax.exports.interface import interface
 
 STEPS, ROWS = 50, 20  # 1,000 observations
@@ -52,19 +53,70 @@ def test_all_exports_act_as_the_agent(name, tmp_path):
     assert len(np.unique(np.concatenate(taken), axis=0)) > 1
 
 
-@pytest.mark.skipif(not COMPILER, reason="there is no C compiler")
-@pytest.mark.parametrize("bits", [8, pytest.param(3, marks=pytest.mark.long)])
-def test_weights_of_few_bits_are_int8_in_c(bits, tmp_path):
-    agent = AGENTS["normal"]()
-    state, random = fresh(agent), np.random.default_rng(0)
-    rounded = networks.quantized_weights(state.learner.params, bits)
-    state = state.replace(learner=state.learner.replace(params=rounded))
-    rljax.export(agent, state, "c", tmp_path / "policy.c")
-    assert (tmp_path / "policy.c").read_text().count("static const signed char") == 2
+def with_weights(agent, change):
+    """A state whose weights are what `change` makes of them, leaf by leaf."""
+    state = fresh(agent)
+    params = jax.tree.map(
+        lambda x: change(np.asarray(x)) if np.ndim(x) > 1 else x, state.learner.params
+    )
+    return state.replace(learner=state.learner.replace(params=params))
+
+
+def check_actions(to, agent, state, path):
     policy = interface(agent, state)
-    run, obs = RUN["c"](tmp_path / "policy.c", policy), drawn(random, policy.inputs[0], 1000)
+    rljax.export(agent, state, to, path)
+    obs = drawn(np.random.default_rng(0), policy.inputs[0], 1000)
     expected = policy.function(obs)[0]
-    np.testing.assert_allclose(run(obs)[0], expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(RUN[to](path, policy)(obs)[0], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("bits", [8, pytest.param(3, marks=pytest.mark.long)])
+@pytest.mark.parametrize("to", sorted({"c", "onnx"} & set(RUN)))
+def test_weights_of_few_bits_are_int8_in_a_file(to, bits, tmp_path):
+    agent = AGENTS["normal"]()
+    state = with_weights(agent, lambda x: np.asarray(networks.quantized_weights(x, bits)))
+    check_actions(to, agent, state, tmp_path / f"policy.{to}")
+    if to == "c":
+        assert (tmp_path / "policy.c").read_text().count("static const signed char") == 2
+        return
+    import onnx
+
+    initializers = onnx.load(tmp_path / "policy.onnx").graph.initializer
+    assert sum(each.data_type == onnx.TensorProto.INT8 for each in initializers) == 2
+
+
+@pytest.mark.skipif(not COMPILER, reason="there is no C compiler")
+@pytest.mark.parametrize(("outputs", "kind"), [(40, b"char"), (300, b"short")])
+@pytest.mark.parametrize("bits", [None, 8])
+def test_zeros_are_left_out_of_a_c_file(bits, outputs, kind, tmp_path):
+    agent = rljax.ppo(rljax.make("CartPole-v1"), **{**OF_ROLLOUTS, "hidden": (outputs,)})
+    random = np.random.default_rng(0)
+
+    def change(x):
+        kept = np.where(random.random(x.shape) < 0.1, x, 0)
+        return np.asarray(networks.quantized_weights(kept, bits)) if bits else kept
+
+    state = with_weights(agent, change)
+    check_actions("c", agent, state, tmp_path / "policy.c")
+    sparse = (tmp_path / "policy.c").read_bytes()
+    assert b"static const unsigned " + kind in sparse
+    rljax.export(agent, with_weights(agent, lambda x: x + 1), "c", tmp_path / "full.c")
+    assert len(sparse) < len((tmp_path / "full.c").read_bytes())
+
+
+def test_a_float_is_written_in_few_characters_that_bring_it_back():
+    random = np.random.default_rng(0)
+    numbers = np.concatenate([random.normal(size=2000), 10 ** random.uniform(-38, 38, 2000)])
+    for number in [*numbers.astype(np.float32), np.float32(0), np.float32(-3)]:
+        text = c_kernels.number(number)
+        assert np.float32(float(text.removesuffix("f"))) == number and len(text) <= 16
+    assert [c_kernels.number(x) for x in (0.5, -0.25, 1e-7, 0, 2)] == [
+        ".5",
+        "-.25",
+        "1e-7",
+        "0",
+        "2",
+    ]
 
 
 @pytest.mark.long
