@@ -40,11 +40,6 @@ class Weights(NamedTuple):
         return [x for x in (self.values, self.places, self.scales) if x is not None]
 
     @property
-    def bytes(self) -> int:
-        """Of all arrays."""
-        return sum(x.nbytes for x in self.tables)
-
-    @property
     def function(self) -> str:
         """The name of the function that multiplies with them."""
         places = "" if self.places is None else f"_at_{8 * self.places.itemsize}"
@@ -54,17 +49,20 @@ class Weights(NamedTuple):
 def compact(weights: np.ndarray) -> Weights:
     """Weights [I, O] of float32 in the form that takes the fewest bytes.
 
-    They are int8 times scales where `in_int8` finds such. Zeros are left out where
-    that saves half of the bytes, because a loop over some outputs is not vectorised.
+    They are int8 times scales where `in_int8` finds such. Zeros are left out where that saves half
+    of the bytes, because a loop over some outputs is not vectorised.
     """
-    dense = Weights(*(in_int8(weights) or (weights, None)), None)
-    kind = np.uint8 if weights.shape[1] < 256 else np.uint16
-    places = []
-    for row in dense.values:
+    full = Weights(*(in_int8(weights) or (weights, None)), None)
+    places: list[int] = []
+    for row in full.values:
         (at,) = np.nonzero(row)
         places += [len(at), *at]
-    sparse = dense._replace(values=dense.values[dense.values != 0], places=np.array(places, kind))
-    return sparse if sparse.values.size and 2 * sparse.bytes < dense.bytes else dense
+    sparse = full._replace(
+        values=full.values[full.values != 0],
+        places=np.array(places, np.uint8 if weights.shape[1] < 256 else np.uint16),
+    )
+    sizes = [x.nbytes for x in (sparse.values, sparse.places) if x is not None]
+    return sparse if min(sizes) > 0 and 2 * sum(sizes) < full.values.nbytes else full
 
 
 def dense(weights: Weights, has_rest: bool) -> str:
