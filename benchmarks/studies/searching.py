@@ -10,7 +10,7 @@ take turns, and each figure is the median of its times.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from statistics import median
 from typing import Any
@@ -81,6 +81,28 @@ def programs(num_envs: int, simulations: int, steps: int) -> dict[str, tuple[Cal
     }
 
 
+def in_turns(
+    programs: dict[str, tuple[Callable, tuple]], work: Sequence[int], repeats: int, unit: str
+) -> None:
+    """Time programs that take turns, and print the work that each does in a second, by the median.
+
+    The first program is what the others are compared with.
+    """
+    times: dict[str, list[float]] = {name: [] for name in programs}
+    for turn in range(repeats + 1):
+        for name, (run, arguments) in programs.items():
+            begin = time.perf_counter()
+            jax.block_until_ready(run(*arguments))
+            if turn:  # The first one compiles.
+                times[name].append(time.perf_counter() - begin)
+    medians = map(median, times.values())
+    speed = {name: n / seconds for name, n, seconds in zip(times, work, medians, strict=True)}
+    first, *_ = speed
+    print(f"| | {unit} | beside {first} |\n|---|---|---|")
+    for name, found in speed.items():
+        print(f"| {name} | {found:,.0f} | {found / speed[first]:.2f} |")
+
+
 @click.command(help=__doc__.splitlines()[0])
 @click.option("--num-envs", default=64, show_default=True)
 @click.option("--simulations", default=32, show_default=True)
@@ -88,20 +110,9 @@ def programs(num_envs: int, simulations: int, steps: int) -> dict[str, tuple[Cal
 @click.option("--repeats", default=11, show_default=True)
 def main(num_envs: int, simulations: int, steps: int, repeats: int) -> None:
     """Time each of them, and print the table."""
-    built = programs(num_envs, simulations, steps)
-    times: dict[str, list[float]] = {name: [] for name in built}
-    for turn in range(repeats + 1):
-        for name, (run, arguments) in built.items():
-            begin = time.perf_counter()
-            jax.block_until_ready(run(*arguments))
-            if turn:  # The first one compiles.
-                times[name].append(time.perf_counter() - begin)
-    work = num_envs * simulations * steps
-    speed = {name: work / median(of) for name, of in times.items()}
     print(f"{num_envs} environments, {simulations} simulations, {jax.devices()[0].platform}")
-    print("| | simulations/s | beside mctx |\n|---|---|---|")
-    for name, found in speed.items():
-        print(f"| {name} | {found:,.0f} | {found / speed['mctx']:.2f} |")
+    built = programs(num_envs, simulations, steps)
+    in_turns(built, [num_envs * simulations * steps] * len(built), repeats, "simulations/s")
 
 
 if __name__ == "__main__":

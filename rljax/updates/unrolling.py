@@ -72,7 +72,7 @@ def unrolled_loss(model: LatentModel, value_coef, reward_coef) -> Loss:
     For samples [1 + K, B]: the first observation is represented, and the K actions that follow are
     imagined. Each state has the policy and the value that a search found there as targets, and
     each action the reward that came of it. Losses of the K imagined steps are divided by K, and
-    the gradient is halved at each of them, so that it does not grow with K.
+    the gradient is halved where it leaves each of them, so that it does not grow with K.
 
     Behind the end of an episode that terminated there is an absorbing state: its value and its
     rewards are 0, and it has no policy to learn. Behind an episode that was truncated there is
@@ -90,8 +90,7 @@ def unrolled_loss(model: LatentModel, value_coef, reward_coef) -> Loss:
         unrolled = len(batch.reward) - 1
 
         def step(state: jax.Array, action: jax.Array):
-            state, reward = model.imagine(params, state, action)
-            state = half_gradient(state)
+            state, reward = model.imagine(params, half_gradient(state), action)
             return state, (reward, *model.predict(params, state))
 
         root = model.represent(params, jax.tree.map(lambda x: x[0], batch.obs))

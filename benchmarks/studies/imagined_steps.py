@@ -1,0 +1,94 @@
+"""Imagined steps per second of Dyna-Q, beside a loop of NumPy as in the book.
+
+    python benchmarks/studies/imagined_steps.py --seeds 256
+
+Both learn in the Dyna maze of Sutton and Barto 2018, section 8.2, with 50 imagined steps for each
+real one. The loop learns with one seed. `rljax.dyna_q` learns with one seed, and with `--seeds` in
+one program. They take turns, and each figure is the median. Real steps take time, but do not count.
+"""
+
+import click
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import rljax
+from benchmarks.studies.searching import in_turns
+
+LR, GAMMA, EPSILON = 0.1, 0.95, 0.1
+
+
+def numpy_loop(env, planning_steps: int, steps: int) -> np.ndarray:
+    """The table [S, A] after so many real steps."""
+    rng = np.random.default_rng(0)
+    goal, start = env.cells.ravel() == "G", int(env.starts[0])
+    q = np.zeros(env.reached.shape)
+    outcome: dict[tuple[int, int], tuple[float, int, bool]] = {}
+    tried: dict[int, list[int]] = {}
+    visited: list[int] = []
+
+    def learn(state: int, action: int, reward: float, after: int, ended: bool) -> None:
+        target = reward if ended else reward + GAMMA * q[after].max()
+        q[state, action] += LR * (target - q[state, action])
+
+    state = start
+    for _ in range(steps):
+        if rng.random() < EPSILON:
+            action = int(rng.integers(len(q[state])))
+        else:
+            action = int(rng.choice(np.flatnonzero(q[state] == q[state].max())))
+        after = int(env.reached[state, action])
+        ended = bool(goal[after])
+        step = float(ended), after, ended
+        learn(state, action, *step)
+        if state not in tried:
+            tried[state] = []
+            visited.append(state)
+        if (state, action) not in outcome:
+            tried[state].append(action)
+        outcome[state, action] = step
+        for _ in range(planning_steps):
+            seen = visited[rng.integers(len(visited))]
+            choice = tried[seen][rng.integers(len(tried[seen]))]
+            learn(seen, choice, *outcome[seen, choice])
+        state = start if ended else after
+    return q
+
+
+def trained(seeds: int, planning_steps: int, steps: int):
+    """The function that trains so many seeds for so many real steps each, and its argument."""
+    hparams = rljax.dyna_q.Hparams(lr=LR, gamma=GAMMA, epsilon_start=EPSILON, epsilon_end=EPSILON)
+    agent = rljax.dyna_q(
+        rljax.make("DynaMaze"), planning_steps=planning_steps, rollout_length=1, hparams=hparams
+    )
+    agent = rljax.vmap(agent) if seeds > 1 else agent
+    keys = jax.vmap(jax.random.key)(jnp.arange(seeds))
+    state = jax.jit(agent.init)(keys if seeds > 1 else keys[0])
+
+    def train(state):
+        return jax.lax.scan(lambda state, _: agent.step(state), state, length=steps)[0]
+
+    return jax.jit(train), (state,)
+
+
+@click.command(help=__doc__.splitlines()[0])
+@click.option("--seeds", default=256, show_default=True)
+@click.option("--planning-steps", default=50, show_default=True)
+@click.option("--steps", default=200, show_default=True, help="Real ones, of each seed.")
+@click.option("--repeats", default=7, show_default=True)
+def main(seeds: int, planning_steps: int, steps: int, repeats: int) -> None:
+    """Time each of them, and print the table."""
+    print(f"{planning_steps} imagined steps for each of {steps} real ones, {jax.devices()[0]}")
+    sizes = planning_steps, steps
+    env = rljax.make("DynaMaze")
+    programs = {
+        "NumPy, 1 seed": (numpy_loop, (env, *sizes)),
+        "rljax, 1 seed": trained(1, *sizes),
+        f"rljax, {seeds} seeds": trained(seeds, *sizes),
+    }
+    work = planning_steps * steps
+    in_turns(programs, [work, work, seeds * work], repeats, "imagined steps/s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Positions per second of AlphaZero's self-play, beside a loop written as in pgx's example.
+
+    python benchmarks/studies/self_play.py --num-envs 64 --simulations 32
+
+The example is `examples/alphazero/train.py` of https://github.com/sotetsuk/pgx. All play connect
+four with the network, the number of games and of simulations, and Gumbel's search. "pgx" is the
+loop of the example on pgx's game. "rljax, pgx/connect_four" is the agent's policy and rollout on
+the same game, and "rljax" on the game of rljax. They take turns, and each figure is the median.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import click
+import jax
+import jax.numpy as jnp
+import mctx
+import pgx
+from pgx.experimental import auto_reset
+
+import rljax
+from benchmarks.studies.searching import in_turns
+from rljax import networks
+from rljax.actors import rollout
+from rljax.envs.opponents import Against
+from rljax.envs.states import WithState
+from rljax.networks import reset_carry
+
+HIDDEN = (128,)
+
+
+def example(num_envs: int, simulations: int, steps: int) -> tuple[Callable, tuple]:
+    """Self-play as in the example, and what it is given."""
+    env = pgx.make("connect_four")
+    net = networks.actor_critic(Against(rljax.make("pgx/connect_four")), "cnn", HIDDEN, "relu").net
+
+    def forward(params, observation):
+        return net.apply(params, observation, (), None)[0]
+
+    def recurrent(params, key, action, state):
+        player = state.current_player
+        state = jax.vmap(env.step)(state, action)
+        logits, value = forward(params, state.observation)
+        logits = logits - jnp.max(logits, axis=-1, keepdims=True)
+        logits = jnp.where(state.legal_action_mask, logits, jnp.finfo(logits.dtype).min)
+        return mctx.RecurrentFnOutput(
+            reward=state.rewards[jnp.arange(num_envs), player],
+            discount=jnp.where(state.terminated, 0.0, -1.0),
+            prior_logits=logits,
+            value=jnp.where(state.terminated, 0.0, value),
+        ), state
+
+    def play(params, key):
+        def step(state, key):
+            key_search, key_reset = jax.random.split(key)
+            logits, value = forward(params, state.observation)
+            found = mctx.gumbel_muzero_policy(
+                params=params,
+                rng_key=key_search,
+                root=mctx.RootFnOutput(prior_logits=logits, value=value, embedding=state),
+                recurrent_fn=recurrent,
+                num_simulations=simulations,
+                invalid_actions=~state.legal_action_mask,
+                qtransform=mctx.qtransform_completed_by_mix_value,
+                gumbel_scale=1.0,
+            )
+            player, seen = state.current_player, state.observation
+            keys = jax.random.split(key_reset, num_envs)
+            state = jax.vmap(auto_reset(env.step, env.init))(state, found.action, keys)
+            reward = state.rewards[jnp.arange(num_envs), player]
+            return state, (seen, found.action_weights, reward, state.terminated)
+
+        key, key_begin = jax.random.split(key)
+        state = jax.vmap(env.init)(jax.random.split(key_begin, num_envs))
+        return jax.lax.scan(step, state, jax.random.split(key, steps))[1]
+
+    return jax.jit(play), (net.init(jax.random.key(0)), jax.random.key(1))
+
+
+def ours(game: str, num_envs: int, simulations: int, steps: int) -> tuple[Callable, tuple]:
+    """The first half of an iteration of the agent, from fresh games, and what it is given."""
+    env = rljax.make(game)
+    agent = rljax.alphazero(
+        env,
+        num_envs=num_envs,
+        num_simulations=simulations,
+        search="gumbel",
+        network="cnn",
+        hidden=HIDDEN,
+        longest_game=2,
+        warmup_env_steps=2 * num_envs,
+        rollout_length=2,
+    )
+    state = jax.jit(agent.init)(jax.random.key(0))
+
+    def play(state, key):
+        def policy(params, obs, carry, key):
+            return agent.policy(state, obs, carry, key)
+
+        restart = partial(reset_carry, agent)
+        return rollout(WithState(env), policy, restart, None, state.worker, key, steps)[1]
+
+    return jax.jit(play), (state, jax.random.key(1))
+
+
+@click.command(help=__doc__.splitlines()[0])
+@click.option("--num-envs", default=64, show_default=True)
+@click.option("--simulations", default=32, show_default=True)
+@click.option("--steps", default=16, show_default=True)
+@click.option("--repeats", default=7, show_default=True)
+def main(num_envs: int, simulations: int, steps: int, repeats: int) -> None:
+    """Time each of them, and print the table."""
+    print(f"{num_envs} games, {simulations} simulations, {jax.devices()[0].platform}")
+    sizes = num_envs, simulations, steps
+    programs = {"pgx": example(*sizes)}
+    for name, game in {
+        "rljax, pgx/connect_four": "pgx/connect_four",
+        "rljax": "ConnectFourGame",
+    }.items():
+        programs[name] = ours(game, *sizes)
+    in_turns(programs, [num_envs * steps] * len(programs), repeats, "positions/s")
+
+
+if __name__ == "__main__":
+    main()
