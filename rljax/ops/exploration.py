@@ -59,7 +59,9 @@ def sample(probabilities: jax.Array, key: jax.Array) -> jax.Array:
     size = probabilities.shape[-1]
     # What is possible is above the threshold somewhere, whatever the rounding of the sum: the
     # uniform number is below 1 by more than a product of floats can round away.
-    cumulative = jnp.where(probabilities > 0, jnp.cumsum(probabilities, axis=-1), 0.0)
+    # `cumsum` takes four times as long for 50 numbers on a CPU.
+    sums = jax.lax.associative_scan(jnp.add, probabilities, axis=-1)
+    cumulative = jnp.where(probabilities > 0, sums, 0.0)
     uniform = jax.random.uniform(key, (*probabilities.shape[:-1], 1))
     reached = cumulative > uniform * cumulative.max(axis=-1, keepdims=True)
     # The first one reached; `argmax` would be slower.

@@ -167,24 +167,31 @@ def test_ends_within_a_window_are_those_of_its_first_episode(make_batch):
 def test_each_imagined_step_passes_half_the_gradient(make_batch):
     np.testing.assert_allclose(jax.grad(half_gradient)(3.0), 0.5)
     assert half_gradient(3.0) == 3.0
-    # Only the last reward is wrong, so its gradient has passed all steps before it.
+    # At the start of the dynamics: the predictions of a state pass all of theirs to what made it.
     batch, _ = windows(make_batch, 0.0, 0.0)
-    nothing = dict.fromkeys(("search_policy",), jnp.zeros((LENGTH, B, A)))
-    batch = annotated(batch.annotate(**nothing, weight=jnp.ones((LENGTH, B))))
-    loss = updates.unrolled_loss(MODEL, 0.0, 1.0)
+    nothing = jnp.zeros((LENGTH, B, A))
+    batch = annotated(batch.annotate(search_policy=nothing, weight=jnp.ones((LENGTH, B))))
+    loss = updates.unrolled_loss(MODEL, VALUE_COEF, 1.0)
+    target = batch.extras["target"]
 
     def plain(params, halves):
         state = MODEL.represent(params, batch.obs[0])
-        total = 0.0
+        total = VALUE_COEF * jnp.mean(
+            0.5 * jnp.square(target[0] - MODEL.value(params, batch.obs[0]))
+        )
         for k in range(K):
-            state, reward = MODEL.imagine(params, state, batch.action[k])
             state = halves * state + (1 - halves) * jax.lax.stop_gradient(state)
+            state, reward = MODEL.imagine(params, state, batch.action[k])
+            _, value = MODEL.predict(params, state)
             total += jnp.mean(0.5 * jnp.square(batch.reward[k] - reward)) / K
+            total += VALUE_COEF * jnp.mean(0.5 * jnp.square(target[k + 1] - value)) / K
         return total
 
-    found = jit(jax.grad(lambda p: loss(p, batch, KEY)[0]))(PARAMS)["R"]
-    np.testing.assert_allclose(found, jax.grad(plain)(PARAMS, 0.5)["R"], rtol=1e-4, atol=1e-6)
-    assert np.abs(found - jax.grad(plain)(PARAMS, 1.0)["R"]).max() > 1e-4
+    found = jit(jax.grad(lambda p: loss(p, batch, KEY)[0]))(PARAMS)
+    expected, whole = (jax.jit(jax.grad(plain))(PARAMS, halves) for halves in (0.5, 1.0))
+    for name in "RD":
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-6)
+        assert np.abs(found[name] - whole[name]).max() > 1e-4
 
 
 @pytest.mark.long
