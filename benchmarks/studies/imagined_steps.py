@@ -11,9 +11,9 @@ import click
 import jax
 import jax.numpy as jnp
 import numpy as np
+from searching import in_turns
 
 import rljax
-from benchmarks.studies.searching import in_turns
 
 LR, GAMMA, EPSILON = 0.1, 0.95, 0.1
 

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import mctx
 import pgx
 from pgx.experimental import auto_reset
+from searching import in_turns
 
 import rljax
-from benchmarks.studies.searching import in_turns
 from rljax import networks
 from rljax.actors import rollout
 from rljax.envs.opponents import Against

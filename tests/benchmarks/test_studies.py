@@ -1,9 +1,13 @@
 """The studies that train, with tiny numbers."""
 
 import json
+import time
 
+import jax
 import pytest
 from states import compiled_quickly
+
+import rljax
 
 CONFIG = """
     env = "CartPole-v1"
@@ -56,3 +60,28 @@ def test_a_server_is_measured(study, finished, capsys):
     assert row["actions_per_second"] > 0 and row["p50_ms"] <= row["p99_ms"]
     assert row["server_cpu_us_per_action"] >= 0 and row["server_mib"] > 50
     assert json.loads(capsys.readouterr().out) == row
+
+
+def test_the_loop_of_numpy_finds_the_way_out_of_the_maze(study):
+    env = rljax.make("DynaMaze")
+    q = study("imagined_steps").numpy_loop(env, planning_steps=20, steps=800)
+    cell = int(env.starts[0])
+    for _ in range(14):  # the shortest way
+        cell = env.reached[cell, q[cell].argmax()]
+    assert env.cells.ravel()[cell] == "G"
+
+
+def test_what_takes_turns_is_compared_with_the_first(study, capsys):
+    programs = {"slow": (time.sleep, (0.02,)), "fast": (time.sleep, (0.001,))}
+    study("searching").in_turns(programs, [10, 100], 3, "naps/s")
+    head, _, slow, fast = capsys.readouterr().out.splitlines()
+    assert head == "| | naps/s | beside slow |"
+    assert slow.endswith("| 1.00 |") and float(fast.split("|")[3]) > 10
+
+
+@pytest.mark.long
+def test_the_example_of_pgx_records_what_alphazero_learns_from(study):
+    play, arguments = study("self_play").example(num_envs=2, simulations=2, steps=3)
+    seen, weights, reward, terminated = jax.eval_shape(play, *arguments)
+    assert seen.shape == (3, 2, 6, 7, 2) and weights.shape == (3, 2, 7)
+    assert reward.shape == terminated.shape == (3, 2)
