@@ -6,10 +6,12 @@ everything that does not depend on the step before is computed for all steps at 
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from rljax._cpu import product
@@ -44,15 +46,7 @@ class GRU(nn.Module):
         inputs = of_gates(3, self.size, "input")(x)
         kernel = self.param("recurrent", by_gate(3), (self.size, 3 * self.size))
         bias = self.param("bias", nn.initializers.zeros, (self.size,))
-
-        def step(carry: jax.Array, inputs: jax.Array) -> jax.Array:
-            remembered = jnp.split(product(carry, kernel), 3, axis=-1)
-            seen = jnp.split(inputs, 3, axis=-1)
-            reset, keep = (nn.sigmoid(i + h) for i, h in zip(seen[:2], remembered, strict=False))
-            new = nn.tanh(seen[2] + reset * (remembered[2] + bias))
-            return (1.0 - keep) * new + keep * carry
-
-        carry = step_by_step(step, inputs, carry, done)
+        carry = step_by_step(gru_cell, kernel, bias, inputs, carry, done)
         return carry, carry
 
 
@@ -77,14 +71,7 @@ class LSTM(nn.Module):
         """As `GRU`, with a carry [..., 2 size]."""
         inputs = of_gates(4, self.size, "input")(x)
         kernel = self.param("recurrent", by_gate(4), (self.size, 4 * self.size))
-
-        def step(carry: jax.Array, inputs: jax.Array) -> jax.Array:
-            cell, given = jnp.split(carry, 2, axis=-1)
-            write, forget, new, give = jnp.split(inputs + product(given, kernel), 4, axis=-1)
-            cell = nn.sigmoid(forget) * cell + nn.sigmoid(write) * nn.tanh(new)
-            return jnp.concatenate([cell, nn.sigmoid(give) * nn.tanh(cell)], axis=-1)
-
-        carry = step_by_step(step, inputs, carry, done)
+        carry = step_by_step(lstm_cell, kernel, (), inputs, carry, done)
         return carry[..., self.size :], carry
 
 
@@ -165,22 +152,109 @@ def by_gate(count: int) -> Callable[..., jax.Array]:
     return init
 
 
+Cell = Callable[[Any, jax.Array, jax.Array, jax.Array], jax.Array]
+"""(bias, state [..., H], seen [..., G x H], remembered [..., G x H]) to the next carry [..., C x H].
+
+The state is the first H numbers of a carry, what is seen comes of inputs, and what is remembered of
+the last H numbers of the carry. Each of H units has its own: no unit reads another one's.
+"""
+
+
+def gru_cell(bias: jax.Array, state: jax.Array, seen: jax.Array, remembered: jax.Array):
+    """The next carry of a `GRU`, with the bias [H] of what is remembered."""
+    size = state.shape[-1]
+    # One sigmoid of both gates: XLA's CPU backend is slow where it makes one in a larger loop.
+    gates = nn.sigmoid(seen[..., : 2 * size] + remembered[..., : 2 * size])
+    reset, keep = jnp.split(gates, 2, axis=-1)
+    new = nn.tanh(seen[..., 2 * size :] + reset * (remembered[..., 2 * size :] + bias))
+    return (1.0 - keep) * new + keep * state
+
+
+def lstm_cell(bias: tuple, state: jax.Array, seen: jax.Array, remembered: jax.Array):
+    """The next carry of an `LSTM`."""
+    gates = seen + remembered
+    write, forget, _, give = jnp.split(nn.sigmoid(gates), 4, axis=-1)
+    new = nn.tanh(jnp.split(gates, 4, axis=-1)[2])
+    cell = forget * state + write * new
+    return jnp.concatenate([cell, give * nn.tanh(cell)], axis=-1)
+
+
 def step_by_step(
-    step: Callable[[jax.Array, jax.Array], jax.Array],
+    cell: Cell,
+    kernel: jax.Array,
+    bias: Any,
     inputs: jax.Array,
     carry: jax.Array,
     done: jax.Array | None,
 ) -> jax.Array:
-    """The carry after one step of inputs [B, ...], or after each of a sequence [L, B, ...].
+    """The carry after one step of inputs [B, G x H], or after each of a sequence [L, B, G x H].
 
     Where an episode is done [L, B], the next step begins with zeros.
     """
     if done is None:
-        return step(carry, inputs)
+        size = len(kernel)
+        return cell(bias, carry[..., :size], inputs, product(carry[..., -size:], kernel))
+    return _unrolled(cell, kernel, bias, inputs, carry, done)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _unrolled(cell: Cell, kernel, bias, inputs, carry, done) -> jax.Array:
+    """The carry after each step of a sequence, as `step_by_step` gives it.
+
+    Only what hangs on the step before is in a loop, backwards as well: that of a derivative has one
+    product with the kernel and the slopes of the cell, which are made for all steps at once.
+    """
 
     def one(carry: jax.Array, inputs_and_done: tuple[jax.Array, jax.Array]):
         inputs, done = inputs_and_done
-        after = step(carry, inputs)
+        after = step_by_step(cell, kernel, bias, inputs, carry, None)
         return jnp.where(done[:, None], 0.0, after), after
 
     return jax.lax.scan(one, carry, (inputs, done))[1]
+
+
+@_unrolled.defjvp
+def _unrolled_jvp(cell: Cell, primals: tuple, tangents: tuple):
+    kernel, bias, inputs, carry, done = primals
+    of_kernel, of_bias, of_inputs, of_carry, _ = tangents
+    size, carries = len(kernel), _unrolled(cell, *primals)
+    before = jnp.concatenate([carry[None], jnp.where(done[:-1, :, None], 0.0, carries[:-1])])
+    state, given = before[..., :size], before[..., -size:]
+    remembered, of_remembered = jax.jvp(lambda k: product(given, k), (kernel,), (of_kernel,))
+    # What moves each carry apart from the carry before it, and how far it moves with its state and
+    # with each of the numbers that it remembers: [L, B, C, 1 + G, H].
+    _, moved = jax.jvp(
+        lambda bias, inputs, remembered: cell(bias, state, inputs, remembered),
+        (bias, inputs, remembered),
+        (of_bias, of_inputs, of_remembered),
+    )
+    slopes = _slopes(cell, bias, state, inputs, remembered)
+
+    def one(of_before: jax.Array, of_step: tuple[jax.Array, jax.Array, jax.Array]):
+        slopes, moved, done = of_step
+        asked = [of_before[:, :size], product(of_before[:, -size:], kernel)]
+        asked = jnp.concatenate(asked, axis=-1).reshape(len(done), 1, -1, size)
+        of_after = jnp.sum(slopes * asked, axis=-2).reshape(moved.shape) + moved
+        return jnp.where(done[:, None], 0.0, of_after), of_after
+
+    return carries, jax.lax.scan(one, of_carry, (slopes, moved, done))[1]
+
+
+def _slopes(cell: Cell, bias, state, seen, remembered) -> jax.Array:
+    """[..., C, 1 + G, H]: how far each number of the next carry moves with those of its unit."""
+    size = state.shape[-1]
+    count = 1 + remembered.shape[-1] // size
+
+    def with_one(direction: jax.Array) -> jax.Array:
+        tangent = jnp.broadcast_to(direction[:, None], (count, size)).ravel()
+        _, slope = jax.jvp(
+            lambda state, remembered: cell(bias, state, seen, remembered),
+            (state, remembered),
+            (
+                jnp.broadcast_to(tangent[:size], state.shape),
+                jnp.broadcast_to(tangent[size:], remembered.shape),
+            ),
+        )
+        return slope.reshape(*slope.shape[:-1], -1, size)
+
+    return jnp.stack([with_one(direction) for direction in np.eye(count)], axis=-2)

@@ -1,6 +1,7 @@
 """Mixers: what the values of a team's agents are worth together."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ from rljax.envs.action_masks import observed
 from rljax.envs.agents import check_state
 from rljax.errors import UsageError, check_known
 from rljax.networks.layers import dense
-from rljax.networks.network import on_part
+from rljax.networks.network import on_part, with_one_axis
 from rljax.networks.q_networks import QNetwork
 from rljax.types import Key, Obs, Params
 
@@ -81,9 +82,7 @@ def monotonic(num_agents: int, state_size: int, embedding: int = 32, hidden: int
         return module.init(key, jnp.zeros(num_agents), jnp.zeros(state_size))
 
     def apply(params: Params, values: jax.Array, state: jax.Array | None) -> jax.Array:
-        mixed = module.apply(params, values, state)
-        assert isinstance(mixed, jax.Array)
-        return mixed
+        return with_one_axis(partial(module.apply, params), 1, values, state)
 
     return Mixer(init, apply)
 
