@@ -7,11 +7,10 @@ everything that does not depend on the step before is computed for all steps at 
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from rljax._cpu import product
@@ -46,7 +45,7 @@ class GRU(nn.Module):
         inputs = of_gates(3, self.size, "input")(x)
         kernel = self.param("recurrent", by_gate(3), (self.size, 3 * self.size))
         bias = self.param("bias", nn.initializers.zeros, (self.size,))
-        carry = step_by_step(gru_cell, kernel, bias, inputs, carry, done)
+        carry = step_by_step(GRU_CELL, kernel, bias, inputs, carry, done)
         return carry, carry
 
 
@@ -71,7 +70,7 @@ class LSTM(nn.Module):
         """As `GRU`, with a carry [..., 2 size]."""
         inputs = of_gates(4, self.size, "input")(x)
         kernel = self.param("recurrent", by_gate(4), (self.size, 4 * self.size))
-        carry = step_by_step(lstm_cell, kernel, (), inputs, carry, done)
+        carry = step_by_step(LSTM_CELL, kernel, (), inputs, carry, done)
         return carry[..., self.size :], carry
 
 
@@ -152,109 +151,151 @@ def by_gate(count: int) -> Callable[..., jax.Array]:
     return init
 
 
-Cell = Callable[[Any, jax.Array, jax.Array, jax.Array], jax.Array]
-"""(bias, state [..., H], seen [..., G x H], remembered [..., G x H]) to the next carry [..., C x H].
+class Cell(NamedTuple):
+    """What a memory does with each of its H units, and the derivative of that.
 
-The state is the first H numbers of a carry, what is seen comes of inputs, and what is remembered of
-the last H numbers of the carry. Each of H units has its own: no unit reads another one's.
-"""
+    The state is the first H numbers of a carry; `seen` comes of the features, and `remembered` is
+    the product of the last H numbers of the carry. No unit reads numbers of another one.
+    """
+
+    step: Callable[[Any, jax.Array, jax.Array, jax.Array], jax.Array]
+    """(bias, state [..., H], seen [..., G x H], remembered [..., G x H]) to the next carry."""
+    slopes: Callable[[Any, jax.Array, jax.Array, jax.Array], Any]
+    """From the same to the derivatives that `back` multiplies by, arrays [..., H]."""
+    back: Callable[[Any, jax.Array], tuple[jax.Array, jax.Array, jax.Array, Any]]
+    """(slopes, gradient of the next carry) to those of state, seen, remembered and bias; that of
+    the bias is [..., H] still."""
 
 
-def gru_cell(bias: jax.Array, state: jax.Array, seen: jax.Array, remembered: jax.Array):
-    """The next carry of a `GRU`, with the bias [H] of what is remembered."""
-    size = state.shape[-1]
-    # One sigmoid of both gates: XLA's CPU backend is slow where it makes one in a larger loop.
-    gates = nn.sigmoid(seen[..., : 2 * size] + remembered[..., : 2 * size])
-    reset, keep = jnp.split(gates, 2, axis=-1)
-    new = nn.tanh(seen[..., 2 * size :] + reset * (remembered[..., 2 * size :] + bias))
+def _gru_gates(bias: jax.Array, seen: jax.Array, remembered: jax.Array):
+    gates = 2 * len(bias)
+    # One sigmoid of both gates: XLA's CPU backend is slow at one that is part of a larger loop.
+    both = nn.sigmoid(seen[..., :gates] + remembered[..., :gates])
+    reset, keep = jnp.split(both, 2, axis=-1)
+    added = remembered[..., gates:] + bias
+    return reset, keep, added, nn.tanh(seen[..., gates:] + reset * added)
+
+
+def _gru_step(bias: jax.Array, state: jax.Array, seen: jax.Array, remembered: jax.Array):
+    _, keep, _, new = _gru_gates(bias, seen, remembered)
     return (1.0 - keep) * new + keep * state
 
 
-def lstm_cell(bias: tuple, state: jax.Array, seen: jax.Array, remembered: jax.Array):
-    """The next carry of an `LSTM`."""
-    gates = seen + remembered
-    write, forget, _, give = jnp.split(nn.sigmoid(gates), 4, axis=-1)
-    new = nn.tanh(jnp.split(gates, 4, axis=-1)[2])
-    cell = forget * state + write * new
+def _gru_slopes(bias: jax.Array, state: jax.Array, seen: jax.Array, remembered: jax.Array):
+    reset, keep, added, new = _gru_gates(bias, seen, remembered)
+    of_new = (1.0 - keep) * (1.0 - new * new)
+    of_reset = of_new * added * reset * (1.0 - reset)
+    return of_reset, (state - new) * keep * (1.0 - keep), of_new, reset, keep
+
+
+def _gru_back(slopes: tuple, gradient: jax.Array):
+    of_reset, of_keep, of_new, reset, keep = slopes
+    gates, new = [of_reset * gradient, of_keep * gradient], of_new * gradient
+    added = new * reset
+    of_seen, of_remembered = (jnp.concatenate([*gates, last], axis=-1) for last in (new, added))
+    return keep * gradient, of_seen, of_remembered, added
+
+
+def _lstm_gates(state: jax.Array, inputs: jax.Array):
+    # One sigmoid of all, as above.
+    write, forget, _, give = jnp.split(nn.sigmoid(inputs), 4, axis=-1)
+    new = nn.tanh(jnp.split(inputs, 4, axis=-1)[2])
+    return write, forget, new, give, forget * state + write * new
+
+
+def _lstm_step(bias: tuple, state: jax.Array, seen: jax.Array, remembered: jax.Array):
+    *_, give, cell = _lstm_gates(state, seen + remembered)
     return jnp.concatenate([cell, give * nn.tanh(cell)], axis=-1)
+
+
+def _lstm_slopes(bias: tuple, state: jax.Array, seen: jax.Array, remembered: jax.Array):
+    write, forget, new, give, cell = _lstm_gates(state, seen + remembered)
+    shown = nn.tanh(cell)
+    return (
+        new * write * (1.0 - write),
+        state * forget * (1.0 - forget),
+        write * (1.0 - new * new),
+        shown * give * (1.0 - give),
+        give * (1.0 - shown * shown),
+        forget,
+    )
+
+
+def _lstm_back(slopes: tuple, gradient: jax.Array):
+    *of_gates, of_give, of_shown, forget = slopes
+    of_cell, of_given = jnp.split(gradient, 2, axis=-1)
+    of_cell += of_shown * of_given
+    parts = [*(slope * of_cell for slope in of_gates), of_give * of_given]
+    of_inputs = jnp.concatenate(parts, axis=-1)
+    return forget * of_cell, of_inputs, of_inputs, ()
+
+
+GRU_CELL = Cell(_gru_step, _gru_slopes, _gru_back)
+LSTM_CELL = Cell(_lstm_step, _lstm_slopes, _lstm_back)
 
 
 def step_by_step(
     cell: Cell,
     kernel: jax.Array,
     bias: Any,
-    inputs: jax.Array,
+    seen: jax.Array,
     carry: jax.Array,
     done: jax.Array | None,
 ) -> jax.Array:
-    """The carry after one step of inputs [B, G x H], or after each of a sequence [L, B, G x H].
+    """The carry after one step of what is seen [B, G x H], or after each of a sequence [L, B, ...].
 
     Where an episode is done [L, B], the next step begins with zeros.
     """
     if done is None:
         size = len(kernel)
-        return cell(bias, carry[..., :size], inputs, product(carry[..., -size:], kernel))
-    return _unrolled(cell, kernel, bias, inputs, carry, done)
+        return cell.step(bias, carry[..., :size], seen, product(carry[..., -size:], kernel))
+    return _unrolled(cell, kernel, bias, seen, carry, done)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _unrolled(cell: Cell, kernel, bias, inputs, carry, done) -> jax.Array:
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _unrolled(cell: Cell, kernel, bias, seen, carry, done) -> jax.Array:
     """The carry after each step of a sequence, as `step_by_step` gives it.
 
-    Only what hangs on the step before is in a loop, backwards as well: that of a derivative has one
-    product with the kernel and the slopes of the cell, which are made for all steps at once.
+    Backwards, the loop has one product with the kernel. Slopes and the gradient of the kernel are
+    made for all steps at once, and nothing is kept for them: the loop forwards is the same with a
+    gradient and without one, and XLA makes one of two.
     """
 
-    def one(carry: jax.Array, inputs_and_done: tuple[jax.Array, jax.Array]):
-        inputs, done = inputs_and_done
-        after = step_by_step(cell, kernel, bias, inputs, carry, None)
+    def one(carry: jax.Array, seen_and_done: tuple[jax.Array, jax.Array]):
+        seen, done = seen_and_done
+        after = step_by_step(cell, kernel, bias, seen, carry, None)
         return jnp.where(done[:, None], 0.0, after), after
 
-    return jax.lax.scan(one, carry, (inputs, done))[1]
+    return jax.lax.scan(one, carry, (seen, done))[1]
 
 
-@_unrolled.defjvp
-def _unrolled_jvp(cell: Cell, primals: tuple, tangents: tuple):
-    kernel, bias, inputs, carry, done = primals
-    of_kernel, of_bias, of_inputs, of_carry, _ = tangents
-    size, carries = len(kernel), _unrolled(cell, *primals)
+def _forward(cell: Cell, *arguments):
+    carries = _unrolled(cell, *arguments)
+    return carries, (*arguments, carries)
+
+
+def _backward(cell: Cell, kept: tuple, gradient: jax.Array):
+    kernel, bias, seen, carry, done, carries = kept
+    size = len(kernel)
     before = jnp.concatenate([carry[None], jnp.where(done[:-1, :, None], 0.0, carries[:-1])])
-    state, given = before[..., :size], before[..., -size:]
-    remembered, of_remembered = jax.jvp(lambda k: product(given, k), (kernel,), (of_kernel,))
-    # What moves each carry apart from the carry before it, and how far it moves with its state and
-    # with each of the numbers that it remembers: [L, B, C, 1 + G, H].
-    _, moved = jax.jvp(
-        lambda bias, inputs, remembered: cell(bias, state, inputs, remembered),
-        (bias, inputs, remembered),
-        (of_bias, of_inputs, of_remembered),
+    remembered, to_kernel = jax.vjp(partial(product, before[..., -size:]), kernel)
+    slopes = cell.slopes(bias, before[..., :size], seen, remembered)
+
+    def one(of_before_next: jax.Array, of_step: tuple[Any, jax.Array, jax.Array]):
+        slopes, gradient, done = of_step
+        of_after = gradient + jnp.where(done[:, None], 0.0, of_before_next)
+        of_state, _, of_remembered, _ = cell.back(slopes, of_after)
+        of_given = of_remembered @ kernel.T
+        if of_after.shape == of_given.shape:  # The state is what is remembered.
+            return of_state + of_given, of_after
+        return jnp.concatenate([of_state, of_given], axis=-1), of_after
+
+    of_carry, of_after = jax.lax.scan(
+        one, jnp.zeros_like(carry), (slopes, gradient, done), reverse=True
     )
-    slopes = _slopes(cell, bias, state, inputs, remembered)
-
-    def one(of_before: jax.Array, of_step: tuple[jax.Array, jax.Array, jax.Array]):
-        slopes, moved, done = of_step
-        asked = [of_before[:, :size], product(of_before[:, -size:], kernel)]
-        asked = jnp.concatenate(asked, axis=-1).reshape(len(done), 1, -1, size)
-        of_after = jnp.sum(slopes * asked, axis=-2).reshape(moved.shape) + moved
-        return jnp.where(done[:, None], 0.0, of_after), of_after
-
-    return carries, jax.lax.scan(one, of_carry, (slopes, moved, done))[1]
+    _, of_seen, of_remembered, of_bias = cell.back(slopes, of_after)
+    of_bias = jax.tree.map(lambda x: jnp.sum(x, axis=(0, 1)), of_bias)
+    return *to_kernel(of_remembered), of_bias, of_seen, of_carry, None
 
 
-def _slopes(cell: Cell, bias, state, seen, remembered) -> jax.Array:
-    """[..., C, 1 + G, H]: how far each number of the next carry moves with those of its unit."""
-    size = state.shape[-1]
-    count = 1 + remembered.shape[-1] // size
-
-    def with_one(direction: jax.Array) -> jax.Array:
-        tangent = jnp.broadcast_to(direction[:, None], (count, size)).ravel()
-        _, slope = jax.jvp(
-            lambda state, remembered: cell(bias, state, seen, remembered),
-            (state, remembered),
-            (
-                jnp.broadcast_to(tangent[:size], state.shape),
-                jnp.broadcast_to(tangent[size:], remembered.shape),
-            ),
-        )
-        return slope.reshape(*slope.shape[:-1], -1, size)
-
-    return jnp.stack([with_one(direction) for direction in np.eye(count)], axis=-2)
+_unrolled.defvjp(_forward, _backward)

@@ -45,7 +45,7 @@ class MonotonicModule(nn.Module):
     @nn.compact
     def __call__(self, values: jax.Array, state: jax.Array) -> jax.Array:
         """Values [..., M] and a global state [..., G] to one value [...]."""
-        leading, count = values.shape[:-1], values.shape[-1]
+        count = values.shape[-1]
 
         def of_state(name: str, size: int, sizes: tuple[int, ...] = ()) -> jax.Array:
             x = state
@@ -58,9 +58,10 @@ class MonotonicModule(nn.Module):
         def weights(name: str, size: int) -> jax.Array:
             return jnp.abs(of_state(name, size, (self.hidden,)) + self.embedding**-0.5)
 
-        first = weights("first", count * self.embedding)
-        first = first.reshape(*leading, count, self.embedding)
-        inner = jnp.sum(values[..., None] * first, axis=-2) + of_state("bias", self.embedding)
+        first = jnp.split(weights("first", count * self.embedding), count, axis=-1)
+        # Added one by one: a sum over an axis of few is slow on a CPU.
+        parts = [values[..., i, None] * each for i, each in enumerate(first)]
+        inner = sum(parts, of_state("bias", self.embedding))
         second = weights("second", self.embedding)
         base = of_state("base", 1, (self.embedding,))[..., 0]
         return jnp.sum(nn.elu(inner) * second, axis=-1) + base
