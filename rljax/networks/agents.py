@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from rljax.networks.network import Network
@@ -42,12 +43,16 @@ def of_agents(inner: Network, groups: Sequence[int], rank: int) -> Network:
         return inner.initial_carry((*leading, len(groups)))
 
     def unroll(params: Params, features, carry: Carry, done: jax.Array, key: Key | None):
+        if count == 1:  # Agents are further rows of the batch: one product for all of them.
+            features, carry = (_joined(x, axis) for x, axis in ((features, 1), (carry, 0)))
+            done = jnp.repeat(done, len(groups), axis=1)
+            outputs = unrolled(inner, params, features, carry, done, key)
+            return jax.tree.map(lambda x: x.reshape(len(x), -1, len(groups), *x.shape[2:]), outputs)
+
         def one(params: Params, features, carry: Carry):
             return unrolled(inner, params, features, carry, done, key)
 
-        own = None if count == 1 else 0
-        outputs = jax.vmap(one, (own, 2, 1), 2)
-        return outputs(params if count == 1 else of_each(params), features, carry)
+        return jax.vmap(one, (0, 2, 1), 2)(of_each(params), features, carry)
 
     return inner._replace(
         init=init,
@@ -55,3 +60,8 @@ def of_agents(inner: Network, groups: Sequence[int], rank: int) -> Network:
         initial_carry=initial_carry,
         unroll=unroll if inner.recurrent else None,
     )
+
+
+def _joined(tree, axis: int):
+    """Arrays whose axes `axis` and the one behind it are made one."""
+    return jax.tree.map(lambda x: x.reshape(*x.shape[:axis], -1, *x.shape[axis + 2 :]), tree)

@@ -6,7 +6,8 @@ everything that does not depend on the step before is computed for all steps at 
 
 import math
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,15 +45,7 @@ class GRU(nn.Module):
         inputs = of_gates(3, self.size, "input")(x)
         kernel = self.param("recurrent", by_gate(3), (self.size, 3 * self.size))
         bias = self.param("bias", nn.initializers.zeros, (self.size,))
-
-        def step(carry: jax.Array, inputs: jax.Array) -> jax.Array:
-            remembered = jnp.split(product(carry, kernel), 3, axis=-1)
-            seen = jnp.split(inputs, 3, axis=-1)
-            reset, keep = (nn.sigmoid(i + h) for i, h in zip(seen[:2], remembered, strict=False))
-            new = nn.tanh(seen[2] + reset * (remembered[2] + bias))
-            return (1.0 - keep) * new + keep * carry
-
-        carry = step_by_step(step, inputs, carry, done)
+        carry = step_by_step(GRU_CELL, kernel, bias, inputs, carry, done)
         return carry, carry
 
 
@@ -77,14 +70,7 @@ class LSTM(nn.Module):
         """As `GRU`, with a carry [..., 2 size]."""
         inputs = of_gates(4, self.size, "input")(x)
         kernel = self.param("recurrent", by_gate(4), (self.size, 4 * self.size))
-
-        def step(carry: jax.Array, inputs: jax.Array) -> jax.Array:
-            cell, given = jnp.split(carry, 2, axis=-1)
-            write, forget, new, give = jnp.split(inputs + product(given, kernel), 4, axis=-1)
-            cell = nn.sigmoid(forget) * cell + nn.sigmoid(write) * nn.tanh(new)
-            return jnp.concatenate([cell, nn.sigmoid(give) * nn.tanh(cell)], axis=-1)
-
-        carry = step_by_step(step, inputs, carry, done)
+        carry = step_by_step(LSTM_CELL, kernel, (), inputs, carry, done)
         return carry[..., self.size :], carry
 
 
@@ -165,22 +151,151 @@ def by_gate(count: int) -> Callable[..., jax.Array]:
     return init
 
 
+class Cell(NamedTuple):
+    """What a memory does with each of its H units, and the derivative of that.
+
+    The state is the first H numbers of a carry; `seen` comes of the features, and `remembered` is
+    the product of the last H numbers of the carry. No unit reads numbers of another one.
+    """
+
+    step: Callable[[Any, jax.Array, jax.Array, jax.Array], jax.Array]
+    """(bias, state [..., H], seen [..., G x H], remembered [..., G x H]) to the next carry."""
+    slopes: Callable[[Any, jax.Array, jax.Array, jax.Array], Any]
+    """From the same to the derivatives that `back` multiplies by, arrays [..., H]."""
+    back: Callable[[Any, jax.Array], tuple[jax.Array, jax.Array, jax.Array, Any]]
+    """(slopes, gradient of the next carry) to those of state, seen, remembered and bias; that of
+    the bias is [..., H] still."""
+
+
+def _gru_gates(bias: jax.Array, seen: jax.Array, remembered: jax.Array):
+    gates = 2 * len(bias)
+    # One sigmoid of both gates: XLA's CPU backend is slow at one that is part of a larger loop.
+    both = nn.sigmoid(seen[..., :gates] + remembered[..., :gates])
+    reset, keep = jnp.split(both, 2, axis=-1)
+    added = remembered[..., gates:] + bias
+    return reset, keep, added, nn.tanh(seen[..., gates:] + reset * added)
+
+
+def _gru_step(bias: jax.Array, state: jax.Array, seen: jax.Array, remembered: jax.Array):
+    _, keep, _, new = _gru_gates(bias, seen, remembered)
+    return (1.0 - keep) * new + keep * state
+
+
+def _gru_slopes(bias: jax.Array, state: jax.Array, seen: jax.Array, remembered: jax.Array):
+    reset, keep, added, new = _gru_gates(bias, seen, remembered)
+    of_new = (1.0 - keep) * (1.0 - new * new)
+    of_reset = of_new * added * reset * (1.0 - reset)
+    return of_reset, (state - new) * keep * (1.0 - keep), of_new, reset, keep
+
+
+def _gru_back(slopes: tuple, gradient: jax.Array):
+    of_reset, of_keep, of_new, reset, keep = slopes
+    gates, new = [of_reset * gradient, of_keep * gradient], of_new * gradient
+    added = new * reset
+    of_seen, of_remembered = (jnp.concatenate([*gates, last], axis=-1) for last in (new, added))
+    return keep * gradient, of_seen, of_remembered, added
+
+
+def _lstm_gates(state: jax.Array, inputs: jax.Array):
+    # One sigmoid of all, as above.
+    write, forget, _, give = jnp.split(nn.sigmoid(inputs), 4, axis=-1)
+    new = nn.tanh(jnp.split(inputs, 4, axis=-1)[2])
+    return write, forget, new, give, forget * state + write * new
+
+
+def _lstm_step(bias: tuple, state: jax.Array, seen: jax.Array, remembered: jax.Array):
+    *_, give, cell = _lstm_gates(state, seen + remembered)
+    return jnp.concatenate([cell, give * nn.tanh(cell)], axis=-1)
+
+
+def _lstm_slopes(bias: tuple, state: jax.Array, seen: jax.Array, remembered: jax.Array):
+    write, forget, new, give, cell = _lstm_gates(state, seen + remembered)
+    shown = nn.tanh(cell)
+    return (
+        new * write * (1.0 - write),
+        state * forget * (1.0 - forget),
+        write * (1.0 - new * new),
+        shown * give * (1.0 - give),
+        give * (1.0 - shown * shown),
+        forget,
+    )
+
+
+def _lstm_back(slopes: tuple, gradient: jax.Array):
+    *of_gates, of_give, of_shown, forget = slopes
+    of_cell, of_given = jnp.split(gradient, 2, axis=-1)
+    of_cell += of_shown * of_given
+    parts = [*(slope * of_cell for slope in of_gates), of_give * of_given]
+    of_inputs = jnp.concatenate(parts, axis=-1)
+    return forget * of_cell, of_inputs, of_inputs, ()
+
+
+GRU_CELL = Cell(_gru_step, _gru_slopes, _gru_back)
+LSTM_CELL = Cell(_lstm_step, _lstm_slopes, _lstm_back)
+
+
 def step_by_step(
-    step: Callable[[jax.Array, jax.Array], jax.Array],
-    inputs: jax.Array,
+    cell: Cell,
+    kernel: jax.Array,
+    bias: Any,
+    seen: jax.Array,
     carry: jax.Array,
     done: jax.Array | None,
 ) -> jax.Array:
-    """The carry after one step of inputs [B, ...], or after each of a sequence [L, B, ...].
+    """The carry after one step of what is seen [B, G x H], or after each of a sequence [L, B, ...].
 
     Where an episode is done [L, B], the next step begins with zeros.
     """
     if done is None:
-        return step(carry, inputs)
+        size = len(kernel)
+        return cell.step(bias, carry[..., :size], seen, product(carry[..., -size:], kernel))
+    return _unrolled(cell, kernel, bias, seen, carry, done)
 
-    def one(carry: jax.Array, inputs_and_done: tuple[jax.Array, jax.Array]):
-        inputs, done = inputs_and_done
-        after = step(carry, inputs)
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _unrolled(cell: Cell, kernel, bias, seen, carry, done) -> jax.Array:
+    """The carry after each step of a sequence, as `step_by_step` gives it.
+
+    Backwards, the loop has one product with the kernel. Slopes and the gradient of the kernel are
+    made for all steps at once, and nothing is kept for them: the loop forwards is the same with a
+    gradient and without one, and XLA makes one of two.
+    """
+
+    def one(carry: jax.Array, seen_and_done: tuple[jax.Array, jax.Array]):
+        seen, done = seen_and_done
+        after = step_by_step(cell, kernel, bias, seen, carry, None)
         return jnp.where(done[:, None], 0.0, after), after
 
-    return jax.lax.scan(one, carry, (inputs, done))[1]
+    return jax.lax.scan(one, carry, (seen, done))[1]
+
+
+def _forward(cell: Cell, *arguments):
+    carries = _unrolled(cell, *arguments)
+    return carries, (*arguments, carries)
+
+
+def _backward(cell: Cell, kept: tuple, gradient: jax.Array):
+    kernel, bias, seen, carry, done, carries = kept
+    size = len(kernel)
+    before = jnp.concatenate([carry[None], jnp.where(done[:-1, :, None], 0.0, carries[:-1])])
+    remembered, to_kernel = jax.vjp(partial(product, before[..., -size:]), kernel)
+    slopes = cell.slopes(bias, before[..., :size], seen, remembered)
+
+    def one(of_before_next: jax.Array, of_step: tuple[Any, jax.Array, jax.Array]):
+        slopes, gradient, done = of_step
+        of_after = gradient + jnp.where(done[:, None], 0.0, of_before_next)
+        of_state, _, of_remembered, _ = cell.back(slopes, of_after)
+        of_given = of_remembered @ kernel.T
+        if of_after.shape == of_given.shape:  # The state is what is remembered.
+            return of_state + of_given, of_after
+        return jnp.concatenate([of_state, of_given], axis=-1), of_after
+
+    of_carry, of_after = jax.lax.scan(
+        one, jnp.zeros_like(carry), (slopes, gradient, done), reverse=True
+    )
+    _, of_seen, of_remembered, of_bias = cell.back(slopes, of_after)
+    of_bias = jax.tree.map(lambda x: jnp.sum(x, axis=(0, 1)), of_bias)
+    return *to_kernel(of_remembered), of_bias, of_seen, of_carry, None
+
+
+_unrolled.defvjp(_forward, _backward)

@@ -1,6 +1,7 @@
 """Mixers: what the values of a team's agents are worth together."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ from rljax.envs.action_masks import observed
 from rljax.envs.agents import check_state
 from rljax.errors import UsageError, check_known
 from rljax.networks.layers import dense
-from rljax.networks.network import on_part
+from rljax.networks.network import on_part, with_one_axis
 from rljax.networks.q_networks import QNetwork
 from rljax.types import Key, Obs, Params
 
@@ -44,7 +45,7 @@ class MonotonicModule(nn.Module):
     @nn.compact
     def __call__(self, values: jax.Array, state: jax.Array) -> jax.Array:
         """Values [..., M] and a global state [..., G] to one value [...]."""
-        leading, count = values.shape[:-1], values.shape[-1]
+        count = values.shape[-1]
 
         def of_state(name: str, size: int, sizes: tuple[int, ...] = ()) -> jax.Array:
             x = state
@@ -57,9 +58,10 @@ class MonotonicModule(nn.Module):
         def weights(name: str, size: int) -> jax.Array:
             return jnp.abs(of_state(name, size, (self.hidden,)) + self.embedding**-0.5)
 
-        first = weights("first", count * self.embedding)
-        first = first.reshape(*leading, count, self.embedding)
-        inner = jnp.sum(values[..., None] * first, axis=-2) + of_state("bias", self.embedding)
+        first = jnp.split(weights("first", count * self.embedding), count, axis=-1)
+        # Added one by one: a sum over an axis of few is slow on a CPU.
+        parts = [values[..., i, None] * each for i, each in enumerate(first)]
+        inner = sum(parts, of_state("bias", self.embedding))
         second = weights("second", self.embedding)
         base = of_state("base", 1, (self.embedding,))[..., 0]
         return jnp.sum(nn.elu(inner) * second, axis=-1) + base
@@ -81,9 +83,7 @@ def monotonic(num_agents: int, state_size: int, embedding: int = 32, hidden: int
         return module.init(key, jnp.zeros(num_agents), jnp.zeros(state_size))
 
     def apply(params: Params, values: jax.Array, state: jax.Array | None) -> jax.Array:
-        mixed = module.apply(params, values, state)
-        assert isinstance(mixed, jax.Array)
-        return mixed
+        return with_one_axis(partial(module.apply, params), 1, values, state)
 
     return Mixer(init, apply)
 

@@ -78,6 +78,33 @@ def test_the_carry_of_a_min_gru_is_a_mean_weighted_by_gates_of_the_input():
     assert features.shape == (B, H)
 
 
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_the_gradient_of_a_sequence_is_that_of_its_steps(kind):
+    length, module = 4, memory.MEMORIES[kind](H)
+    x = jax.random.normal(KEY, (length, B, F))
+    start = jax.random.normal(KEY, (B, module.carry_size))
+    done = jnp.zeros((length, B), bool).at[1, 0].set(True).at[3].set(True)
+    weight = jax.random.normal(jax.random.key(1), (length, B, H + module.carry_size))
+
+    def at_once(params, x, carry):
+        return jnp.concatenate(module.apply(params, x, carry, done), axis=-1)
+
+    def by_steps(params, x, carry):
+        made = []
+        for t in range(length):
+            given, carry = module.apply(params, x[t], carry)
+            made.append(jnp.concatenate([given, carry], axis=-1))
+            carry = jnp.where(done[t][:, None], 0.0, carry)
+        return jnp.stack(made)
+
+    params = randomized(module.init(KEY, x[0], start))
+    got, expected = (
+        jax.jit(jax.grad(lambda *a, f=f: jnp.sum(f(*a) * weight), (0, 1, 2)))(params, x, start)
+        for f in (at_once, by_steps)
+    )
+    jax.tree.map(lambda g, e: np.testing.assert_allclose(g, e, rtol=1e-4, atol=1e-5), got, expected)
+
+
 @pytest.mark.parametrize("kind", memory.MEMORIES)
 def test_each_gate_begins_with_orthogonal_weights(kind):
     module = memory.MEMORIES[kind](H)
