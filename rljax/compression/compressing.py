@@ -163,15 +163,16 @@ def compress(
         params = jax.vmap(lambda params: quantized_weights(params, settings.bits or 8))(params)
         add(f"{settings.bits} bits", last.config, params)
 
+    figures = [of for of, _ in measured]
+    for of in figures:
+        of["kept"] = _kept(figures[0], of)
     summary = {
         "run": str(run),
         "settings": asdict(settings),
         "environment": config.top.env,
         "agent": config.top.agent,
-        "stages": [of for of, _ in measured],
+        "stages": figures,
     }
-    for stage in summary["stages"]:
-        stage["kept"] = _kept(summary["stages"][0], stage)
     _write(Path(out), stages[-1], measured[-1][1], rows, summary, command, settings)
     return summary
 

@@ -52,7 +52,8 @@ def compact(weights: np.ndarray) -> Weights:
     They are int8 times scales where `in_int8` finds such. Zeros are left out where that saves half
     of the bytes, because a loop over some outputs is not vectorised.
     """
-    full = Weights(*(in_int8(weights) or (weights, None)), None)
+    values, scales = in_int8(weights) or (weights, None)
+    full = Weights(values, scales, places=None)
     places: list[int] = []
     for row in full.values:
         (at,) = np.nonzero(row)
@@ -127,15 +128,15 @@ def table(name: str, array: np.ndarray) -> str:
 
 def number(value: float) -> str:
     """A float32 for the values of a table, in the fewest characters that bring it back."""
-    value = np.float32(value)
     if np.isnan(value):
         return "NAN"
     if np.isinf(value):
         return "INFINITY" if value > 0 else "-INFINITY"
     if value == int(value) and abs(value) < 1e6:
         return str(int(value))
-    plain = np.format_float_positional(value, unique=True, trim="-")
-    mantissa, exponent = np.format_float_scientific(value, unique=True, trim="-").split("e")
+    rounded = np.float32(value)
+    plain = np.format_float_positional(rounded, unique=True, trim="-")
+    mantissa, exponent = np.format_float_scientific(rounded, unique=True, trim="-").split("e")
     sign, plain = ("-", plain[1:]) if plain.startswith("-") else ("", plain)
     shortest = min(sign + plain.removeprefix("0"), f"{mantissa}e{int(exponent)}", key=len)
     # C reads a double, which is then rounded once more.
