@@ -10,7 +10,7 @@ from rljax.envs.opponents import AgainstOneOf, Opponent
 from rljax.errors import UsageError
 from rljax.types import Action, Actor, Environment, EnvState, Hparams, Key, Obs, Params
 
-OPPONENTS = "opponents"
+POOL = "pool"
 """The part of the parameters of who plays against earlier selves that holds them."""
 
 
@@ -56,7 +56,7 @@ def against_opponents(
     Args:
         actor: acts with each version of the parameters; it has no memory.
         game: what is played.
-        number: how many versions K there are in the part `OPPONENTS` of `params`.
+        number: how many versions K there are in the part `POOL` of `params`.
         newest: how often the newest one is drawn, from 0 to 1; otherwise each is equally likely.
         hparams, progress: of the policy.
         params: of `with_versions`.
@@ -75,7 +75,7 @@ def against_opponents(
             one = jax.tree.map(lambda x: x[None], obs)
             # All versions move, which is one product of each layer for all games; one is heard.
             act = partial(policy, obs=one, carry=actor.initial_carry((1,)), key=key)
-            return jax.vmap(lambda version: act(version)[0][0])(params[OPPONENTS])[numbered]
+            return jax.vmap(lambda version: act(version)[0][0])(params[POOL])[numbered]
 
         return move
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from rljax.actors.versions import OPPONENTS, against_opponents, with_versions
+from rljax.actors.versions import POOL, against_opponents, with_versions
 from rljax.agents.iteration import EnvironmentAt
 from rljax.envs.opponents import Against, game_of
 from rljax.errors import check_count, check_positive
@@ -22,7 +22,7 @@ SELF_PLAY = ("opponents", "opponent_period")
 class SelfPlayHparams:
     """The hyperparameters of self-play; nothing reads them without it."""
 
-    newest_opponent: float = fraction(0.5)
+    newest_opponent: float = fraction(0.3)
     """How often the newest of the earlier selves is the opponent; otherwise all are equally
     likely."""
 
@@ -46,17 +46,17 @@ class SelfPlay:
 
     def actor(self, actor: Actor) -> Actor:
         """`actor`, whose parameters have the earlier ones beside them."""
-        return with_versions(actor, OPPONENTS, self.number) if self.number else actor
+        return with_versions(actor, POOL, self.number) if self.number else actor
 
     def update(self, update: Update) -> Update:
         """`update`, of the present parameters, which now and then become the newest opponent."""
-        return keep_versions(update, OPPONENTS, self._period) if self.number else update
+        return keep_versions(update, POOL, self._period) if self.number else update
 
     def against_opponents(self, actor: Actor) -> EnvironmentAt | None:
         """Where `actor` acts: in games against those who act as it did."""
         if not self.number:
             return None
-        game = game_of(self.env, OPPONENTS)
+        game = game_of(self.env, "self-play")
 
         def games(hparams: Hparams, progress: jax.Array, params: Params) -> Environment:
             newest = hparams.newest_opponent
