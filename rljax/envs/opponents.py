@@ -91,8 +91,6 @@ class AgainstOneOf(Wrapper):
     """From a key to the number of the opponent of the next game; consumes the key."""
 
     handed_on = ()
-    # Whose turn it is may be the opponent's: then a reset has a move, as a step has.
-    reset_is_costly = True
 
     def reset(self, key: Key) -> tuple[DrawnState, Obs]:
         """A game in which the agent is to move; consumes the key."""

@@ -66,9 +66,8 @@ def test_opponents_are_drawn_for_each_game_and_the_newest_as_often_as_it_should(
         np.bincount(number[begun], minlength=3) / begun.sum()
         for number, begun in zip(state.number, new, strict=True)
     ]
-    for found, expected in zip(
-        shares, ([1 / 3] * 3, [1 / 6, 1 / 6, 2 / 3], [0, 0, 1]), strict=True
-    ):
+    wanted = [1 / 3] * 3, [1 / 6, 1 / 6, 2 / 3], [0, 0, 1]
+    for found, expected in zip(shares, wanted, strict=True):
         np.testing.assert_allclose(found, expected, atol=0.04)
     # They stay to the end of the game.
     stays = state.number[:, 1:] == state.number[:, :-1]
@@ -91,6 +90,7 @@ def test_the_opponent_that_was_drawn_moves_and_each_side_begins_half_of_the_game
         assert board[second & (state.number == number)].reshape(-1, 9, 2)[:, cell, 1].all()
 
 
+@pytest.mark.long
 def test_a_game_against_several_opponents_is_an_environment():
     check_env(fond_opponents(0.5))
 
@@ -100,6 +100,7 @@ def agent():
     return rljax.ppo(game, **SMALL, opponents=3, opponent_period=2, total_env_steps=256)
 
 
+@pytest.mark.long
 def test_the_present_self_enters_the_pool_after_each_period_and_the_oldest_leaves(agent):
     state, step = jit(agent.init)(jax.random.key(0)), jit(agent.step)
     online = [state.learner.params["online"]]
@@ -124,8 +125,12 @@ def test_the_present_self_enters_the_pool_after_each_period_and_the_oldest_leave
 def test_it_is_evaluated_against_moves_at_random_and_no_opponents_change_nothing(agent):
     assert isinstance(agent.env, Against) and agent.env.env is game
     random_games = rljax.ppo(Against(game), **SMALL, total_env_steps=256)
-    params = jax.eval_shape(random_games.init, jax.random.key(0)).learner.params
-    assert POOL not in params and "online" not in params
+    state = jax.eval_shape(random_games.init, jax.random.key(0))
+    assert not {POOL, "online"} & set(state.learner.params) and earlier_selves(state) == []
+    # Actors may lag, too: then each opponent does.
+    lags = rljax.ppo(game, **SMALL, opponents=2, policy_lag=1, total_env_steps=256)
+    pool = jax.eval_shape(lags.init, jax.random.key(0)).learner.params[POOL]
+    assert {x.shape[:2] for x in jax.tree.leaves(pool["behaviour"])} == {(2, 1)}
 
 
 def test_what_does_not_fit_is_refused():
@@ -140,8 +145,3 @@ def test_what_does_not_fit_is_refused():
         rljax.ppo(game, **small, opponents=1, opponent_period=0)
     with pytest.raises(UsageError, match="opponents have no memory of a game"):
         rljax.ppo(game, **small, network="gru", opponents=1)
-    assert earlier_selves(jit(with_no_opponents().init)(jax.random.key(0))) == []
-
-
-def with_no_opponents():
-    return rljax.ppo(Against(game), **SMALL, total_env_steps=64)
