@@ -1,5 +1,7 @@
 """Self-play: what enters the pool of earlier selves, who is drawn from it, and who begins."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -102,7 +104,11 @@ def agent():
 
 @pytest.mark.long
 def test_the_present_self_enters_the_pool_after_each_period_and_the_oldest_leaves(agent):
-    state, step = jit(agent.init)(jax.random.key(0)), jit(agent.step)
+    init, step = jit(agent.init), jit(agent.step)
+    newest = init(jax.random.key(0), replace(agent.hparams, newest_opponent=1.0))
+    assert (newest.worker.env_state.number == 2).all()
+    state = init(jax.random.key(0), replace(agent.hparams, newest_opponent=0.0))
+    assert (state.worker.env_state.number < 2).any()
     online = [state.learner.params["online"]]
     expected = [0, 0, 0]
     for iteration in range(1, 9):
