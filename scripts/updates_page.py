@@ -122,6 +122,10 @@ def examples() -> dict[str, Callable[[], Example]]:
         actor = actors.lagged(actors.policy_actor(actor_critic), 2)
         return Example(update, actor.init(jax.random.key(0)), numbers)
 
+    def with_pool(update: updates.Update) -> Example:
+        actor = actors.with_versions(actors.policy_actor(actor_critic), "pool", 2)
+        return Example(update, actor.init(jax.random.key(0)), numbers)
+
     def of_values(update: updates.Update, net: networks.Network, given: Batch) -> Example:
         return Example(update, net.init(jax.random.key(0)), given)
 
@@ -220,6 +224,7 @@ def examples() -> dict[str, Callable[[], Example]]:
         "reanalyse": lambda: of_latent(updates.reanalyse(search), sampled),
         "batch_statistics": lambda: of_crossed(updates.batch_statistics()),
         "target_network": lambda: of_values(updates.target_network(0.1), q.net, numbers),
+        "keep_versions": lambda: with_pool(updates.keep_versions(some_update, "pool", 2)),
         "remember_parameters": lambda: lagging(updates.remember_parameters(some_update, 2)),
         "double_table_target": lambda: Example(
             updates.double_table_target(), jnp.zeros((2, *cells)), discrete

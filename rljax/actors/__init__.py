@@ -30,6 +30,7 @@ from rljax.actors.policies import policy_actor, random_policy, with_random_actio
 from rljax.actors.rollouts import episode_metrics, rollout, start
 from rljax.actors.traces import with_traces
 from rljax.actors.tree_search import SEARCHES, Found, Node, SearchHparams, check_search, search
+from rljax.actors.versions import against_opponents, with_versions
 
 __all__ = [
     "EXPLORATIONS",
@@ -41,6 +42,7 @@ __all__ = [
     "ExplorationHparams",
     "NOISES",
     "NoiseHparams",
+    "against_opponents",
     "by_probabilities",
     "LatentSearchHparams",
     "check_search",
@@ -67,4 +69,5 @@ __all__ = [
     "value_actor",
     "with_random_actions",
     "with_traces",
+    "with_versions",
 ]

@@ -1,8 +1,8 @@
 """Acting with parameters that are some iterations old, as actors of a distributed learner do."""
 
 import jax
-import jax.numpy as jnp
 
+from rljax.actors.versions import with_versions
 from rljax.errors import check_count
 from rljax.types import Actor, Hparams, Key, Params
 
@@ -21,11 +21,6 @@ def lagged(actor: Actor, lag: int) -> Actor:
     if lag == 0:
         return actor
 
-    def init(key: Key) -> Params:
-        params = actor.init(key)
-        versions = jax.tree.map(lambda x: jnp.broadcast_to(x, (lag, *jnp.shape(x))), params)
-        return {"online": params, "behaviour": versions}
-
     def policy(hparams: Hparams, progress: jax.Array):
         act = actor.policy(hparams, progress)
 
@@ -34,15 +29,7 @@ def lagged(actor: Actor, lag: int) -> Actor:
 
         return act_with_oldest
 
-    def of_online(function):
-        return function and (lambda params, obs, carry: function(params["online"], obs, carry))
-
-    return actor._replace(
-        init=init,
-        policy=policy,
-        mode=lambda hparams: of_online(actor.mode(hparams)),
-        distribution=of_online(actor.distribution),
-    )
+    return with_versions(actor, "behaviour", lag)._replace(policy=policy)
 
 
 def that_act(params: Params) -> Params:

@@ -11,7 +11,7 @@ import numpy as np
 from rljax import collectives
 from rljax.actors import random_policy
 from rljax.actors.rollouts import rollout
-from rljax.agents.iteration import assembled
+from rljax.agents.iteration import EnvironmentAt, assembled
 from rljax.agents.schedule import Schedule
 from rljax.envs.agents import joint_space
 from rljax.envs.simulators import on_host
@@ -43,16 +43,24 @@ UpdateAt = Callable[[Hparams, jax.Array], Update]
 
 
 def on_policy(
-    env: Environment, *, actor: Actor, update: UpdateAt, hparams: Hparams, schedule: Schedule
+    env: Environment,
+    *,
+    actor: Actor,
+    update: UpdateAt,
+    hparams: Hparams,
+    schedule: Schedule,
+    acts_in: EnvironmentAt | None = None,
 ) -> Agent:
     """Assemble an agent that learns from its own latest experience.
 
     Args:
-        env: what it learns in.
+        env: what it is evaluated in, and learns in but for `acts_in`.
         actor: acts, while learning and at its best.
         update: from hyperparameters and progress [] (0 to 1) to the update; called while tracing.
         hparams: the hyperparameters that `init` starts from if it is given no others.
         schedule: how long it trains, and in what portions.
+        acts_in: where it acts instead, from hyperparameters, progress [] and parameters: a game
+            against itself, say. Its spaces are those of `env`.
 
     If the update is in parts, so is the learning of the agent.
 
@@ -85,7 +93,7 @@ def on_policy(
         return Learner(params, state), metrics
 
     shared = (contribute, absorb) if _has_parts(update, hparams) else None
-    return assembled(env, actor, begin, learn, hparams, schedule, shared=shared)
+    return assembled(env, actor, begin, learn, hparams, schedule, shared=shared, acts_in=acts_in)
 
 
 def _has_parts(update: UpdateAt, hparams: Hparams) -> bool:

@@ -6,12 +6,13 @@ from typing import Any
 import jax
 
 from rljax.agents import ppo as plain
+from rljax.agents.self_play import SELF_PLAY
 from rljax.agents.variants import variant_of
 from rljax.envs.agents import groups_of
 from rljax.envs.teams import described
 from rljax.types import Agent, MultiAgentEnvironment
 
-FIXED = ("actor_obs", "critic_obs", "groups", "curiosity", "agent")
+FIXED = ("actor_obs", "critic_obs", "groups", "curiosity", "agent", *SELF_PLAY)
 
 
 @jax.tree_util.register_dataclass

@@ -34,6 +34,9 @@ from rljax.types import (
     Worker,
 )
 
+EnvironmentAt = Callable[[Hparams, jax.Array, Params], Environment]
+"""From hyperparameters, progress and parameters to where an agent acts."""
+
 Begin = Callable[[Hparams, Params, Worker, Key], tuple[Learner, Worker]]
 """From fresh parameters and environments to all that there is before the first iteration."""
 
@@ -60,8 +63,10 @@ def assembled(
     explorer: Policy | None = None,
     remember_from: Remember | None = None,
     shared: tuple[Contribute, Absorb] | None = None,
+    acts_in: EnvironmentAt | None = None,
 ) -> Agent:
     """An agent of these parts; `on_policy` and `off_policy` are how it gets them."""
+    acting_env = acts_in or (lambda hparams, progress, params: env)
 
     @_cpu.unrolled
     def init(key: Key, hparams: Hparams | None = None) -> State:
@@ -69,7 +74,12 @@ def assembled(
         key, key_params, key_begin, key_env = jax.random.split(key, 4)
         params = actor.init(key_params)
         envs = collectives.share("num_envs", schedule.num_envs)
-        worker = start(env, actor.initial_carry((envs,)), envs, collectives.fold_in(key_env))
+        worker = start(
+            acting_env(hparams, jnp.float32(0), params),
+            actor.initial_carry((envs,)),
+            envs,
+            collectives.fold_in(key_env),
+        )
         learner, worker = begin(hparams, params, worker, key_begin)
         return State(
             iteration=jnp.int32(0), key=key, hparams=hparams, learner=learner, worker=worker
@@ -105,9 +115,10 @@ def assembled(
     @_cpu.unrolled
     def step(state: State) -> tuple[State, Metrics]:
         next_key, key_rollout, key_learn = jax.random.split(state.key, 3)
+        progress = schedule.progress(state.iteration)
         worker, batch = rollout(
-            env,
-            policy_of(state),
+            acting_env(state.hparams, progress, state.learner.params),
+            actor.policy(state.hparams, progress),
             lambda carry, done: reset_carry(actor, carry, done),
             state.learner.params,
             state.worker,

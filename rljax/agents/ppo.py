@@ -13,6 +13,7 @@ from rljax.actors import lagged, policy_actor
 from rljax.agents.assembly import check_hparams, on_policy
 from rljax.agents.curiosity import Curiosity, CuriosityHparams
 from rljax.agents.schedule import Schedule
+from rljax.agents.self_play import SelfPlay, SelfPlayHparams
 from rljax.errors import check_known
 from rljax.hparams import fraction, non_negative
 from rljax.types import Agent, Batch, Environment, Update
@@ -36,7 +37,7 @@ OBJECTIVES = ("clip", "kl_penalty")
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Hparams(CuriosityHparams):
+class Hparams(CuriosityHparams, SelfPlayHparams):
     """The hyperparameters of PPO: traced, so a sweep compiles once."""
 
     lr: float = non_negative(2.5e-4)
@@ -95,6 +96,8 @@ def ppo(
     stop_at_kl: bool = False,
     policy_lag: int = 0,
     curiosity: str = "none",
+    opponents: int = 0,
+    opponent_period: int = 10,
     advantage: Callable[[networks.ActorCritic, Any], Update] = gae_of,
     auxiliary_loss: Callable[[Any, Batch, jax.Array], jax.Array] | None = None,
     first: Update | None = None,
@@ -142,6 +145,9 @@ def ppo(
         curiosity: intrinsic rewards with values of their own: "none", "counts" (of states and
             actions), "rnd" (errors in predicting a random network) or "icm" (of a model of
             features).
+        opponents: in a game of two players, how many earlier selves K it plays against, of which
+            one is drawn for each game; 0 for an environment of one player.
+        opponent_period: iterations after which the oldest of them is replaced by the present self.
         advantage: `(actor-critic, hparams)` to the update that writes advantages and targets; GAE
             by default.
         auxiliary_loss: `(policy, batch, progress)` to losses [L, B] that are added to the policy's,
@@ -161,6 +167,8 @@ def ppo(
         total_env_steps=total_env_steps,
         schedule_env_steps=schedule_env_steps,
     )
+    games = SelfPlay(env, opponents, opponent_period, agent)
+    env = games.env
     ac = networks.actor_critic(
         env,
         network,
@@ -233,10 +241,17 @@ def ppo(
             fit,
             statistics if normalize_observations else None,
         )
-        return remember_parameters(learn, policy_lag)
+        return games.update(remember_parameters(learn, policy_lag))
 
     actor = lagged(policy_actor(ac), policy_lag)
-    return on_policy(env, actor=actor, update=update, hparams=hparams, schedule=schedule)
+    return on_policy(
+        env,
+        actor=games.actor(actor),
+        update=update,
+        hparams=hparams,
+        schedule=schedule,
+        acts_in=games.against_opponents(actor),
+    )
 
 
 ppo.Hparams = Hparams  # type: ignore[attr-defined]

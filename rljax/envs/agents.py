@@ -105,8 +105,9 @@ def check_one_player(env: Any, agent: str) -> None:
     """Refuse a game of two players, whose rewards are now those of one and now of the other."""
     if isinstance(env, TwoPlayerGame):
         raise UsageError(
-            f"{agent} trains one player, and two take turns in {env.name}: use alphazero, or "
-            "rljax.envs.opponents.Against(env), in which somebody else moves for the other"
+            f"{agent} trains one player, and two take turns in {env.name}: use alphazero, ppo "
+            "with opponents = 8, or rljax.envs.opponents.Against(env), in which somebody else "
+            "moves for the other"
         )
 
 

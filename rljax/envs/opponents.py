@@ -71,6 +71,47 @@ class Against(Wrapper):
         return self.env.action_mask(state.game)
 
 
+class DrawnState(NamedTuple):
+    """A game against an opponent, and the number of that opponent."""
+
+    number: jax.Array  # [] int32
+    against: AgainstState
+
+
+@dataclass(frozen=True)
+class AgainstOneOf(Wrapper):
+    """An agent plays a `TwoPlayerGame` against several opponents, of whom one is drawn for a game.
+
+    All else is as in `Against`.
+    """
+
+    opponents: Callable[[jax.Array], Opponent]
+    """The opponent of a number int32 []."""
+    draw: Callable[[Key], jax.Array]
+    """From a key to the number of the opponent of the next game; consumes the key."""
+
+    handed_on = ()
+
+    def reset(self, key: Key) -> tuple[DrawnState, Obs]:
+        """A game in which the agent is to move; consumes the key."""
+        key_draw, key_reset = jax.random.split(key)
+        number = self.draw(key_draw)
+        state, obs = self._against(number).reset(key_reset)
+        return DrawnState(number, state), obs
+
+    def step(self, key: Key, state: DrawnState, action: Action):
+        """A move of the agent, then one of the opponent; consumes the key."""
+        against, *others = self._against(state.number).step(key, state.against, action)
+        return DrawnState(state.number, against), *others
+
+    def action_mask(self, state: DrawnState) -> jax.Array:
+        """Which moves of the agent are legal, bool [A]."""
+        return self.env.action_mask(state.against.game)
+
+    def _against(self, number: jax.Array) -> Against:
+        return Against(self.env, self.opponents(number))
+
+
 def game_of(env: Any, what: str) -> Any:
     """The game that an environment is, or of which an agent plays one side; UsageError if none."""
     game = env.env if isinstance(env, Against) else env

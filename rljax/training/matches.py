@@ -1,5 +1,6 @@
 """Games of two players between an agent and an opponent, each of whom begins in half of them."""
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -8,13 +9,14 @@ import numpy as np
 
 from rljax.actors.planning import planning_actor, playouts
 from rljax.actors.tree_search import SearchHparams, check_search
+from rljax.actors.versions import POOL
 from rljax.envs.action_masks import legal_actions, observed
 from rljax.envs.opponents import Against, Opponent, game_of, random_move
 from rljax.envs.perfect_play import perfect_move
 from rljax.envs.states import WithState, without_state
 from rljax.errors import UsageError, check_divides, check_known, check_positive
 from rljax.training.evaluation import evaluate
-from rljax.types import Action, Agent, EnvState, Key, MaskedObs, Obs, State, StateObs
+from rljax.types import Action, Agent, EnvState, Key, MaskedObs, Obs, Params, State, StateObs
 
 OPPONENTS = ("perfect", "random", "mcts")
 """Who plays best, who takes any legal action, and who searches with random playouts."""
@@ -67,19 +69,35 @@ def match(
 
     Raises UsageError for an agent of anything else, and an opponent that the game does not have.
     """
+    ends = outcomes(agent, state, key, against, num_games, deterministic, num_simulations)
+    return Match(*(Tally(*(int(np.sum(of == end)) for end in (1, 0, -1))) for of in ends))
+
+
+def outcomes(
+    agent: Agent,
+    state: State,
+    key: Key,
+    against: str | Opponent,
+    num_games: int = 200,
+    deterministic: bool = True,
+    num_simulations: int = 32,
+) -> np.ndarray:
+    """How the games of a `match` ended, [2, num_games / 2]; of a population [2, P, num_games / 2].
+
+    1 is a win of the agent, 0 a draw and -1 a loss. In the games of row 0 the agent moved first.
+    Arguments and errors are those of `match`.
+    """
     check_positive(num_games=num_games)
     check_divides("episodes", num_games, "the players who begin", 2)
     game = game_of(agent.env, "a match")
     if not isinstance(agent.env, Against):
         raise UsageError(f"a match is of agents of games, such as alphazero, not of {game.name}")
     other = opponent(against, game, num_simulations) if isinstance(against, str) else against
-    tallies = []
+    returns = []
     for begins, k in zip((True, False), jax.random.split(key), strict=True):
         playing = agent._replace(env=Against(game, other, begins))
-        returns = evaluate(playing, state, k, num_games // 2, deterministic).returns
-        ends = np.sign(np.asarray(returns))
-        tallies.append(Tally(*(int(np.sum(ends == end)) for end in (1, 0, -1))))
-    return Match(*tallies)
+        returns.append(evaluate(playing, state, k, num_games // 2, deterministic).returns)
+    return np.sign(np.stack(returns))
 
 
 def opponent(name: str, game: Any, num_simulations: int = 32) -> Opponent:
@@ -119,6 +137,24 @@ def move_of(agent: Agent, state: State, game: Any, deterministic: bool = True) -
         return agent.act(state, one, agent.initial_carry((1,)), acting)[0][0]
 
     return move
+
+
+def earlier_selves(state: State) -> list[State]:
+    """The opponents that an agent of self-play holds, each as a state with which it acts.
+
+    The oldest one is the first. None for an agent that holds none.
+    """
+    params = state.learner.params
+    if not isinstance(params, dict) or POOL not in params:
+        return []
+    versions = params[POOL]
+    number = len(jax.tree.leaves(versions)[0])
+    return [_acting_with(state, jax.tree.map(lambda x, k=k: x[k], versions)) for k in range(number)]
+
+
+def _acting_with(state: State, online: Params) -> State:
+    params = {**state.learner.params, "online": online}
+    return replace(state, learner=replace(state.learner, params=params))
 
 
 def _with_state(obs: Obs, state: EnvState) -> MaskedObs:

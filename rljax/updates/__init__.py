@@ -59,6 +59,7 @@ from rljax.updates.td import (
     td_target,
 )
 from rljax.updates.unrolling import reanalyse, search_target, unrolled_loss
+from rljax.updates.versions import keep_versions
 
 __all__ = [
     "Update",
@@ -94,6 +95,7 @@ __all__ = [
     "in_parts",
     "joint_critic_loss",
     "kickstarting",
+    "keep_versions",
     "lambda_target",
     "learning_rate",
     "least",

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax.actors.lag import that_act
+from rljax.actors.versions import with_newest
 from rljax.errors import UsageError, check_count
 from rljax.types import Batch, Key, Metrics, Params, Parts, Update, UpdateState
 from rljax.updates.composition import in_parts, run
@@ -46,11 +47,7 @@ def remember_parameters(update: Update, lag: int, contribute: bool = False) -> U
         return params, (age, inner), batch, {**metrics, **told}
 
     def remembered(params: Params, age: jax.Array, online: Params):
-        versions = jax.tree.map(
-            lambda kept, new: jnp.concatenate([kept[1:], new[None]]),
-            params["behaviour"],
-            params["online"],
-        )
+        versions = with_newest(params["behaviour"], params["online"])
         metrics: Metrics = {"charts/policy_lag": age.astype(jnp.float32)}
         params = {**params, "online": online, "behaviour": versions}
         return params, jnp.minimum(age + 1, lag), metrics

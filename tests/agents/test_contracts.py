@@ -80,7 +80,7 @@ class Row(NamedTuple):
 
 
 CURIOSITY = {"curiosity_coef", "curiosity_gamma", "curiosity_lr"}
-OPTIONAL = CURIOSITY | {"hindsight_fraction"}
+OPTIONAL = CURIOSITY | {"hindsight_fraction", "newest_opponent"}
 
 
 def partially(factory, env, lr: float = LR, **options) -> Callable[..., Agent]:
@@ -190,6 +190,16 @@ AGENTS = {
     "ppo stop_at_kl clip_value normalize_observations": Row(
         partial(recall, stop_at_kl=True, clip_value=True, normalize_observations=True),
         {"kl_coef"},
+    ),
+    "ppo opponents": Row(
+        partially(
+            rljax.ppo,
+            rljax.make("TicTacToeGame"),
+            **minibatches,
+            opponents=3,
+            opponent_period=1,
+        ),
+        no_kl,  # After so few iterations all versions move alike, whichever is drawn.
     ),
     "ppo rnd": Row(partial(recall, curiosity="rnd"), no_kl, CURIOSITY),
     "ippo own gru": Row(partial(ippo, parameters="own", network="gru"), no_kl),
@@ -425,6 +435,7 @@ LONG = {
     "drqn",
     "ppo normal",
     "ppo legal actions",
+    "ppo opponents",
     "ppo rnd",
     "dqn hindsight",
     "ppo cnn",
@@ -506,7 +517,7 @@ def case(request) -> Compiled:
     return Compiled(AGENTS[request.param])
 
 
-FOLLOWING = ("target", "behaviour")
+FOLLOWING = ("target", "behaviour", "pool")
 """Parts of the parameters that do not learn."""
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 
 import pages
 import pytest
@@ -90,3 +91,36 @@ def test_runs_are_rated_by_the_points_of_all_their_games(run, monkeypatch):
     assert set(ratings) == {str(run), "random", "perfect"} and done.exit_code == 0
     assert lines[0].split()[1] == "perfect"
     assert list(ratings.values()) == sorted(ratings.values(), reverse=True)
+
+
+SELF_PLAY = """
+env = "TicTacToeGame"
+agent = "ppo"
+total_env_steps = 64
+[structure]
+opponents = 2
+opponent_period = 1
+num_envs = 4
+rollout_length = 8
+num_minibatches = 1
+hidden = [8]
+[evaluation]
+episodes = 2
+[logging]
+plot = false
+"""
+
+
+@pytest.mark.long
+def test_the_earlier_selves_of_a_run_are_rated_with_it(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(pages.ROOT / "scripts")
+    (tmp_path / "tiny.toml").write_text(SELF_PLAY)
+    run = str(tmp_path / "run")
+    assert main(["train", str(tmp_path / "tiny.toml"), "--run-dir", run]) == 0
+    words = [run, "--opponents", "--episodes", "20"]
+    done = CliRunner().invoke(importlib.import_module("elo").main, words, catch_exceptions=False)
+    lines = done.output.splitlines()
+    names = [line[8:].split("  (points")[0] for line in lines]
+    assert set(names) == {run, f"{run} opponent 1", f"{run} opponent 2"}
+    points = [float(x) for line in lines for x in re.findall(r"([\d.]+) of ", line)]
+    assert sum(points) == 3 * 20  # each pair plays so many games

@@ -18,6 +18,7 @@ GOLDEN = Path(__file__).parent.parent / "golden"
 NEW = {"hparams/temperature": 1, "hparams/epsilon_base": 0.4, "hparams/epsilon_alpha": 7}
 NEW |= {f"hparams/curiosity_{name}": x for name, x in (("coef", 1), ("gamma", 0.99), ("lr", 1e-3))}
 NEW |= {"hparams/hindsight_fraction": 0.8, "hparams/priority_mix": 0.9}
+NEW |= {"hparams/newest_opponent": 0.3}
 """Hyperparameters that came later, and their defaults."""
 
 
