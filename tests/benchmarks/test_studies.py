@@ -85,3 +85,15 @@ def test_the_example_of_pgx_records_what_alphazero_learns_from(study):
     seen, weights, reward, terminated = jax.eval_shape(play, *arguments)
     assert seen.shape == (3, 2, 6, 7, 2) and weights.shape == (3, 2, 7)
     assert reward.shape == terminated.shape == (3, 2)
+
+
+@pytest.mark.long
+def test_an_exported_policy_is_timed(study, monkeypatch):
+    module = study("exported_latency")
+    monkeypatch.setattr(module, "ROUNDS", 2)
+    row = module.measure((3,), [1, 2], ["-O0", "-O2"])
+    runtimes = {
+        f"{name}, {batch}" for name in ("jitted", "onnxruntime", "bound") for batch in (1, 2)
+    }
+    assert {*row} == runtimes | {"hidden", "cc -O0", "cc -O2"}
+    assert all(row[name] > 0 for name in runtimes) and row["cc -O2"] < row["jitted, 1"]

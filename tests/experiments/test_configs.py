@@ -20,7 +20,8 @@ QUICK = ("ppo/cartpole", "q_learning/frozen_lake")
 """Configs that are always tested."""
 SLOW = (
     "td3/playground_cheetah_run",
-    *(f"ppo/brax_{task}" for task in ("ant", "halfcheetah", "hopper", "inverted_double_pendulum")),
+    *(f"{agent}/brax_inverted_double_pendulum" for agent in ("ppo", "sac", "td3")),
+    *(f"ppo/brax_{task}" for task in ("ant", "halfcheetah", "hopper")),
     *(f"sac/brax_{task}" for task in ("ant", "halfcheetah", "hopper", "walker2d")),
 )
 """Physics that take ten seconds and more to trace; ppo/brax_inverted_pendulum stands for them."""
