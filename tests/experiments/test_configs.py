@@ -108,6 +108,7 @@ def test_there_is_a_config_for_every_environment_of_the_results_and_every_agent(
         "breakout",
         "cartpole",
         "cartpole_positions",
+        "connect_four",
         "deep_sea",
         "door_key",
         "freeway",
@@ -118,6 +119,7 @@ def test_there_is_a_config_for_every_environment_of_the_results_and_every_agent(
         "pendulum",
         "pong",
         "space_invaders",
+        "tic_tac_toe",
     }
     assert {p.parent.name for p in CONFIGS} == set(agents.AGENTS)
     assert all(config.load(p).top.agent == p.parent.name for p in CONFIGS)
