@@ -277,7 +277,7 @@ class _Printer:
         if (narrow := in_int8(node.inputs[1].array)) is None:
             w = self.name(node.inputs[1])
         else:
-            # Runtimes compute these once. With DequantizeLinear, outputs of onnxruntime were off by 0.04.
+            # Computed once. With DequantizeLinear, outputs of onnxruntime were off by 0.04.
             steps, scales = map(self.constant, narrow)
             w = self.add("Mul", self.cast(steps, np.float32), scales)
         if len(node.output.shape) == 2:
