@@ -6,7 +6,7 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from states import different_leaves
+from states import arrays, different_leaves
 from walks import walks
 
 import rljax
@@ -219,12 +219,21 @@ def pqn(**options):
     return rljax.pqn(walks(), **{**SIZES, **whole, **options}, hidden=(8,))
 
 
+def learnt(state):
+    """What learning has changed."""
+    return arrays(state.learner)
+
+
 @pytest.mark.parametrize("q_lambda", [0.0, pytest.param(1.0, marks=pytest.mark.long)])
 def test_a_network_of_action_values_takes_the_same_steps_through_a_server(q_lambda):
     agent = pqn(hparams=rljax.pqn.Hparams(q_lambda=q_lambda))
     served = rljax.distribute(agent, parameter_server=True)
     one, history = rljax.train(served, jax.random.key(0))
-    assert not different_leaves(one, rljax.train(agent, jax.random.key(0))[0])
+    alone, _ = rljax.train(agent, jax.random.key(0))
+    # The server's program is another one, so a sum may end in another bit.
+    jax.tree.map(
+        partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-9), learnt(one), learnt(alone)
+    )
     assert np.isfinite(history["losses/td_loss"]).all()
 
 

@@ -63,6 +63,6 @@ def test_words_come_from_where_the_field_is_declared(agent_pages):
 def test_code_is_shown_without_the_functions_inside_it(agent_pages):
     shown = agent_pages.code("rljax/agents/ppo.py", "update")
     assert "learn = chain(" in shown and "def policy_loss" not in shown
-    assert shown.startswith("```python\ndef update(") and shown.endswith("policy_lag)\n```\n")
+    assert shown.startswith("```python\ndef update(") and shown.endswith("policy_lag))\n```\n")
     with pytest.raises(LookupError, match="has no updat"):
         agent_pages.code("rljax/agents/ppo.py", "updat")
