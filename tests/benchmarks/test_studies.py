@@ -64,7 +64,7 @@ def test_a_server_is_measured(study, finished, capsys):
 
 def test_the_loop_of_numpy_finds_the_way_out_of_the_maze(study):
     env = rljax.make("DynaMaze")
-    q = study("imagined_steps").numpy_loop(env, planning_steps=20, steps=800)
+    q = study("imagined_steps").numpy_loop(env, planning_steps=20, steps=3000)
     cell = int(env.starts[0])
     for _ in range(14):  # the shortest way
         cell = env.reached[cell, q[cell].argmax()]
