@@ -520,6 +520,16 @@ def case(request) -> Compiled:
     return Compiled(AGENTS[request.param])
 
 
+POPULATIONS = {"sac", "qmix", "r2d2"}
+"""Long rows whose populations are no slow tests: the most different programs of their kind."""
+
+
+def as_population(name: str):
+    """A row for the test of populations, which compiles one program more."""
+    slow = name in LONG - POPULATIONS
+    return pytest.param(name, marks=[pytest.mark.slow] if slow else marks(name))
+
+
 FOLLOWING = ("target", "behaviour", "pool")
 """Parts of the parameters that do not learn."""
 
@@ -558,6 +568,7 @@ def test_one_program_serves_fresh_stepped_restored_and_changed_states(case):
     assert case.donating_step._cache_size() == 1
 
 
+@pytest.mark.parametrize("case", map(as_population, AGENTS), indirect=True, scope="module")
 def test_a_population_equals_a_loop_over_its_members_and_its_members_differ(case):
     population = rljax.vmap(case.agent)
     seeds, lrs = [0, 1, 0], [1e-3, 1e-3, 1e-2]

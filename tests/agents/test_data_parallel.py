@@ -48,10 +48,8 @@ QUICK = ("q_learning",)
 LONG = (
     "dqn",
     "ppo",
-    "ppo gru",
     "sac",
     "reinforce without baseline",
-    "rainbow",
     "td3",
     "maddpg",
     "muzero",

@@ -57,6 +57,7 @@ SLOW = (
     "dqn ez_greedy",
     "apex",
     "rainbow",
+    "muzero",
     "muzero gumbel",
     "double_q_learning",
 )
