@@ -43,6 +43,12 @@ LIBRARIES = {
         "trains one iteration before the time is taken",
     ),
     "gymnax": Library("gymnax", "run_gymnax", "does not record the return and length of episodes"),
+    "brax": Library(
+        "Brax",
+        "run_brax",
+        "begins each episode of an environment in the same state, forgets the last observation of "
+        "an episode, and does not record the return and length of episodes",
+    ),
     "jax": Library(
         "a plain JAX loop",
         "run_jax",

@@ -46,6 +46,7 @@ class Row:
 
 
 CARTPOLE, BREAKOUT, SEAQUEST = "CartPole-v1", "Breakout-MinAtar", "Seaquest-MinAtar"
+INVERTED_PENDULUM = "brax/inverted_pendulum"
 LEARNT = 100.0  # CartPole, of at most 500; a random policy has 22
 BEGUN = 30.0  # the same, after a few thousand steps
 SMALL = ppo(4, 128, 976)
@@ -57,6 +58,7 @@ RANDOM = {
     BREAKOUT: 0.412,
     SEAQUEST: 0.095,
     SPREAD: -79.6,
+    INVERTED_PENDULUM: 5.79,
 }  # the mean return of random actions
 
 ROWS = [
@@ -144,6 +146,17 @@ ROWS = [
         control("sac", 128 * 782, num_envs=128, updates=8),
         SWINGS,
         peers=("rejax",),
+    ),
+    *(
+        Row(
+            f"rollout inverted_pendulum {envs}",
+            "control",
+            rollouts(INVERTED_PENDULUM, envs, count, backend="generalized"),
+            0.95 * RANDOM[INVERTED_PENDULUM],
+            1.05 * RANDOM[INVERTED_PENDULUM],
+            peers=("brax",),
+        )
+        for envs, count in ((64, 10), (1024, 20))
     ),
     *(
         Row(

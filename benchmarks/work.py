@@ -251,11 +251,13 @@ WIDE = {
 }
 
 
-def rollouts(env: str, num_envs: int, rollouts: int, steps: int = 16_384) -> Work:
+def rollouts(
+    env: str, num_envs: int, rollouts: int, steps: int = 16_384, **environment: Any
+) -> Work:
     """Random actions, in rollouts of so many steps of all environments together."""
     length = steps // num_envs
     sizes = {"num_envs": num_envs, "rollout_length": length, "rollouts": rollouts}
-    return {"kind": "rollouts", "env": env, **sizes}
+    return {"kind": "rollouts", "env": env, "environment": environment, **sizes}
 
 
 def replay(rows: int, prioritized: bool) -> Work:

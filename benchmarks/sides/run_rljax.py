@@ -108,7 +108,7 @@ def answer_training(work) -> None:
 
 def answer_rollouts(work) -> None:
     """Random actions, with all that a learner needs kept; the result is the mean return."""
-    env = rljax.make(work["env"])
+    env = rljax.make(work["env"], **work["environment"])
     envs, length, rollouts = work["num_envs"], work["rollout_length"], work["rollouts"]
     policy = random_policy(joint_space(env, env.action_space))
 

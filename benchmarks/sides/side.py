@@ -63,6 +63,45 @@ def answer_program(
     answer_compiled(program, compiling, arguments, amount, check, packages)
 
 
+def answer_rollouts(
+    start: Callable[[Any], Any],
+    step: Callable[[Any], tuple[Any, dict[str, Any]]],
+    packages: Sequence[str],
+) -> None:
+    """Take the steps that the work asks for, keep all that a learner needs, and answer.
+
+    The result is the mean return.
+
+    Args:
+        start: from a key to what `step` carries.
+        step: one step of all environments by random actions, to what it carries and what is kept;
+            in that are `reward` [N], and `over` [N], whether an episode ended.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    envs, length, rollouts = (work()[n] for n in ("num_envs", "rollout_length", "rollouts"))
+
+    def rollout(loop, _):
+        carry, _ = loop
+        carry, seen = jax.lax.scan(lambda carry, _: step(carry), carry, length=length)
+        last = jax.tree.map(lambda x: x[-1], seen)  # Carried, so that all of it has to be made.
+        return (carry, last), (seen["reward"].sum(), seen["over"].sum())
+
+    def run(key):
+        carry = start(key)
+        shapes = jax.eval_shape(step, carry)[1]
+        last = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        return jax.lax.scan(rollout, (carry, last), length=rollouts)
+
+    def check(out):
+        rewards, episodes = out[1]
+        return rewards.sum() / episodes.sum()
+
+    key = jax.random.key(work()["seed"])
+    answer_program(run, [key], envs * length * rollouts, check, packages)
+
+
 def answer_compiled(
     program: Callable,
     compiling: float,

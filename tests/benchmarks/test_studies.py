@@ -71,6 +71,14 @@ def test_the_loop_of_numpy_finds_the_way_out_of_the_maze(study):
     assert env.cells.ravel()[cell] == "G"
 
 
+@pytest.mark.long
+def test_a_replay_takes_what_its_transitions_take(study, capsys):
+    study("replay_memory").main(["--rows", "640"], standalone_mode=False)
+    size, *process = capsys.readouterr().out.splitlines()
+    # 41 floats, and two flags of four bytes each; then where the ring stands.
+    assert size.startswith(f"{43 * 4 * 640 + 64 * 8:,} bytes") and len(process) == 3
+
+
 def test_what_takes_turns_is_compared_with_the_first(study, capsys):
     programs = {"slow": (time.sleep, (0.02,)), "fast": (time.sleep, (0.001,))}
     study("searching").in_turns(programs, [10, 100], 3, "naps/s")
