@@ -87,7 +87,7 @@ def examples() -> dict[str, Callable[[], Example]]:
         networks.q_network(cartpole, "gru", (8,), head=values, sequences=True)
     )
     pendulum = rljax.make("Pendulum-v1")
-    control = networks.actor_and_critics(pendulum, hidden=(8,), value=head, scalars=["temperature"])
+    control = networks.actor_and_critics(pendulum, hidden=(8,), value=head, parts={"temperature": begin})
     crossed = networks.actor_and_critics(pendulum, hidden=(8,), value=head, batch_norm=True)
     moves = batch(jnp.zeros((T, N, 3)), jnp.zeros((T, N, 1)), entropy=jnp.zeros((T, N)))
     moves = moves.replace(action=jnp.zeros((T, N, 1))).annotate(target=jnp.zeros((T, N, 5)))
