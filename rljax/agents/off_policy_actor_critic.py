@@ -53,6 +53,7 @@ class Optimizers(NamedTuple):
 Learn = Callable[[networks.ActorAndCritics, Any, Optimizers], Update]
 """(policy and critics, hparams, optimizers) to an update of samples whose steps are n-step ones."""
 
+
 def number(key: Key) -> jax.Array:
     """What a part of the parameters begins as that is one number: 0."""
     return jnp.zeros(())

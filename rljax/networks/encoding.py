@@ -94,7 +94,7 @@ def _side(shapes: Sequence[tuple[int, ...]]) -> int:
 
 
 def read_action(space: spaces.Discrete | spaces.Box, action: Action) -> jax.Array:
-    """Actions as networks read them [..., A]: of a Box scaled to [-1, 1], of a Discrete space one-hot.
+    """Actions as networks read them [..., A]: scaled to [-1, 1], of a Discrete space one-hot.
 
     Those of a Discrete space that are vectors already, of a relaxed policy, stay as they are.
     """

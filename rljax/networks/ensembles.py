@@ -84,15 +84,15 @@ def ensemble_model(
     check_groups(env, None, agent)
     check_positive(num_models=num_members)
     space, actions = env.observation_space, env.action_space
-    if not isinstance(space, spaces.Box) or len(space.shape) != 1 or space.dtype != jnp.float32:
-        raise UsageError(
-            f"{agent} imagines observations that are a Box of one axis of float32, not "
-            f"{spaces.describe(space)}: use sac"
-        )
     if isinstance(env, HasActionMask):
         raise UsageError(
             f"{agent} cannot imagine which actions are legal, and {env.name} has a mask of them: "
             "use sac"
+        )
+    if not isinstance(space, spaces.Box) or len(space.shape) != 1 or space.dtype != jnp.float32:
+        raise UsageError(
+            f"{agent} imagines observations that are a Box of one axis of float32, not "
+            f"{spaces.describe(space)}: use sac"
         )
     reader = read(space, "mlp", hidden, activation, agent)
     size = space.shape[0]

@@ -71,9 +71,8 @@ def model_loss(model: EnsembleModel) -> Loss:
         surprise = 0.5 * jnp.sum(error * jnp.exp(-log_variance) + log_variance, axis=-1)
         of_end = jax.nn.softplus(end) - end * batch.terminated
         bounds = own["bounds"]
-        total = (
-            model.num_members * jnp.mean(weight * (surprise + of_end))
-            + BOUND_COEF * jnp.sum(bounds["most"] - bounds["least"])
+        total = model.num_members * jnp.mean(weight * (surprise + of_end)) + BOUND_COEF * jnp.sum(
+            bounds["most"] - bounds["least"]
         )
         return total, {"losses/model_loss": total, "losses/model_error": jnp.mean(error)}
 
@@ -97,9 +96,9 @@ def imagined_rollouts(
     where it began. They are added to a replay buffer, the state of this update, and all of the
     sample but `real_fraction` of it becomes a sample of that.
 
-    Reads obs of a sample [1, B], and the part "model" of the parameters. Replaces all fields of a
-    step, and drops the extras: `n_step` writes the discount again. Metrics `charts/imagined_reward`
-    and `charts/imagined_ends`, means over the imagined steps.
+    Reads the first row of a sample [K, B], and the part "model" of the parameters. Gives a batch
+    [1, B] without extras: `n_step` writes the discount again. Metrics `charts/imagined_reward` and
+    `charts/imagined_ends`, means over the imagined steps.
 
     Args:
         model: as `networks.ensemble_model` makes it.
@@ -150,7 +149,7 @@ def imagined_rollouts(
         sample = replay().sample(stored, collectives.fold_in(key_sample))
         real = round(real_fraction * batch.reward.shape[1])
         mixed = jax.tree.map(
-            lambda x, y: jnp.concatenate([x[:, :real], y[:, real:]], axis=1),
+            lambda x, y: jnp.concatenate([x[:1, :real], y[:, real:]], axis=1),
             *(replace(x, extras=Extras()) for x in (batch, sample)),
         )
         metrics = {
