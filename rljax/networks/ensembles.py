@@ -113,7 +113,7 @@ def ensemble_model(
         def member(key: Key) -> Params:
             return module.init(key, example[None])
 
-        least, most = (jnp.full(size + 1, bound) for bound in LOG_VARIANCES)
+        least, most = (jnp.full(size + 1, bound, jnp.float32) for bound in LOG_VARIANCES)
         return {
             "members": jax.vmap(member)(jax.random.split(key, num_members)),
             "bounds": {"least": least, "most": most},
