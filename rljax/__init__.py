@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from rljax.agents.maddpg import maddpg as maddpg
     from rljax.agents.mappo import mappo as mappo
     from rljax.agents.matd3 import matd3 as matd3
+    from rljax.agents.mbpo import mbpo as mbpo
     from rljax.agents.mcts import mcts as mcts
     from rljax.agents.muzero import muzero as muzero
     from rljax.agents.ppo import ppo as ppo

@@ -87,7 +87,9 @@ def examples() -> dict[str, Callable[[], Example]]:
         networks.q_network(cartpole, "gru", (8,), head=values, sequences=True)
     )
     pendulum = rljax.make("Pendulum-v1")
-    control = networks.actor_and_critics(pendulum, hidden=(8,), value=head, scalars=["temperature"])
+    ensemble = networks.ensemble_model(pendulum, 2, (8,))
+    parts = {"temperature": lambda key: jnp.zeros(()), "model": ensemble.init}
+    control = networks.actor_and_critics(pendulum, hidden=(8,), value=head, parts=parts)
     crossed = networks.actor_and_critics(pendulum, hidden=(8,), value=head, batch_norm=True)
     moves = batch(jnp.zeros((T, N, 3)), jnp.zeros((T, N, 1)), entropy=jnp.zeros((T, N)))
     moves = moves.replace(action=jnp.zeros((T, N, 1))).annotate(target=jnp.zeros((T, N, 5)))
@@ -220,6 +222,18 @@ def examples() -> dict[str, Callable[[], Example]]:
         "critic_target": lambda: of_control(
             updates.critic_target(control, control.choices, temperature=temperature)
         ),
+        "model_statistics": lambda: of_control(updates.model_statistics(ensemble)),
+        "imagined_rollouts": lambda: of_control(
+            updates.imagined_rollouts(
+                ensemble,
+                control.policy,
+                num_rollouts=N,
+                rollout_length=1,
+                model_buffer_size=N,
+                batch_size=N,
+                real_fraction=0.5,
+            )
+        ),
         "search_target": lambda: of_latent(updates.search_target(latent, 0.99, 2, 2), sampled),
         "reanalyse": lambda: of_latent(updates.reanalyse(search), sampled),
         "batch_statistics": lambda: of_crossed(updates.batch_statistics()),
@@ -282,6 +296,7 @@ def examples() -> dict[str, Callable[[], Example]]:
             batch=numbers.annotate(teachers=(networks.Categorical(jnp.zeros((T, N, 2))),))
         ),
         "temperature_loss": lambda: of_part(updates.temperature_loss(-1.0), "temperature"),
+        "model_loss": lambda: of_part(updates.model_loss(ensemble), "model"),
         "unrolled_loss": lambda: of_latent(
             of_loss(updates.unrolled_loss(latent, 0.5, 1.0)), numbers.annotate(**recorded)
         ),

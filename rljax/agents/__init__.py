@@ -32,6 +32,7 @@ AGENTS = {
     "maddpg": "rljax.agents.maddpg:maddpg",
     "matd3": "rljax.agents.matd3:matd3",
     "mappo": "rljax.agents.mappo:mappo",
+    "mbpo": "rljax.agents.mbpo:mbpo",
     "mcts": "rljax.agents.mcts:mcts",
     "muzero": "rljax.agents.muzero:muzero",
     "ppo": "rljax.agents.ppo:ppo",

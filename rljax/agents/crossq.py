@@ -74,7 +74,7 @@ def crossq(
         kind=Hparams,
         stochastic=True,
         targets=(),
-        scalars=("temperature",) if learn_temperature else (),
+        parts={"temperature": base.number} if learn_temperature else {},
         num_critics=num_critics,
         critic_hidden=critic_hidden,
         batch_norm=True,

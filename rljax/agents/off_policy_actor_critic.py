@@ -1,11 +1,11 @@
 """What DDPG, TD3, D4PG, SAC and TQC share: all but the chain of updates that makes each of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
@@ -16,7 +16,7 @@ from rljax.agents.replays import ReplayHparams, Windows, relabelled, replay_of
 from rljax.agents.schedule import Schedule
 from rljax.envs.agents import joint_space
 from rljax.hparams import fraction, non_negative
-from rljax.types import Actor, Agent, Environment, Update
+from rljax.types import Actor, Agent, Environment, Key, Update
 from rljax.updates import chain, learning_rate, observation_statistics, scaled_rewards, td
 
 
@@ -46,13 +46,21 @@ class Optimizers(NamedTuple):
 
     actor: optax.GradientTransformation
     critic: optax.GradientTransformation
+    other: Callable[[Any], optax.GradientTransformation]
+    """Of a further part, at a multiple of the learning rate."""
 
 
 Learn = Callable[[networks.ActorAndCritics, Any, Optimizers], Update]
 """(policy and critics, hparams, optimizers) to an update of samples whose steps are n-step ones."""
 
+
+def number(key: Key) -> jax.Array:
+    """What a part of the parameters begins as that is one number: 0."""
+    return jnp.zeros(())
+
+
 CHOSEN = (
-    *("learn", "kind", "stochastic", "targets", "scalars", "batch_norm"),
+    *("learn", "kind", "stochastic", "targets", "parts", "batch_norm"),
     *("relaxation", "groups", "central", "agent"),
 )
 """Arguments that the agents decide."""
@@ -65,7 +73,7 @@ def off_policy_actor_critic(
     kind: type = Hparams,
     stochastic: bool = False,
     targets: Sequence[str] = ("actor", "critic"),
-    scalars: Sequence[str] = (),
+    parts: Mapping[str, Callable[[Key], Any]] | None = None,
     num_envs: int = 1,
     rollout_length: int = 1,
     total_env_steps: int = 1_000_000,
@@ -112,7 +120,7 @@ def off_policy_actor_critic(
         kind: the class of its hyperparameters.
         stochastic: whether the policy is a distribution, or one action.
         targets: the parts of the parameters that target networks follow.
-        scalars: names of further parts, each a number that begins at 0.
+        parts: further parts of the parameters by name, each from a key to what it begins as.
         num_envs: environments N stepped side by side.
         rollout_length: steps T of each between updates.
         total_env_steps: how long to train, warm-up included; rounded up to whole iterations.
@@ -184,7 +192,7 @@ def off_policy_actor_critic(
         critic_kind=critic_network,
         stochastic=stochastic,
         targets=targets,
-        scalars=scalars,
+        parts=parts,
         layer_norm=layer_norm,
         batch_norm=batch_norm,
         normalize_observations=normalize_observations,
@@ -208,12 +216,15 @@ def off_policy_actor_critic(
 
     def update(hp: Hparams, progress: jax.Array) -> Update:
         lr = learning_rate(hp.lr, progress, anneal_lr)
-        adam = partial(optax.adam, b1=hp.adam_b1, eps=hp.adam_eps)
+
+        def scaled(factor) -> optax.GradientTransformation:
+            return optax.adam(factor * lr, b1=hp.adam_b1, eps=hp.adam_eps)
+
         return chain(
             other_goals(hp),
             scaled_rewards(reward_scale) if reward_scale != 1.0 else None,
             td.n_step(hp.gamma, n_step, rows=1),
-            learn(ac, hp, Optimizers(adam(lr), adam(hp.critic_lr_factor * lr))),
+            learn(ac, hp, Optimizers(scaled(1.0), scaled(hp.critic_lr_factor), scaled)),
         )
 
     return off_policy(

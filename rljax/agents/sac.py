@@ -138,7 +138,7 @@ def sac(
         kind=Hparams,
         stochastic=True,
         targets=("critic",),
-        scalars=("temperature",) if learn_temperature else (),
+        parts={"temperature": base.number} if learn_temperature else {},
         num_critics=num_critics,
         noise=noise,
         hparams=hparams,

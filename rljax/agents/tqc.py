@@ -52,7 +52,7 @@ def tqc(
         kind=Hparams,
         stochastic=True,
         targets=("critic",),
-        scalars=("temperature",) if learn_temperature else (),
+        parts={"temperature": base.number} if learn_temperature else {},
         num_critics=num_critics,
         noise=noise,
         head=head,

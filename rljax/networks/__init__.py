@@ -20,6 +20,7 @@ from rljax.networks.distributions import (
     TanhNormal,
     head,
 )
+from rljax.networks.ensembles import EnsembleModel, ensemble_model
 from rljax.networks.initializers import orthogonal
 from rljax.networks.latent_models import LatentModel, latent_model
 from rljax.networks.layers import CNN, MLP, NatureCNN, NoisyDense
@@ -62,6 +63,7 @@ __all__ = [
     "Categorical",
     "Choices",
     "Dynamics",
+    "EnsembleModel",
     "Head",
     "LatentModel",
     "Network",
@@ -84,6 +86,7 @@ __all__ = [
     "actor_critic_network",
     "categorical",
     "dynamics",
+    "ensemble_model",
     "from_linen",
     "head",
     "in_precision",

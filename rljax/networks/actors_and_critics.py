@@ -1,12 +1,11 @@
 """A policy and an ensemble of critics that value its actions, in parameters of named parts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from rljax import collectives, ops
@@ -19,7 +18,7 @@ from rljax.networks.agents import of_agents
 from rljax.networks.central_critics import critics_of_agents, joint_actions
 from rljax.networks.critics import Critic, one_critic
 from rljax.networks.distributions import Categorical, Distribution, Head, head_for_critics
-from rljax.networks.encoding import read, refuse_memory
+from rljax.networks.encoding import read, read_action, refuse_memory
 from rljax.networks.layers import MLP
 from rljax.networks.modules import Outputs, PolicyModule
 from rljax.networks.network import Features, Network, Pair, from_linen, is_given, viewed
@@ -128,13 +127,7 @@ class ActorAndCritics(NamedTuple):
 
     def _read(self, action: Action | None) -> jax.Array | None:
         """Actions scaled to [-1, 1], or one-hot, as critics read them; None if they value all."""
-        if self.values_all:
-            return None
-        if isinstance(self.space, spaces.Discrete):
-            number = jnp.issubdtype(jnp.asarray(action).dtype, jnp.integer)
-            return jax.nn.one_hot(action, self.space.n) if number else action
-        half_range = np.where(self.space.half_range > 0, self.space.half_range, 1.0)
-        return (action - self.space.middle) / half_range  # type: ignore[operator]
+        return None if self.values_all else read_action(self.space, jnp.asarray(action))
 
     def choices(self, params: Params, obs: Obs, key: Key, part: str = "actor") -> Choices:
         """What the policy may do in states [T, N]; differentiable, and consumes the key.
@@ -188,7 +181,7 @@ def actor_and_critics(
     critic_kind: str | nn.Module | Pair = "auto",
     stochastic: bool = True,
     targets: Sequence[str] = ("critic",),
-    scalars: Sequence[str] = (),
+    parts: Mapping[str, Callable[[Key], Any]] | None = None,
     layer_norm: bool = False,
     batch_norm: bool = False,
     normalize_observations: bool = False,
@@ -220,7 +213,7 @@ def actor_and_critics(
         stochastic: whether the policy is a distribution, over a Box that of `networks.head` of kind
             "tanh_normal", with densities of actions scaled to [-1, 1]; or one action.
         targets: parts of the parameters that are followed by a part "target_...".
-        scalars: names of further parts, each a number that begins at 0.
+        parts: further parts by their names, each from a key to what it begins as.
         layer_norm: whether each layer of a critic but the last is normalised before its activation.
         batch_norm: whether what enters a layer of a critic is normalised over batches, see
             `modules.BatchRenorm`. Losses use `trained_estimate`.
@@ -292,13 +285,16 @@ def actor_and_critics(
         of_agent = critics_of_agents(of_critic, torso, size, value, groups, central, agent)
         init_critic, critic, trained_critic = *of_agent, None
 
+    further = parts or {}
+
     def init(key: Key) -> Params:
-        key_actor, key_critics = jax.random.split(key)
+        key_actor, key_critics, *keys = jax.random.split(key, 2 + len(further))
         critics = jax.vmap(init_critic)(jax.random.split(key_critics, num_critics))
         params: dict[str, Any] = {"actor": actor.init(key_actor), "critic": critics}
         # Apart from the others: one buffer cannot be donated twice.
         params |= {f"target_{part}": jax.tree.map(jnp.copy, params[part]) for part in targets}
-        params |= {name: jnp.zeros(()) for name in scalars}
+        begins = zip(further.items(), keys, strict=True)
+        params |= {name: begin(key_part) for (name, begin), key_part in begins}
         if normalize_observations:
             params["statistics"] = fresh_statistics(of_actor.features)
         return params

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from rljax.envs import spaces
@@ -16,7 +17,7 @@ from rljax.networks.layers import CNN, MLP, NatureCNN
 from rljax.networks.memory import MEMORIES
 from rljax.networks.network import Features, Network, Pair, encoded, is_given, viewed
 from rljax.networks.normalization import normalized
-from rljax.types import Obs
+from rljax.types import Action, Obs
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "tanh": nn.tanh,
@@ -90,6 +91,18 @@ def _part(
 def _side(shapes: Sequence[tuple[int, ...]]) -> int:
     """The shorter side of an image, if that is all there is; else 0."""
     return min(shapes[0][:2]) if len(shapes) == 1 and len(shapes[0]) == 3 else 0
+
+
+def read_action(space: spaces.Discrete | spaces.Box, action: Action) -> jax.Array:
+    """Actions as networks read them [..., A]: scaled to [-1, 1], of a Discrete space one-hot.
+
+    Those of a Discrete space that are vectors already, of a relaxed policy, stay as they are.
+    """
+    if isinstance(space, spaces.Discrete):
+        number = jnp.issubdtype(action.dtype, jnp.integer)
+        return jax.nn.one_hot(action, space.n) if number else action
+    half_range = np.where(space.half_range > 0, space.half_range, 1.0)
+    return (action - space.middle) / half_range
 
 
 class Reader(NamedTuple):

@@ -16,6 +16,7 @@ from rljax.updates.critics import (
 from rljax.updates.curiosity import bonus, counts, icm, rnd
 from rljax.updates.delays import every
 from rljax.updates.distillation import distillation_loss, kickstarting, teachers
+from rljax.updates.imagination import imagined_rollouts, model_loss, model_statistics
 from rljax.updates.kl import adaptive_kl
 from rljax.updates.lag import remember_parameters
 from rljax.updates.losses import actor_critic_loss
@@ -91,6 +92,7 @@ __all__ = [
     "harmonic",
     "hindsight",
     "icm",
+    "imagined_rollouts",
     "initial_priorities",
     "in_parts",
     "joint_critic_loss",
@@ -99,6 +101,8 @@ __all__ = [
     "lambda_target",
     "learning_rate",
     "least",
+    "model_loss",
+    "model_statistics",
     "n_step",
     "n_step_advantage",
     "next_estimates",

@@ -120,6 +120,8 @@ ddpg, td3, d4pg, sac, tqc = (
     partially(getattr(rljax, name), Graded(), **replayed)
     for name in ("ddpg", "td3", "d4pg", "sac", "tqc")
 )
+few_models = {"num_models": 2, "model_hidden": (8,), "num_rollouts": 4, "model_buffer_size": 32}
+mbpo = partially(rljax.mbpo, Graded(), **replayed, **few_models, model_period=2)
 crossq = partially(rljax.crossq, Graded(), **replayed, critic_hidden=(8,), policy_delay=2)
 asymmetric = {"actor_obs": ("state",), "normalize_observations": True}
 signals = probes.Signals()
@@ -338,6 +340,7 @@ AGENTS = {
         partially(rljax.sac, Privileged(), **replayed, **asymmetric, reward_scale=2.0),
         not_prioritized | no_noise | of_discrete,
     ),
+    "mbpo": Row(mbpo, not_prioritized | no_noise | of_discrete),
     "crossq": Row(crossq, not_prioritized | no_noise | of_discrete | {"tau"}),
     "tqc": Row(
         partial(tqc, num_critics=2, num_quantiles=5, dropped_quantiles=1),
@@ -453,6 +456,7 @@ LONG = {
     "ddpg",
     "d4pg",
     "crossq",
+    "mbpo",
     "tqc",
     "sarsa",
     "expected_sarsa visit_count",
@@ -549,15 +553,17 @@ def through_bytes(state):
 
 
 def unpacked(state):
-    """A state whose replay buffer has its rows as the fields they are made of."""
-    replay = state.worker.replay
-    if not isinstance(replay, ReplayState):
-        return state
-    rows, firsts = packing.unpack(replay.layout, replay.storage), replay.firsts
-    if not isinstance(firsts, tuple):
-        firsts = packing.unpack(replay.first_layout, firsts)
-    replay = replace(replay, storage=rows, firsts=firsts)
-    return replace(state, worker=replace(state.worker, replay=replay))
+    """A state whose replay buffers have their rows as the fields they are made of."""
+
+    def fields(replay):
+        if not isinstance(replay, ReplayState):
+            return replay
+        rows, firsts = packing.unpack(replay.layout, replay.storage), replay.firsts
+        if not isinstance(firsts, tuple):
+            firsts = packing.unpack(replay.first_layout, firsts)
+        return replace(replay, storage=rows, firsts=firsts)
+
+    return jax.tree.map(fields, state, is_leaf=lambda node: isinstance(node, ReplayState))
 
 
 def test_one_program_serves_fresh_stepped_restored_and_changed_states(case):

@@ -40,7 +40,13 @@ MODULES = (
     tabular,
 )
 """Where agents are put together."""
-DRAWS_FOR_EACH_STEP = {"ppo tanh_normal", "dqn iqn dueling", "sarsa", "double_q_learning"}
+DRAWS_FOR_EACH_STEP = {
+    "ppo tanh_normal",
+    "dqn iqn dueling",
+    "mbpo",
+    "sarsa",
+    "double_q_learning",
+}
 """Rows whose updates draw a number for each step: other numbers where a device has fewer steps."""
 
 QUICK = ("q_learning",)

@@ -1,13 +1,13 @@
 """Every agent learns a real environment from seeds nobody tuned on; minutes, so marked slow."""
 
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import numpy as np
 import pages
 import pytest
+from states import arrays
 
 import rljax
 from rljax.agents import AGENTS
@@ -50,6 +50,7 @@ GATES = {
     "drqn/memory_chain": Gate(4, 0.9, 0.8),  # 1.0, 0.0, 1.0, of 4
     "muzero/cartpole": Gate(4, 400, 250),  # 437.0, 56.5, 354.7
     "sac/pendulum": Gate(8, -160, -190),  # -145.0, 13.2, -171.4, of 16
+    "mbpo/pendulum": Gate(4, -190, -230),  # -167.0 and -167.7, of seeds 100 and 101 alone
     "crossq/pendulum": Gate(8, -190, -230),  # -167.2, 5.1, -172.1, of 4, with 16 episodes each
     "td3/pendulum": Gate(8, -160, -190),  # -145.7, 12.8, -171.8, of 16
     "tqc/pendulum": Gate(8, -160, -190),  # -143.0, 12.1, -169.6, of 16
@@ -111,12 +112,11 @@ def test_the_gates_refuse_frozen_and_random_policies(name):
     start = agent.init(keys, replace(agent.hparams, lr=0.0))
     # Nothing changes what the next iteration starts from, so a few stand for all of them.
     state = trained(agent, start, 3)
-    # But for rounding: (1 - tau) x + tau x is not quite x, where a target follows.
-    jax.tree.map(
-        partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-7),
-        start.learner.params,
-        state.learner.params,
-    )
+    before, after = (arrays(x.learner.params) for x in (start, state))
+    for path in before:
+        if "statistics" not in path:
+            # But for rounding: (1 - tau) x + tau x is not quite x, where a target follows.
+            np.testing.assert_allclose(after[path], before[path], 1e-6, 1e-7, err_msg=path)
     assert not GATES[name].passes(play(agent, state))
     assert not GATES[name].passes(play(agent, state, deterministic=False))
 

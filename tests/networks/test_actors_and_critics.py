@@ -58,7 +58,9 @@ def test_each_critic_has_weights_of_its_own_and_sees_actions_scaled_to_the_unit_
 
 
 def test_target_parts_begin_as_copies_that_share_no_buffer():
-    params = build(targets=("critic", "actor"), scalars=("temperature",)).init(KEY)
+    params = build(
+        targets=("critic", "actor"), parts={"temperature": lambda key: jnp.zeros(())}
+    ).init(KEY)
     parts = ["actor", "critic", "target_actor", "target_critic", "temperature"]
     assert sorted(params) == parts and params["temperature"] == 0
     for part in ("actor", "critic"):
