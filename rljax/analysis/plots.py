@@ -117,7 +117,8 @@ def _curves(compared: Comparison) -> "Figure":
     count = len(environments) + bool(together)
     wide = min(3, max(1, count))
     figure, drawn = panels(wide, ceil_div(count, wide) or 1)
-    if len({(run.config.top.env, tuple(run.method.items())) for run in compared.runs}) == 1:
+    methods = [run.method for run in compared.runs]
+    if methods and all(method == methods[0] for method in methods):
         _training(drawn[0], compared.runs)
     for axes, (name, groups) in zip(drawn, environments.items(), strict=False):
         axes.set(title=name, ylabel="return of an episode")

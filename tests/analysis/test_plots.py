@@ -86,6 +86,11 @@ def test_returns_while_training_are_shown_of_one_method_alone(runs):
     assert watched not in compared
 
 
+def test_arguments_of_an_environment_may_be_lists(tmp_path):
+    run = write_run(tmp_path / "run", learning(4, 2), environment__observed=[0, 2])
+    assert lines(plots._curves(comparison.compare([run])).axes[0])
+
+
 def test_one_seed_has_no_interval_and_is_said_to_be_one(tmp_path):
     run = write_run(tmp_path / "run", learning(4, 1))
     (axes,) = plots._curves(comparison.compare([run])).axes

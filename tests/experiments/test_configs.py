@@ -68,6 +68,8 @@ def small(path):
     if "warmup_env_steps" in full.structure:
         flags |= {"structure.warmup_env_steps": "128", "total_env_steps": "384"}
         flags |= {"structure.buffer_size": "512", "structure.batch_size": "16"}
+    if "num_rollouts" in full.structure:
+        flags |= {"structure.num_rollouts": "16"}
     agent = config.load(path, flags).agent()
     assert agent.num_iterations == 2
     return agent
