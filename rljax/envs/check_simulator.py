@@ -125,8 +125,10 @@ def _wrong(env: HostEnvironment, steps: Any) -> Iterator[Finding]:
     if not isinstance(steps, Steps):
         yield Finding(f"step returns a {type(steps).__name__}: return rljax.envs.simulators.Steps")
         return
-    for name in ("obs", "next_obs"):
-        yield from _unlike(env, getattr(steps, name), name)
+    seen = ("obs", "next_obs")
+    if found := [finding for name in seen for finding in _unlike(env, getattr(steps, name), name)]:
+        yield from found
+        return
     for name, dtype in [*((n, np.float32) for n in NUMBERS), *((n, np.bool_) for n in FLAGS)]:
         value = getattr(steps, name)
         kind = (getattr(value, "shape", None), getattr(value, "dtype", None))
