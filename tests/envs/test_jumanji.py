@@ -10,12 +10,13 @@ from states import jit
 
 import rljax
 from rljax.envs.check import check_env
+from rljax.envs.foraging import Foraging, ForagingState
 from rljax.errors import UsageError
 
 pytest.importorskip("jumanji")
 
 SMALL = {
-    "LevelBasedForaging-v0": {"grid_size": 5, "num_food": 1, "time_limit": 9},
+    "LevelBasedForaging-v0": {"grid_size": 6, "fov": 6, "force_coop": False, "time_limit": 40},
     "RobotWarehouse-v0": {"shelf_rows": 1, "column_height": 1, "request_queue_size": 2},
     "Cleaner-v0": {"num_rows": 5, "num_cols": 5, "num_agents": 2, "time_limit": 30},
     "Connector-v3": {"grid_size": 5, "num_agents": 3},
@@ -110,6 +111,52 @@ def test_spaces_teams_and_the_global_state(name):
 
 
 @pytest.mark.long
+def test_foraging_of_our_own_is_the_same_where_nobody_walks_to_where_somebody_stands():
+    _, reset, _, theirs = small("LevelBasedForaging-v0")
+    own = Foraging(size=6, food=2, limit=40)
+    step, rng, paid = jit(own.step), np.random.default_rng(0), 0.0
+    state = None
+    for t in range(120):
+        if state is None:
+            there, seen = reset(jax.random.key(t))[0]
+            state = ours(there)
+        mask = np.asarray(seen.action_mask)
+        # Jumanji forbids a cell that somebody stands on, who may leave it in the same step.
+        assert np.all(own.action_mask(state) | ~mask)
+        loads = mask[:, -1] & (rng.random(2) < 0.7)
+        walks = [rng.choice(np.flatnonzero(row)) for row in mask]
+        action = jnp.where(loads, 5, jnp.array(walks))
+        there, given = theirs(there, action)
+        seen = given.observation
+        state, obs, reward, terminated, truncated = step(jax.random.key(0), state, action)
+        expected = ours(there)
+        np.testing.assert_array_equal(state.players, expected.players)
+        np.testing.assert_array_equal(state.food, expected.food)
+        np.testing.assert_allclose(reward, given.reward, rtol=1e-6)
+        views = np.asarray(seen.agents_view).reshape(2, 4, 3)
+        for view, own_view in zip(views, np.asarray(obs).reshape(2, 4, 3), strict=True):
+            np.testing.assert_array_equal(own_view[2:], view[2:])
+            assert sorted(own_view[:2].tolist()) == sorted(view[:2].tolist())
+        assert (terminated | truncated) == given.last()
+        paid += float(reward.sum())
+        state = None if given.last() else state
+    assert paid > 1
+
+
+def ours(there):
+    """A state of jumanji's foraging as one of ours."""
+    food = there.food_items
+    order = np.lexsort(np.asarray(food.position).T[::-1])
+    level = np.where(food.eaten, 0, food.level)
+    return ForagingState(
+        jnp.column_stack([there.agents.position, there.agents.level]),
+        jnp.column_stack([food.position, level])[order],
+        jnp.sum(food.level),
+        there.step_count,
+    )
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("name", SMALL)
 def test_check_env_finds_nothing(name):
     assert not check_env(small(name)[0])
@@ -120,9 +167,11 @@ def test_check_env_finds_nothing(name):
 def test_agents_learn_on_it(name, agent):
     env, sizes = small(name)[0], {"num_envs": 2, "rollout_length": 4, "hidden": (8,)}
     if agent == "ippo":
-        built = rljax.ippo(env, **sizes, total_env_steps=16, num_minibatches=1)
+        sizes |= {"num_minibatches": 1, "agent_index": False}
+        built = rljax.ippo(env, **sizes, total_env_steps=16)
     else:
-        built = rljax.qmix(env, **sizes, total_env_steps=16, warmup_env_steps=8, batch_size=4)
+        sizes |= {"warmup_env_steps": 8, "batch_size": 4, "network": "mlp"}
+        built = rljax.qmix(env, **sizes, total_env_steps=16)
     state, rows = rljax.train(built, jax.random.key(0))
     assert rows and int(state.iteration) == built.num_iterations
 
