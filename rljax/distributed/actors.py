@@ -9,8 +9,8 @@ import numpy as np
 
 from rljax import _cpu
 from rljax.distributed.programs import ActingProgram
-from rljax.envs.agents import joint_space
-from rljax.envs.simulators import HostEnvironment, Steps, zeros
+from rljax.envs import autoreset
+from rljax.envs.simulators import HostEnvironment, Steps
 from rljax.errors import UsageError
 from rljax.types import Agent, Extras, Obs, State, Transition
 
@@ -174,8 +174,8 @@ def _stacked(column: Sequence[Any]) -> Any:
 
 def check_like(env: HostEnvironment, obs: Obs, envs: int) -> None:
     """Refuse observations [N, ...] that are not what the description of a simulator says."""
-    space = joint_space(env, env.observation_space)
-    wanted = jax.tree.map(lambda x: ((envs, *x.shape), x.dtype.name), zeros(space))
+    described = jax.eval_shape(lambda key: autoreset.reset(env, key)[1], jax.random.key(0))
+    wanted = jax.tree.map(lambda x: ((envs, *x.shape), x.dtype.name), described)
     found = jax.tree.map(lambda x: (x.shape, x.dtype.name), obs)
     if found != wanted:
         raise UsageError(

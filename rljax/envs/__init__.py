@@ -87,6 +87,7 @@ SUITES = {
     "atari": "any Atari game by its name, such as atari/Pong",
     "brax": "any task of Brax, such as brax/ant",
     "jaxmarl": "an environment of JaxMARL, such as jaxmarl/MPE_simple_push_v3",
+    "jumanji": "a task of several agents of jumanji, such as jumanji/RobotWarehouse-v0",
     "pettingzoo": "any module with a function parallel_env, such as pettingzoo/sisl.pursuit_v4",
     "pgx": "any game of two players in turns of pgx, such as pgx/othello",
     "playground": "any task of MuJoCo Playground, such as playground/CartpoleBalance",
@@ -126,10 +127,10 @@ def make(
     >>> rljax.make("CartPole-v1").action_space
     Discrete(n=2, shape=(), dtype=<class 'numpy.int32'>)
 
-    A name such as `brax/ant` gives an environment of a suite (see `SUITES`). Those of Brax, JaxMARL
-    and MuJoCo Playground are written in JAX. Those of the others, and a function, give a
-    `HostEnvironment`: a simulator outside JAX. The function takes no arguments and returns a
-    gymnasium.Env, or takes `num_envs` and returns a gymnasium.vector.VectorEnv.
+    A name such as `brax/ant` gives an environment of a suite (see `SUITES`). Those of Brax,
+    JaxMARL, jumanji, MuJoCo Playground and pgx are written in JAX. Those of the others, and a
+    function, give a `HostEnvironment`: a simulator outside JAX. The function takes no arguments and
+    returns a gymnasium.Env, or takes `num_envs` and returns a gymnasium.vector.VectorEnv.
 
     Raises UsageError for a name or parameter nobody knows. An environment of your own in JAX needs
     no registration: pass any object with the members of `rljax.types.Environment`.

@@ -7,10 +7,12 @@ import jax
 import numpy as np
 
 from rljax.envs import spaces
+from rljax.envs.action_masks import legal_actions, observed
+from rljax.envs.agents import agent_axis, joint_space
 from rljax.envs.check_types import outside, parts
 from rljax.envs.findings import Finding
 from rljax.envs.simulators import HostEnvironment, Simulator, Steps
-from rljax.types import Obs
+from rljax.types import HasActionMask, Obs
 
 NUM_ENVS = 4
 REPLAYED = 100  # steps, each from two resets with the same seeds
@@ -37,24 +39,22 @@ def check_simulator(env: HostEnvironment) -> list[Finding]:
 
 
 def _examined(env: HostEnvironment, simulator: Simulator) -> list[Finding]:
-    rng = np.random.default_rng(0)
-    given = [_random_actions(env.action_space, rng) for _ in range(STEPS)]
     where = "reset"
     try:
         first = simulator.reset(_seeds(0))
-        if found := list(_unlike(env.observation_space, first, "obs after reset")):
+        if found := list(_unlike(env, first, "obs after reset")):
             return found
         where = "step"
-        played = _play(env, simulator, given[:REPLAYED])
+        played = _play(env, simulator, first, REPLAYED)
         if found := played.found:
             return found
         again = simulator.reset(_seeds(0))
-        replayed = _play(env, simulator, given[:REPLAYED])
+        replayed = _play(env, simulator, again, REPLAYED)
         found = list(_differences((first, played.steps), (again, replayed.steps)))
         if found:
             return found
         other = simulator.reset(_seeds(NUM_ENVS))
-        on = _play(env, simulator, given, EPISODES)
+        on = _play(env, simulator, other, STEPS, EPISODES)
     except Exception as error:
         return [_raised(where, error)]
     found = on.found or [*_bounds(env, on.low, on.high), *_ends(on)]
@@ -76,24 +76,27 @@ class _Played:
 
 
 def _play(
-    env: HostEnvironment, simulator: Simulator, given: list[np.ndarray], episodes: int | None = None
+    env: HostEnvironment, simulator: Simulator, obs: Obs, count: int, episodes: int | None = None
 ) -> _Played:
-    """Step by the actions given, until `episodes` have ended, and check each step."""
-    played = _Played()
+    """Take `count` random steps from `obs`, or until `episodes` have ended, and check each.
+
+    Where observations are the same, so are the actions.
+    """
+    played, rng = _Played(), np.random.default_rng(0)
     handed: list[Steps] = []
-    for actions in given:
-        steps = simulator.step(actions.copy())
+    for _ in range(count):
+        steps = simulator.step(_random_actions(env, rng, legal_actions(obs)))
         played.found = list(_wrong(env, steps))
         if played.found:
             return played
         if len(handed) < REPLAYED:
             handed.append(steps)
             played.steps.append(jax.tree.map(np.copy, steps))
-        both = (steps.obs, steps.next_obs)
-        for obs in both:
+        obs, both = steps.obs, (steps.obs, steps.next_obs)
+        for seen in both:
             # NaN is handed on by both.
-            played.low = _merged(np.minimum, played.low, jax.tree.map(lambda x: x.min(0), obs))
-            played.high = _merged(np.maximum, played.high, jax.tree.map(lambda x: x.max(0), obs))
+            played.low = _merged(np.minimum, played.low, jax.tree.map(lambda x: x.min(0), seen))
+            played.high = _merged(np.maximum, played.high, jax.tree.map(lambda x: x.max(0), seen))
         for i in np.flatnonzero(steps.over):
             played.ended += 1
             same = jax.tree.map(lambda a, b, i=i: np.array_equal(a[i], b[i]), *both)
@@ -122,17 +125,24 @@ def _wrong(env: HostEnvironment, steps: Any) -> Iterator[Finding]:
     if not isinstance(steps, Steps):
         yield Finding(f"step returns a {type(steps).__name__}: return rljax.envs.simulators.Steps")
         return
-    for name in ("obs", "next_obs"):
-        yield from _unlike(env.observation_space, getattr(steps, name), name)
+    seen = ("obs", "next_obs")
+    if found := [finding for name in seen for finding in _unlike(env, getattr(steps, name), name)]:
+        yield from found
+        return
     for name, dtype in [*((n, np.float32) for n in NUMBERS), *((n, np.bool_) for n in FLAGS)]:
         value = getattr(steps, name)
         kind = (getattr(value, "shape", None), getattr(value, "dtype", None))
-        if not isinstance(value, np.ndarray) or kind != ((NUM_ENVS,), np.dtype(dtype)):
+        agents = agent_axis(env) if name == "reward" else ()
+        if not isinstance(value, np.ndarray) or kind != ((NUM_ENVS, *agents), np.dtype(dtype)):
+            each = "each agent of " if agents else ""
             yield Finding(
-                f"{name} is {_kind(value)}, and should be {np.dtype(dtype)} [{NUM_ENVS}], one for "
-                "each environment"
+                f"{name} is {_kind(value)}, and should be {np.dtype(dtype)} "
+                f"{[NUM_ENVS, *agents]}, one for {each}each environment"
             )
             return
+    legal = legal_actions(steps.obs)
+    if legal is not None and not legal.any(-1).all():
+        yield Finding("action_mask of obs allows no action: leave one legal action for each agent")
     for name in NUMBERS:
         if not np.isfinite(getattr(steps, name)).all():
             yield Finding(f"{name} becomes NaN or infinite under random actions")
@@ -141,7 +151,7 @@ def _wrong(env: HostEnvironment, steps: Any) -> Iterator[Finding]:
         yield Finding("a step is terminated and truncated: where both are meant, it is terminated")
     if np.any(steps.over & ~ended):
         yield Finding("an episode is over that is neither terminated nor truncated")
-    for path, _, obs, last in parts(env.observation_space, steps.obs, steps.next_obs):
+    for path, _, obs, last in _parts(env, steps.obs, steps.next_obs):
         if not np.array_equal(obs[~ended], last[~ended], equal_nan=obs.dtype.kind == "f"):
             yield Finding(
                 f"{path} and next_{path} differ where no episode ended: what to act on next is "
@@ -149,8 +159,17 @@ def _wrong(env: HostEnvironment, steps: Any) -> Iterator[Finding]:
             )
 
 
-def _unlike(space: spaces.Space, obs: Obs, name: str) -> Iterator[Finding]:
-    for path, part, value in parts(space, obs, path=name):
+def _parts(env: HostEnvironment, *observations: Obs, path: str = "obs") -> Iterator[tuple]:
+    """The parts of observations, and as one more their mask, where there is one."""
+    space = joint_space(env, env.observation_space)
+    yield from parts(space, *map(observed, observations), path=path)
+    if isinstance(env, HasActionMask):
+        mask = joint_space(env, spaces.Box(0, 1, (env.action_space.n,), np.bool_))  # type: ignore[union-attr]
+        yield f"action_mask of {path}", mask, *map(legal_actions, observations)
+
+
+def _unlike(env: HostEnvironment, obs: Obs, name: str) -> Iterator[Finding]:
+    for path, part, value in _parts(env, obs, path=name):
         shape = (NUM_ENVS, *part.shape)
         is_array = isinstance(value, np.ndarray)
         if not is_array or value.shape != shape or value.dtype != np.dtype(part.dtype):
@@ -186,7 +205,7 @@ def _differences(one: tuple[Obs, list[Steps]], two: tuple[Obs, list[Steps]]) -> 
 
 
 def _bounds(env: HostEnvironment, low: Any, high: Any) -> Iterator[Finding]:
-    for path, part, least, most in parts(env.observation_space, low, high):
+    for path, part, least, most in _parts(env, low, high):
         yield from outside(path, part, least, most, "")
 
 
@@ -221,9 +240,12 @@ def _seeds(first: int) -> list[int]:
     return list(range(first, first + NUM_ENVS))
 
 
-def _random_actions(space: spaces.Space, rng: np.random.Generator) -> np.ndarray:
-    """Actions [N, ...] anywhere in their space; around 0 where that has no bounds."""
-    shape = (NUM_ENVS, *space.shape)  # type: ignore[union-attr]
+def _random_actions(env: HostEnvironment, rng: np.random.Generator, legal: Any) -> np.ndarray:
+    """Legal actions [N, ...] anywhere in their space; around 0 where that has no bounds."""
+    space = joint_space(env, env.action_space)
+    shape = (NUM_ENVS, *space.shape)
+    if legal is not None:
+        return np.argmax(np.where(legal, rng.random(legal.shape), -1), axis=-1).astype(space.dtype)
     if isinstance(space, spaces.Discrete):
         return rng.integers(0, space.n, shape).astype(space.dtype)
     assert isinstance(space, spaces.Box)

@@ -8,16 +8,25 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
 
 from rljax.envs import conversion, spaces
 from rljax.envs.gymnasium import picture
-from rljax.envs.simulators import HostTeam, HostTeamWithState, Steps
+from rljax.envs.simulators import (
+    HostTeam,
+    HostTeamWithState,
+    MaskedHostTeam,
+    MaskedHostTeamWithState,
+    Steps,
+)
 from rljax.errors import UsageError, check_extra
-from rljax.types import Obs
+from rljax.types import MaskedObs, Obs
 
 PACKAGES = ("", "pettingzoo.")
 """In front of an id, which is a module with a function `parallel_env`."""
+MASK = "action_mask"
+"""What PettingZoo calls a mask, in the information of an agent or beside its observation."""
 
 
 def make(id: str, **params: Any) -> HostTeam:
@@ -39,7 +48,8 @@ def _made(id: str, params: Mapping[str, Any]) -> Any:
             if error.name and not (package + id).startswith(error.name):
                 raise UsageError(f"pettingzoo/{id} needs {error.name}: install it") from None
             continue
-        return module.parallel_env(**params)
+        if hasattr(module, "parallel_env"):
+            return module.parallel_env(**params)
     raise UsageError(
         f"env 'pettingzoo/{id}' is no module: write one with a function parallel_env, such as "
         "mpe2.simple_spread_v3, or sisl.pursuit_v4 of PettingZoo"
@@ -60,8 +70,9 @@ def from_function(function: Callable[[], Any], name: str) -> HostTeam:
             "teams": (tuple(range(len(one.agents))),),
         }
         if one.state_space is None:
-            return HostTeam(**described)
-        return HostTeamWithState(**described, state_space=one.state_space)
+            return (MaskedHostTeam if one.masked else HostTeam)(**described)
+        kind = MaskedHostTeamWithState if one.masked else HostTeamWithState
+        return kind(**described, state_space=one.state_space)
     finally:
         one.close()
 
@@ -73,6 +84,10 @@ class ParallelLoop:
     zeros and is paid 0, and what it does is not used. Of an agent with fewer actions than others,
     those beyond are its last one. An episode ends when all agents have left, and terminated if none
     of them was truncated.
+
+    Observations are a `MaskedObs` where agents are told which actions are legal, as "action_mask"
+    in their information or beside their observation, and where their numbers of actions differ.
+    Who has left, and whose mask allows nothing while another agent may act, has one legal action.
     """
 
     def __init__(self, name: str, make: Callable[[], Any], num_envs: int) -> None:
@@ -88,13 +103,17 @@ class ParallelLoop:
             )
         self.agents = tuple(first.possible_agents)
         self._actions = [first.action_space(agent) for agent in self.agents]
+        described = [first.observation_space(agent) for agent in self.agents]
         self.observation_space = _largest(
-            [conversion.observation_space(first.observation_space(a), name) for a in self.agents],
+            [conversion.observation_space(_unmasked(space), name) for space in described],
             f"{name} observes",
         )
         self.action_space = _largest(
             [conversion.action_space(space, name) for space in self._actions], f"{name} acts in"
         )
+        told = any(MASK in info for info in first.reset(seed=0)[1].values())
+        counts = {getattr(space, "n", None) for space in self._actions}
+        self.masked = told or len(counts) > 1 or any(map(_has_mask, described))
         self.state_space = None
         if (state := getattr(first, "state_space", None)) is not None:
             self.state_space = spaces.Box(-np.inf, np.inf, (int(np.prod(state.shape)),))
@@ -102,19 +121,18 @@ class ParallelLoop:
     def reset(self, seeds: Sequence[int]) -> Obs:
         """Begin N episodes, environment i with seeds[i]: observations [N, M, ...]."""
         begun = zip(self._envs, seeds, strict=True)
-        return np.stack([self._observed(env.reset(seed=int(seed))[0]) for env, seed in begun])
+        return _batch([self._observed(env, *env.reset(seed=int(seed))) for env, seed in begun])
 
     def step(self, actions: np.ndarray) -> Steps:
         """Step all environments by actions [N, M, ...]; rewards are [N, M]."""
-        last, rewards, ends, cuts = map(
-            np.stack, zip(*map(self._step, self._envs, actions), strict=True)
-        )
-        over, obs = ends | cuts, last
+        seen, *rest = zip(*map(self._step, self._envs, actions), strict=True)
+        rewards, ends, cuts = map(np.stack, rest)
+        obs = last = _batch(seen)
+        over = ends | cuts
         self._last_states = self.states() if self.state_space else None
         if over.any():
-            obs = last.copy()
-            for i in np.flatnonzero(over).tolist():
-                obs[i] = self._observed(self._envs[i].reset()[0])
+            both = zip(self._envs, seen, over, strict=True)
+            obs = _batch([self._observed(e, *e.reset()) if done else x for e, x, done in both])
         return Steps(obs, rewards, ends, cuts, last, rewards.sum(axis=-1), over)
 
     def states(self) -> np.ndarray:
@@ -132,20 +150,54 @@ class ParallelLoop:
             for place, (agent, space) in enumerate(zip(self.agents, self._actions, strict=True))
             if agent in env.agents
         }
-        obs, rewards, _, truncations, _ = env.step(given)
+        seen, rewards, _, truncations, infos = env.step(given)
         paid = np.array([rewards.get(agent, 0.0) for agent in self.agents], np.float32)
         over, cut = not env.agents, any(truncations.values())
-        return self._observed(obs), paid, np.bool_(over and not cut), np.bool_(over and cut)
+        obs = self._observed(env, seen, infos)
+        if self.masked and over and not cut:
+            obs = obs.replace(legal=np.ones_like(obs.legal))
+        return obs, paid, np.bool_(over and not cut), np.bool_(over and cut)
 
-    def _observed(self, seen: Mapping[str, Any]) -> np.ndarray:
-        """Observations of all agents [M, ...], zeros for who is not there."""
+    def _observed(self, env: Any, seen: Mapping[str, Any], infos: Mapping[str, Any]) -> Any:
+        """Observations of all agents [M, ...], zeros for who is not there; masked if they are."""
         space = self.observation_space
         out = np.zeros((len(self.agents), *space.shape), space.dtype)
         for place, agent in enumerate(self.agents):
             if agent in seen:
-                row = np.asarray(seen[agent])
+                row = seen[agent]
+                row = np.asarray(row["observation"] if isinstance(row, Mapping) else row)
                 out[place][tuple(slice(size) for size in row.shape)] = row
-        return out
+        if not self.masked:
+            return out
+        return MaskedObs(out, self._legal(env, seen, infos))  # type: ignore[arg-type]
+
+    def _legal(self, env: Any, seen: Mapping[str, Any], infos: Mapping[str, Any]) -> np.ndarray:
+        """Which actions are legal for each agent, bool [M, A].
+
+        Raises UsageError for a mask of another size, and where nobody may act.
+        """
+        legal = np.zeros((len(self.agents), self.action_space.n), bool)
+        present = env.agents or seen  # Where the episode has ended, who was there until then.
+        for place, (agent, space) in enumerate(zip(self.agents, self._actions, strict=True)):
+            if agent not in present:
+                continue
+            row = seen[agent] if isinstance(seen[agent], Mapping) else infos.get(agent, {})
+            mask = np.asarray(row.get(MASK, np.ones(space.n)), bool)
+            if mask.shape != (space.n,):
+                raise UsageError(
+                    f"{self.name}: {MASK} of {agent} has shape {list(mask.shape)}, where "
+                    f"[{space.n}] is due: give one number for each of its actions"
+                )
+            # Of an episode that the clock has ended, agents value what they could do.
+            legal[place, : space.n] = mask if env.agents or mask.any() else True
+        if not legal.any():
+            raise UsageError(
+                f"{self.name}: {MASK} allows no action of {', '.join(present)}, and the episode "
+                "goes on: leave one legal action of one agent, or end the episode"
+            )
+        # Who has left, or waits for the others, does nothing.
+        legal[~legal.any(axis=1), 0] = True
+        return legal
 
     def render(self) -> np.ndarray:
         """A picture of the first environment, uint8 [height, width, 3].
@@ -167,6 +219,21 @@ def _given(space: Any, action: np.ndarray) -> Any:
     return action[: space.shape[0]].astype(space.dtype)
 
 
+def _has_mask(space: Any) -> bool:
+    """Whether a space of PettingZoo is of an observation and, beside it, a mask."""
+    return set(getattr(space, "spaces", ())) == {"observation", MASK}
+
+
+def _unmasked(space: Any) -> Any:
+    """The space of the observation without a mask."""
+    return space.spaces["observation"] if _has_mask(space) else space
+
+
+def _batch(rows: Sequence[Any]) -> Obs:
+    """Observations of N environments as one batch."""
+    return jax.tree.map(lambda *x: np.stack(x), *rows)
+
+
 def _largest(found: Sequence[Any], what: str) -> Any:
     """One space for all agents: that of the largest."""
     if all(isinstance(space, spaces.Discrete) for space in found):
@@ -177,7 +244,8 @@ def _largest(found: Sequence[Any], what: str) -> Any:
         described = ", ".join(sorted({spaces.describe(space) for space in found}))
         raise UsageError(
             f"{what} {described}, which cannot be padded to one space: let all agents have "
-            "Discrete spaces, boxes of one axis, or boxes of one shape"
+            "Discrete spaces, boxes of one axis, or boxes of one shape; what agents observe may "
+            f"have {MASK} beside it, as a Dict of observation and {MASK}"
         )
     if len(shapes) == 1:
         low = np.min([space.low for space in found], axis=0)

@@ -106,6 +106,20 @@ class HostTeamWithState(HostTeam):
         return zeros(self.state_space)
 
 
+@dataclass(frozen=True)
+class MaskedHostTeam(HostTeam):
+    """A simulator of M agents whose observations are `MaskedObs`, with masks [N, M, A]."""
+
+    def action_mask(self, state: tuple) -> jax.Array:
+        """All actions, bool [M, A]. Only for tracing."""
+        return jnp.ones((len(self.agents), self.action_space.n), bool)  # type: ignore[union-attr]
+
+
+@dataclass(frozen=True)
+class MaskedHostTeamWithState(MaskedHostTeam, HostTeamWithState):
+    """A simulator of M agents that has masks of actions and a global state."""
+
+
 class Described(Simulator, Protocol):
     """A simulator that also says what it gives and takes."""
 

@@ -20,7 +20,7 @@ from rljax.envs.agents import check_several, check_state, joint_return, joint_sp
 from rljax.envs.simulators import Steps, on_host
 from rljax.envs.wrappers import OF_SEVERAL, Wrapper
 from rljax.errors import UsageError
-from rljax.types import Action, Environment, EnvState, HasActionMask, Key, Obs
+from rljax.types import Action, Environment, EnvState, HasActionMask, Key, MaskedObs, Obs
 
 MOST_COMBINATIONS = 10_000
 
@@ -97,6 +97,8 @@ class DescribedSimulator:
         self.num_envs = num_envs
 
     def _described(self, own: Obs, states: Callable[[], np.ndarray]) -> Obs:
+        if isinstance(own, MaskedObs):
+            return MaskedObs(self._described(own.obs, states), own.legal)
         parts, leading = {"own": own}, (self.num_envs, self._count)
         if self._index:
             places = np.eye(self._count, dtype=np.float32)
