@@ -130,8 +130,8 @@ class Warehouse(JumanjiTask):
     def _decided(self, before: Played, action: Action, after: Played) -> jax.Array:
         from jumanji.environments.routing.robot_warehouse.utils import is_collision
 
-        agents = after.state.agents
-        return jnp.any(jax.vmap(is_collision, (None, 0, 0))(after.state.grid, agents, self._ids))
+        each: Any = jax.vmap(is_collision, (None, 0, 0))
+        return jnp.any(each(after.state.grid, after.state.agents, self._ids))
 
     @property
     def _ids(self) -> jax.Array:
@@ -203,7 +203,7 @@ def make(id: str, **params: Any) -> JumanjiTask:
     check_known("env", name, [f"jumanji/{known}" for known in TASKS])
     import jumanji
 
-    env = jumanji.make(id)
+    env: Any = jumanji.make(id)
     generator = getattr(env, "generator", None) or env._generator
     known = signature(type(generator)).parameters
     check_parameters(name, params, [*signature(type(env)).parameters, *known])
