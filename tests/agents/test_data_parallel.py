@@ -55,13 +55,8 @@ LONG = (
     "dqn",
     "ppo",
     "sac",
-    "reinforce without baseline",
-    "td3",
-    "maddpg",
     "muzero",
     "qmix",
-    "pqn",
-    "dyna_q",
 )
 
 

@@ -289,8 +289,8 @@ COUNTS = {
 }
 
 
-ALIKE = {"rainbow", "apex", "appo", "a3c"}
-"""Variants of other agents."""
+ALIKE = {"rainbow", "apex", "appo", "a3c", "muzero"}
+"""Variants of other agents, and what has so many options that it takes a minute."""
 
 COUNTS["apex"] = COUNTS["dqn"]
 COUNTS["muzero"] = COUNTS["dqn"]

@@ -23,6 +23,8 @@ SMALL = {
 }
 LONG = [n for n in SMALL if n != "Cleaner-v0"]
 NAMES = ["Cleaner-v0", *(pytest.param(name, marks=pytest.mark.long) for name in LONG)]
+SLOW = ("Connector-v3", "RobotWarehouse-v0")
+"""Whose programs take 20 seconds to compile."""
 
 
 @cache
@@ -156,14 +158,21 @@ def ours(there):
     )
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=getattr(pytest.mark, "slow" if n in SLOW else "long")) for n in SMALL],
+)
 def test_check_env_finds_nothing(name):
     assert not check_env(small(name)[0])
 
 
-@pytest.mark.long
-@pytest.mark.parametrize(("name", "agent"), [("Cleaner-v0", "ippo"), ("Connector-v3", "qmix")])
+@pytest.mark.parametrize(
+    ("name", "agent"),
+    [
+        pytest.param("Cleaner-v0", "ippo", marks=pytest.mark.long),
+        pytest.param("Connector-v3", "qmix", marks=pytest.mark.slow),
+    ],
+)
 def test_agents_learn_on_it(name, agent):
     env, sizes = small(name)[0], {"num_envs": 2, "rollout_length": 4, "hidden": (8,)}
     if agent == "ippo":

@@ -25,6 +25,8 @@ SLOW = (
     *(f"sac/brax_{task}" for task in ("ant", "halfcheetah", "hopper", "walker2d")),
 )
 """Physics that take ten seconds and more to trace; ppo/brax_inverted_pendulum stands for them."""
+ALSO = ("ppo/brax_inverted_pendulum", "ppo/deep_sea", "ppo/memory_chain", "ppo/tic_tac_toe")
+"""Configs that have another program than the first of their agent."""
 
 
 def name(path) -> str:
@@ -33,10 +35,13 @@ def name(path) -> str:
 
 
 def rows(mark) -> list:
-    """All configs, of which a few are always tested, and some seldom."""
+    """All configs: a few are always tested, one of each agent often, and the others seldom."""
+
+    first = {path.parent: path for path in reversed(CONFIGS)}
 
     def marked(path):
-        return pytest.mark.slow if name(path) in SLOW else mark
+        alone = path == first[path.parent] or name(path) in ALSO
+        return mark if alone and name(path) not in SLOW else pytest.mark.slow
 
     return [p if name(p) in QUICK else pytest.param(p, marks=marked(p)) for p in CONFIGS]
 
