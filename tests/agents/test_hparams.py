@@ -33,7 +33,7 @@ def test_what_it_cannot_be_is_one_sentence(caplog, agent, name, number, said):
 @pytest.mark.long
 def test_defaults_and_the_ends_of_a_range_are_accepted():
     env, box, team = (rljax.make(name) for name in ("FrozenLake4x4", "Pendulum-v1", "TwoStep"))
-    fits = dict.fromkeys(("ddpg", "td3", "d4pg"), box)
+    fits = dict.fromkeys(("ddpg", "td3", "d4pg", "mbpo"), box)
     fits |= dict.fromkeys(("ippo", "mappo", "iql", "vdn", "qmix", "maddpg", "matd3"), team)
     fits["alphazero"] = rljax.make("TicTacToeGame")
     for name in agents.AGENTS:
