@@ -50,7 +50,7 @@ GATES = {
     "drqn/memory_chain": Gate(4, 0.9, 0.8),  # 1.0, 0.0, 1.0, of 4
     "muzero/cartpole": Gate(4, 400, 250),  # 437.0, 56.5, 354.7
     "sac/pendulum": Gate(8, -160, -190),  # -145.0, 13.2, -171.4, of 16
-    "mbpo/pendulum": Gate(4, -190, -230),  # -167.0 and -167.7, of seeds 100 and 101 alone
+    "mbpo/pendulum": Gate(4, -190, -230),  # -150.5, 5.6, -157.8
     "crossq/pendulum": Gate(8, -190, -230),  # -167.2, 5.1, -172.1, of 4, with 16 episodes each
     "td3/pendulum": Gate(8, -160, -190),  # -145.7, 12.8, -171.8, of 16
     "tqc/pendulum": Gate(8, -160, -190),  # -143.0, 12.1, -169.6, of 16
