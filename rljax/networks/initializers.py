@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -19,15 +20,21 @@ def orthogonal(scale: float = 1.0) -> Callable[..., jax.Array]:
     """
 
     def init(key: jax.Array, shape: Sequence[int], dtype=jnp.float32) -> jax.Array:
-        columns = shape[-1]
-        rows = math.prod(shape[:-1])
-        matrix = jax.random.normal(key, (max(rows, columns), min(rows, columns)), dtype)
-        matrix = _polar_factor(matrix)
-        if rows < columns:
-            matrix = matrix.T
-        return scale * matrix.reshape(shape)
+        return scale * _orthogonal(key, tuple(shape), jnp.dtype(dtype))
 
     return init
+
+
+# Flax asks an initializer for its shape in each call of a network: so it is traced once.
+@partial(jax.jit, static_argnames=("shape", "dtype"), inline=True)
+def _orthogonal(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
+    columns = shape[-1]
+    rows = math.prod(shape[:-1])
+    matrix = jax.random.normal(key, (max(rows, columns), min(rows, columns)), dtype)
+    matrix = _polar_factor(matrix)
+    if rows < columns:
+        matrix = matrix.T
+    return matrix.reshape(shape)
 
 
 def _polar_factor(matrix: jax.Array, iterations: int = 30) -> jax.Array:

@@ -66,7 +66,7 @@ def test_without_initial_priorities_new_steps_have_the_largest(walk):
     assert np.isin(stored(state)[1], [0.0, 1.0]).all()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_two_devices_share_the_environments_and_their_epsilons(walk):
     # The first environment explores, the others hardly ever do.
     hparams = rljax.apex.Hparams(epsilon_base=0.9, epsilon_alpha=200.0, lr=0.0)

@@ -55,8 +55,6 @@ LONG = (
     "dqn",
     "ppo",
     "sac",
-    "muzero",
-    "qmix",
 )
 
 

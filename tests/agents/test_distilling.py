@@ -52,7 +52,7 @@ def test_a_student_comes_to_agree_with_its_teacher_and_the_critic_stays():
     assert moved == acts and not all(jax.tree.leaves(acts))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_values_teach_a_policy_and_masks_stay_masks_over_devices():
     student = rljax.ppo(probes.Recall(), **RECALL)
     hparams = rljax.distill.Hparams(lr=3e-2, temperature=0.5, sparsity=0.5, prune_end=0.5)
@@ -109,7 +109,7 @@ def test_the_code_of_the_page_runs(monkeypatch):
     assert (after["w"] == 0).sum() == 8
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_kickstarting_draws_a_policy_to_its_teacher_and_lets_go():
     taught_by, sizes = [taught(rljax.ppo)], {**SIZES, "hidden": (8,), "num_epochs": 4}
 

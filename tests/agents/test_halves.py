@@ -75,7 +75,7 @@ def test_a_batch_of_another_kind_changes_what_is_learnt():
     assert (jax.random.key_data(plain.key) != jax.random.key_data(state.key)).any()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_batch_is_learnt_from_on_several_devices():
     agent = AGENTS["ppo gru"].make()
     spread = rljax.pmap(agent, 2)

@@ -139,7 +139,7 @@ def slow_but(rows, fast: set[str], long: frozenset[str] = frozenset()) -> list:
 
 
 FAST = {"dqn"}
-LONG = frozenset({"muzero", "qmix", "impala", "mappo"})
+LONG = frozenset({"qmix", "impala"})
 
 
 @pytest.mark.parametrize("name", slow_but(SOLVED, FAST, LONG))

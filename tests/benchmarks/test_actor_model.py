@@ -60,7 +60,7 @@ def test_a_file_of_costs_becomes_a_table_and_a_picture(model, costs, tmp_path):
     assert CliRunner().invoke(model.main, []).exit_code == 2
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_costs_are_measured(model, tmp_path):
     pytest.importorskip("ray")
     out = tmp_path / "costs.json"

@@ -8,7 +8,7 @@ import pytest
 from states import compiled_quickly
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_dqn_stability_measures_and_draws_each_variant(study, monkeypatch, tmp_path, capsys):
     module = study("dqn_stability")
     assert module.VARIANTS["the config: 5 steps, replay of all"] == {} and len(module.VARIANTS) > 5

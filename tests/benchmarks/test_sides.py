@@ -67,7 +67,7 @@ def test_a_replay_gives_back_what_was_added(answer):
     assert given["result"] == 1.0 and given["amount"] == 200
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_variants_are_trained_beside_ours(answer):
     compared = row("min_gru 128")
     small = {"total_env_steps": 16 * 128 * 2, "runs": 1}
@@ -84,7 +84,7 @@ def test_rollouts_of_several_agents_give_the_return_of_the_team(answer):
     assert failure(rollout, given) is None
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_steps_of_agents_are_compared_with_steps_of_single_environments(answer):
     given = answer(row("agent axis 16x128"), total_env_steps=16 * 128 * 20, runs=1)
     alone = given["beside"]["ppo"]

@@ -54,7 +54,7 @@ def test_the_summary_of_repeats(study):
     assert -100 <= low < 75 < high <= 200
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_server_is_measured(study, finished, capsys):
     [row] = study("serving").measure(str(finished.path), "rljax", 4, 0.5, 0.5)
     assert row["actions_per_second"] > 0 and row["p50_ms"] <= row["p99_ms"]

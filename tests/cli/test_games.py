@@ -48,14 +48,19 @@ def test_eval_counts_wins_draws_and_losses_of_both_sides(run, capsys):
     assert hard["against"] == "perfect" and hard["wins"] == 0 and hard["episodes"] == 20
     assert sum(hard["first"].values()) == sum(hard["second"].values()) == 10
     assert hard["draws"] + hard["losses"] == 20
-    assert main([*command, "--against", str(run), "--stochastic"]) == 0
-    itself = json.loads(capsys.readouterr().out)
-    assert itself["against"] == str(run)
-    assert itself["wins"] + itself["draws"] + itself["losses"] == 20
     assert main([*command, "--against", "chance"]) == 2
     assert (
         "opponent 'chance' is not known; there is mcts, perfect, random" in capsys.readouterr().err
     )
+
+
+@pytest.mark.slow
+def test_eval_plays_against_another_run(run, capsys):
+    command = ["eval", str(run), "--episodes", "20", "--json"]
+    assert main([*command, "--against", str(run), "--stochastic"]) == 0
+    itself = json.loads(capsys.readouterr().out)
+    assert itself["against"] == str(run)
+    assert itself["wins"] + itself["draws"] + itself["losses"] == 20
 
 
 @pytest.mark.long
@@ -111,7 +116,7 @@ plot = false
 """
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_earlier_selves_of_a_run_are_rated_with_it(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(pages.ROOT / "scripts")
     (tmp_path / "tiny.toml").write_text(SELF_PLAY)

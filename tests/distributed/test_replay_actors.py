@@ -142,7 +142,7 @@ def test_an_actor_in_the_place_of_another_joins_no_episodes_in_the_replay(may_la
     assert {*env} <= {2 * replaced, 2 * replaced + 1}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_replay_that_is_spread_over_devices_joins_no_episodes():
     def train(agent):
         half = rljax.train(agent._replace(num_iterations=1), jax.random.key(0))[0]

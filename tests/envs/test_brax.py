@@ -14,8 +14,8 @@ TASKS = [
     pytest.param("inverted_pendulum", {}, id="generalized", marks=pytest.mark.long),
     pytest.param("fast", {}, id="fast"),
     pytest.param("hopper", {"backend": "spring"}, id="hopper", marks=pytest.mark.slow),
-    pytest.param("reacher", {"action_repeat": 2}, id="repeated", marks=pytest.mark.long),
-    pytest.param("inverted_pendulum", {"backend": "mjx"}, id="mjx", marks=pytest.mark.long),
+    pytest.param("reacher", {"action_repeat": 2}, id="repeated", marks=pytest.mark.slow),
+    pytest.param("inverted_pendulum", {"backend": "mjx"}, id="mjx", marks=pytest.mark.slow),
 ]
 
 

@@ -62,7 +62,7 @@ def test_an_agent_plays_against_another_one_of_the_same_game(searcher):
         move_of(rljax.vmap(agent), state, game)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_search_beats_who_moves_at_random_and_seldom_loses_to_who_plays_best(searcher):
     agent, state = searcher
     easy = match(agent, state, jax.random.key(0), "random", 60).summary()

@@ -291,7 +291,7 @@ def test_selection_takes_nothing_from_the_streams_of_members():
     assert different_leaves(key, selection_key(after(1)[0]))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_over_two_devices_a_population_is_the_same():
     states, step = begin(KEYS), jit(rljax.pmap(population, 2).step)
     crossed = False

@@ -52,7 +52,7 @@ def finished(small, tmp_path_factory):
     return run
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_pbt_finds_a_schedule(finished):
     sweep = finished("pbt")
     assert [o.env_steps for o in sweep.outcomes] == [640] * 4
@@ -89,7 +89,7 @@ def test_halving_gives_up_all_but_one(finished):
 
 
 @pytest.mark.parametrize(
-    "method, rows", [pytest.param("pbt", 8, marks=pytest.mark.long), ("halving", 1)]
+    "method, rows", [pytest.param("pbt", 8, marks=pytest.mark.slow), ("halving", 1)]
 )
 @pytest.mark.long
 def test_a_killed_one_is_taken_up_where_it_was(
