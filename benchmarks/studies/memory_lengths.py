@@ -34,7 +34,7 @@ VARIANTS = [*(f"ppo {network}" for network in NETWORKS), *R2D2]
 def agent(variant: str, length: int, env_steps: str | None = None) -> rljax.types.Agent:
     """A variant for a length. Sequences are as long as an episode, and twice that for R2D2."""
     kind, _, network = variant.partition(" ")
-    total = env_steps or str(20_000 * max(length, 10))
+    total = env_steps or str(150_000 + 5_000 * length)
     flags = {"environment.memory_length": str(length), "total_env_steps": total}
     if kind == "ppo":
         flags |= {"structure.network": network}

@@ -42,7 +42,7 @@ class GRU(nn.Module):
         features [L, B, size] and the carry behind each step. Where an episode is done, the next
         step begins with a carry of zeros.
         """
-        inputs = of_gates(3, self.size, "input")(x)
+        inputs = of_gates(3, self.size, "input", spread_in_time(0, 1, 0))(x)
         kernel = self.param("recurrent", by_gate(3), (self.size, 3 * self.size))
         bias = self.param("bias", nn.initializers.zeros, (self.size,))
         carry = step_by_step(GRU_CELL, kernel, bias, inputs, carry, done)
@@ -68,7 +68,7 @@ class LSTM(nn.Module):
         self, x: jax.Array, carry: jax.Array, done: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """As `GRU`, with a carry [..., 2 size]."""
-        inputs = of_gates(4, self.size, "input")(x)
+        inputs = of_gates(4, self.size, "input", spread_in_time(-1, 1, 0, 0))(x)
         kernel = self.param("recurrent", by_gate(4), (self.size, 4 * self.size))
         carry = step_by_step(LSTM_CELL, kernel, (), inputs, carry, done)
         return carry[..., self.size :], carry
@@ -95,7 +95,7 @@ class MinGRU(nn.Module):
         self, x: jax.Array, carry: jax.Array, done: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """As `GRU`."""
-        gate, new = jnp.split(of_gates(2, self.size, "input", spread_in_time)(x), 2, axis=-1)
+        gate, new = jnp.split(of_gates(2, self.size, "input", spread_in_time(-1, 0))(x), 2, axis=-1)
         write = nn.sigmoid(gate)
         keep, written = 1.0 - write, write * new
         if done is None:
@@ -114,17 +114,24 @@ MEMORIES = {"gru": GRU, "lstm": LSTM, "min_gru": MinGRU}
 """The memories by the name of a network that has them."""
 
 
-def spread_in_time(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-    """Biases of MinGRU's input: at first each number of a carry fades at a rate of its own.
+def spread_in_time(*signs: int) -> Callable[..., jax.Array]:
+    """Biases of gates of an input: at first each number of a carry fades at a rate of its own.
 
     Gates that all begin at one half forget in a few steps, and no gradient reaches what was before.
+
+    Args:
+        *signs: of each gate, 1 if it keeps what is carried, -1 if it lets in what is new, else 0.
 
     Source: Tallec and Ollivier 2018, section 2.2 (chrono initialization),
     https://arxiv.org/abs/1804.11188; here times are spread evenly on a scale of logarithms.
     """
-    size = shape[0] // 2
-    log_time = jax.random.uniform(key, (size,), dtype, maxval=math.log(LONGEST_TIME))
-    return jnp.concatenate([-log_time, jnp.zeros(size, dtype)])
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+        size = shape[0] // len(signs)
+        log_time = jax.random.uniform(key, (size,), dtype, maxval=math.log(LONGEST_TIME))
+        return jnp.concatenate([sign * log_time for sign in signs])
+
+    return init
 
 
 def of_gates(
