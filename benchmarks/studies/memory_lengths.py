@@ -43,6 +43,8 @@ def agent(variant: str, length: int, env_steps: str | None = None) -> rljax.type
         parts = ("rollout_length", "overlap", "burn_in")
         flags |= {f"structure.{part}": str(length) for part in parts}
         flags |= {"structure.sequence_length": str(2 * length)} | R2D2[variant]
+        # Rollouts are longer, so there are fewer of them.
+        flags["structure.updates_per_iteration"] = str(max(2, length // 5))
         # A whole window of each of the 16 environments.
         flags |= {"structure.warmup_env_steps": str(max(2_000, 64 * length))}
         kind = "r2d2"

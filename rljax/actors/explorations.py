@@ -151,7 +151,8 @@ def exploring_actor(
 ) -> Actor:
     """Acts on the values `q` and explores; with `noisy`, by the noise of the weights alone.
 
-    Raises UsageError for a kind that is not known, and for one besides noisy weights.
+    Raises UsageError for a kind that is not known, and for another exploration together with noisy
+    weights.
     """
     found = exploration(kind)
     if not noisy:

@@ -80,7 +80,10 @@ def uniform_action(obs: Obs, space: spaces.Discrete, key: Key) -> tuple[jax.Arra
 
 
 def with_random_actions(policy: Policy, space: spaces.Space) -> Policy:
-    """`policy`, but its actions are those of `random_policy`; its carry goes on, and it records."""
+    """`policy`, but with the actions of `random_policy`.
+
+    The carry of `policy` still advances, and its extras are still recorded.
+    """
     at_random = random_policy(space)
 
     def act(params, obs, carry, key: Key):

@@ -26,7 +26,12 @@ class Hparams(base.WithRMSProp):
     """1 is the target of algorithm S3, 0 the one-step actor-critic; unread with `n_step`."""
 
 
-@variant_of(base.policy_gradient, *{*base.CHOSEN} - {"policy_lag"}, "normalize_observations")
+@variant_of(
+    base.policy_gradient,
+    *{*base.CHOSEN} - {"policy_lag"},
+    "normalize_observations",
+    "curiosity",
+)
 def a3c(
     env: Environment,
     *,

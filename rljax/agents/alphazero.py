@@ -130,7 +130,8 @@ def alphazero(
         warmup_env_steps=warmup_env_steps,
         updates_per_iteration=updates_per_iteration,
     )
-    replay = replay_of(schedule, buffer_size, batch_size, Windows(longest_game), False)
+    windows = Windows(longest_game, n_step_name="longest_game")
+    replay = replay_of(schedule, buffer_size, batch_size, windows, False)
     ac = networks.actor_critic(evaluated(searched), network, hidden, activation, agent="alphazero")
     if ac.net.recurrent:
         raise UsageError(

@@ -222,6 +222,11 @@ def dqn(
             )
         )
 
+    if hindsight and curiosity != "none":
+        raise UsageError(
+            f"{agent}: hindsight computes rewards anew, so intrinsic rewards would be lost: choose "
+            "hindsight or curiosity"
+        )
     other_goals = relabelled(env, hindsight)
     curious = Curiosity(curiosity, env, network, hidden, agent=agent)
 
@@ -229,7 +234,7 @@ def dqn(
         return batch.annotate(carry=network_carry(batch.extras["carry"])), {}
 
     def fresh(hp: Hparams, progress: jax.Array) -> Update:
-        statistics = observation_statistics(q.net.encode, part="online")
+        statistics = observation_statistics(q.net.encode, "online", *(("agents",) if q.mix else ()))
         return chain(
             first,
             updates.team_reward(env, agent) if q.mix else None,

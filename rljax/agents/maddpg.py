@@ -38,6 +38,7 @@ def of_agents(
     env: MultiAgentEnvironment,
     *,
     learn: base.Learn,
+    kind: type,
     agent: str,
     parameters: str = "own",
     central: bool = True,
@@ -51,6 +52,7 @@ def of_agents(
         env: from `rljax.make`, or any object with the members of
             `rljax.types.MultiAgentEnvironment`.
         learn: how one agent learns, such as that of `ddpg`.
+        kind: the class of its hyperparameters.
         agent: who this is, in error messages.
         parameters: "own" of each agent, "teams" for those of each team, or "shared" by all agents.
             Who shares them also reads its place among the agents, one-hot.
@@ -74,6 +76,7 @@ def of_agents(
     return base.off_policy_actor_critic(
         described(env, index=shared, agent=agent),
         learn=learn_all,
+        kind=kind,
         groups=groups,
         central=central,
         actor_obs=names,
@@ -85,7 +88,7 @@ def of_agents(
     )
 
 
-@variant_of(of_agents, "learn", "agent")
+@variant_of(of_agents, "learn", "kind", "agent")
 def maddpg(
     env: MultiAgentEnvironment, *, hparams: Hparams | None = None, **arguments: Any
 ) -> Agent:

@@ -17,7 +17,7 @@ class Hparams(plain.Hparams, RelaxedHparams):
     """The hyperparameters of MATD3: traced, so a sweep compiles once."""
 
 
-@variant_of(of_agents, "learn", "agent")
+@variant_of(of_agents, "learn", "kind", "agent")
 def matd3(
     env: MultiAgentEnvironment,
     *,

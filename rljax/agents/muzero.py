@@ -154,7 +154,7 @@ def muzero(
         agent="muzero",
     )
     actor = searching_actor(model, latent_search(model, search, num_simulations))
-    statistics = observation_statistics(model.encode, part="representation")
+    statistics = observation_statistics(model.encode, "representation")
 
     def update(hp: Hparams, progress: jax.Array) -> Update:
         lr = learning_rate(hp.lr, progress, anneal_lr)

@@ -1,4 +1,4 @@
-"""What DDPG, TD3, D4PG, SAC and TQC share: all but the chain of updates that makes each of them."""
+"""What DDPG, TD3, SAC and their kin share: all but the chain of updates that makes each of them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What REINFORCE, A2C and IMPALA share: everything but the advantage, and the optimizer.
+"""What REINFORCE, A2C, A3C and IMPALA share: everything but the advantage, and the optimizer.
 
 PPO takes the same step several times over, with a loss that keeps it near the policy that acted.
 """

@@ -231,8 +231,8 @@ def ppo(
         )
         if objective == "kl_penalty":
             fit = adaptive_kl(fit, ac.outputs, ac.kl, hp.target_kl, hp.kl_coef)
-        part = "network" if normalize_values else None
-        statistics = observation_statistics(ac.net.encode, part)
+        part = ("network",) if normalize_values else ()
+        statistics = observation_statistics(ac.net.encode, *part)
         learn = chain(
             first,
             scaled_rewards(reward_scale) if reward_scale != 1.0 else None,

@@ -52,9 +52,11 @@ class Windows:
     overlap: int = 0
     """Of the L steps, those that the next window learns from as well."""
     hindsight: int = 0
-    """Steps from the first one on of which one gives the window another goal; 0 for its own."""
+    """How many steps ahead the new goal of a window may be reached; 0 for no new goal."""
     unroll_steps: int = 0
     """Steps behind the first one that a model imagines; each of them has a target, too."""
+    n_step_name: str = "n_step"
+    """The argument of the agent that `n_step` is."""
 
     def __post_init__(self) -> None:
         check_positive(n_step=self.n_step, sequence_length=self.sequence_length)
@@ -92,7 +94,7 @@ class Windows:
         if self.unroll_steps:
             return "unroll_steps + n_step"
         if self.length == self.n_step:
-            return "n_step"
+            return self.n_step_name
         return "burn_in + sequence_length + n_step - 1"
 
 
@@ -111,7 +113,12 @@ def replay_of(
     warmup = schedule.warmup_env_steps or 0
     check_at_most("warmup_env_steps", warmup, "buffer_size", buffer_size)
     rows = schedule.rollout_length * schedule.warmup_rollouts
-    check_at_most(windows.counted, windows.length, "the warm-up of each environment", rows)
+    if windows.length > rows:
+        raise UsageError(
+            f"{windows.counted} = {windows.length} is more than the {rows} steps of each "
+            f"environment in the warm-up: make {windows.counted} at most {rows}, or "
+            f"warmup_env_steps at least {windows.length * schedule.num_envs}"
+        )
     if windows.stride > 1:
         by = "sequence_length - overlap"
         check_divides("rollout_length", schedule.rollout_length, by, windows.stride)

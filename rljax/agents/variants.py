@@ -3,7 +3,10 @@
 import inspect
 import re
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
+
+from rljax.errors import check_known
 
 ARGUMENTS = re.compile(r"(^    Args:\n)(.*?)(?=^\n|\Z)", re.DOTALL | re.M)
 ARGUMENT = re.compile(r"^        (\w+): .*?(?=^        \w|\Z)", re.DOTALL | re.M)
@@ -14,7 +17,7 @@ def variant_of(base: Callable, *chosen: str) -> Callable[[Any], Any]:
 
     It gets the signature of `base` and its documentation of arguments; its own arguments, and what
     it says of them, stand in front or in the place of those of the same name. Arguments of `base`
-    that are `chosen` are left out.
+    that are `chosen` are left out, and refused.
     """
 
     def decorate(factory: Any) -> Any:
@@ -25,14 +28,22 @@ def variant_of(base: Callable, *chosen: str) -> Callable[[Any], Any]:
         }
         inherited = inspect.signature(base).parameters
         kept = {name: p for name, p in inherited.items() if name not in chosen}
-        factory.__signature__ = inspect.Signature(list({**kept, **own}.values()))
+        taken = {**kept, **own}
+
+        @wraps(factory)
+        def refusing(*args: Any, **arguments: Any) -> Any:
+            for name in arguments:
+                check_known(f"{factory.__name__}: argument", name, taken)
+            return factory(*args, **arguments)
+
+        refusing.__signature__ = inspect.Signature(list(taken.values()))  # type: ignore[attr-defined]
         before, words = base.__doc__ or "", factory.__doc__ or ""
         mine = _documented(words)
-        listed = "".join({**_documented(before), **mine}[name] for name in {**kept, **own})
+        listed = "".join({**_documented(before), **mine}[name] for name in taken)
         rest = before[ARGUMENTS.search(before).end() :]  # type: ignore[union-attr]
         summary = ARGUMENTS.sub("", words).rstrip()
-        factory.__doc__ = f"{summary}\n\n    Args:\n{listed}{rest}"
-        return factory
+        refusing.__doc__ = f"{summary}\n\n    Args:\n{listed}{rest}"
+        return refusing
 
     return decorate
 

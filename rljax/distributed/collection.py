@@ -16,7 +16,9 @@ class Collected(NamedTuple):
     """A batch of all N environments, and what is known about how it came."""
 
     batch: Transition  # [T, N, ...]
-    begun: np.ndarray  # [N] bool, whose simulators began with this batch, after none or another
+    begun: (
+        np.ndarray
+    )  # [N] bool, whose simulator is new in this batch, at first or as a replacement
     metrics: dict[str, float]
 
 

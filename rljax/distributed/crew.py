@@ -14,7 +14,7 @@ MOST_FAILURES = 5
 
 
 TIME_TO_START = 300.0
-"""Seconds that an actor has besides for its first call: it starts, and compiles its policy."""
+"""Extra seconds for the first call of each program of an actor: it starts, and compiles."""
 
 
 @dataclass
@@ -24,6 +24,9 @@ class Call:
     actor: int
     method: str
     args: tuple
+    program: tuple[str, bool]
+    """The method, and whether it explores: each has a program of its own, which takes time to
+    compile."""
     until: float
     future: Any
 
@@ -60,7 +63,7 @@ class Crew:
         self.driver, self.failures = driver, 0
         self._make, self._timeout, self._warn = make, timeout, warn
         self._lives = [0] * number
-        self._started = [False] * number
+        self._answered: list[set[tuple[str, bool]]] = [set() for _ in range(number)]
         self._in_a_row = 0
         self._calls: list[Call] = []
         self._handles = [driver.launch(make(actor, 0)) for actor in range(number)]
@@ -68,9 +71,10 @@ class Crew:
     def submit(self, actor: int, *args: Any, method: str = "collect") -> None:
         """Let an actor collect; `args` are those of `Actor.collect`, or of another method."""
         future = self.driver.submit(self._handles[actor], method, *args)
-        grace = 0.0 if self._started[actor] else TIME_TO_START
+        program = method, bool(args) and args[-1] is True
+        grace = 0.0 if program in self._answered[actor] else TIME_TO_START
         until = time.monotonic() + self._timeout + grace
-        self._calls.append(Call(actor, method, args, until, future))
+        self._calls.append(Call(actor, method, args, program, until, future))
 
     @property
     def busy(self) -> list[int]:
@@ -92,9 +96,10 @@ class Crew:
             for call in done:
                 try:
                     brought = self.driver.result(call.future)
-                    answers.append(Answer(call.actor, brought, not self._started[call.actor]))
+                    answered = self._answered[call.actor]
+                    answers.append(Answer(call.actor, brought, not answered))
                     self._in_a_row = 0
-                    self._started[call.actor] = True
+                    answered.add(call.program)
                 except UsageError:
                     raise
                 except Exception as error:
@@ -123,7 +128,7 @@ class Crew:
         self._warn(f"actor {call.actor} failed and is replaced; its episodes are dropped: {what}")
         self.driver.kill(self._handles[call.actor])
         self._lives[call.actor] += 1
-        self._started[call.actor] = False
+        self._answered[call.actor].clear()
         made = self._make(call.actor, self._lives[call.actor])
         self._handles[call.actor] = self.driver.launch(made)
         self.submit(call.actor, *call.args, method=call.method)

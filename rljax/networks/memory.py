@@ -16,7 +16,6 @@ from flax import linen as nn
 from rljax._cpu import product
 from rljax.networks.initializers import orthogonal
 from rljax.ops.recurrences import linear_recurrence
-from rljax.types import Key
 
 
 class GRU(nn.Module):

@@ -116,8 +116,9 @@ def remembered(
 class ActionValues(nn.Module):
     """The last layer of a Q-network: M numbers for each of A actions.
 
-    Dueling, they are the sum of a value and of advantages whose mean over actions is 0, each a
-    layer on the same features; so are the numbers of a distribution, one by one, as in Rainbow.
+    With `dueling` they are the sum of a value and of advantages whose mean over actions is 0, each
+    a layer on the same features. A distribution is split in the same way, number by number, as in
+    Rainbow.
 
     Source: Wang et al. 2016, eq. 9, https://arxiv.org/abs/1511.06581; Hessel et al. 2018, section
     "The Integrated Agent", https://arxiv.org/abs/1710.02298.

@@ -16,18 +16,20 @@ def size_in_bytes(tree: Any) -> int:
     return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
-def check_memory(what: str, count: int, size: int, unit: str = "rows") -> None:
+def check_memory(what: str, count: int, size: int, unit: str = "rows", devices: int = 1) -> None:
     """Refuse `count` units of `size` bytes in all if the default device has less memory free.
 
-    Where nobody knows how much is free, anything passes.
+    Each of several devices has as many, and what is asked for is their sum. Where nobody knows how
+    much is free, anything passes.
     """
     device = _default_device()
     free = free_memory(device)
     if free is not None and size > free:
+        each = " on each device" if devices > 1 else ""
         raise UsageError(
-            f"{what} = {count} does not fit: {count} {unit} x {size / count:.1f} bytes = "
-            f"{size / GIB:.2f} GiB, but {device} has {free / GIB:.2f} GiB free: "
-            f"make {what} at most {free * count // size}"
+            f"{what} = {count * devices} does not fit: {count} {unit}{each} x "
+            f"{size / count:.1f} bytes = {size / GIB:.2f} GiB, but {device} has "
+            f"{free / GIB:.2f} GiB free: make {what} at most {free * count // size * devices}"
         )
 
 

@@ -84,7 +84,7 @@ def init(
         raise UsageError(
             f"window = {window} is longer than the {length} rows of each of {envs} environments "
             f"that buffer_size = {buffer_size} gives: make window at most {length}, "
-            f"or buffer_size at least {window * envs}"
+            f"or buffer_size at least {window * envs * collectives.count()}"
         )
 
     layout = packing.layout(_kept(example, extras), leading=2)
@@ -103,7 +103,8 @@ def init(
             first_layout=first_layout,
         )
 
-    check_memory("buffer_size", envs * length, size_in_bytes(jax.eval_shape(empty)))
+    size = size_in_bytes(jax.eval_shape(empty))
+    check_memory("buffer_size", envs * length, size, devices=collectives.count())
     return empty()
 
 

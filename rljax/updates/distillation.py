@@ -14,6 +14,7 @@ from rljax.networks.distributions import (
     RelaxedCategorical,
     TanhNormal,
 )
+from rljax.ops import is_legal, linear_schedule, only_legal
 from rljax.types import Agent, Batch, Key, Params, State, Update
 from rljax.updates.composition import stateless
 from rljax.updates.optimization import Loss
@@ -44,7 +45,8 @@ def divergence(teacher: Any, student: Any, temperature=1.0) -> Any:
     """
     match teacher, student:
         case Categorical(), Categorical():
-            return Categorical(teacher.logits / temperature).kl(student)
+            logits = only_legal(teacher.logits / temperature, is_legal(teacher.logits))
+            return Categorical(logits).kl(student)
         case Normal(), Normal():
             return teacher.kl(student)
         case Certain(), Certain():
@@ -106,15 +108,15 @@ def teachers(taught: Sequence[tuple[Agent, State]]) -> Update:
 def kickstarting(coef, until=0.5, temperature=1.0) -> Callable[[Any, Batch, jax.Array], jax.Array]:
     """An auxiliary loss: a policy is drawn towards its teachers' at first, and then lets go.
 
-    It is coef x (1 - progress / until), and 0 from there on, times the mean `divergence` from the
-    teachers. Reads teachers.
+    Its weight falls in a line from `coef` to 0 at the progress `until`. It is that weight times the
+    mean `divergence` from the teachers. Reads teachers.
 
     Source: Schmitt et al. 2018, section 3, https://arxiv.org/abs/1803.03835; there the coefficient
     is annealed by hand or by a population.
     """
 
     def loss(policy: Any, batch: Batch, progress: jax.Array) -> jax.Array:
-        weight = coef * jnp.maximum(1.0 - progress / until, 0.0)
+        weight = linear_schedule(coef, 0.0, progress, until)
         mine, shown = recordable(policy), batch.extras["teachers"]
         return weight * sum(divergence(each, mine, temperature) for each in shown) / len(shown)
 

@@ -31,8 +31,8 @@ def remember_parameters(update: Update, lag: int, contribute: bool = False) -> U
     check_count(policy_lag=lag)
     if contribute and update.parts is None:
         raise UsageError(
-            "an actor can contribute to no update that keeps a state but at its end: make others, "
-            "such as first, with updates.stateless"
+            "actors can compute gradients only where no update before the last one keeps a state: "
+            "make each of them, such as first, with updates.stateless"
         )
     if lag == 0:
         return update

@@ -29,7 +29,7 @@ def epochs(
     A batch [T, N] is cut into sequences of `sequence_length` L steps, and minibatches are sampled
     from those: the update sees [L, B]. Recurrent networks want long sequences; without a carry
     L = 1 mixes best. With `stop`, the rest of the epochs is skipped once `stop(metrics)` is true of
-    an update: the one that found it out is made, too.
+    an update: that update is still applied.
 
     Reads and writes what `update` reads; the batch goes on unchanged. Metrics are means over the
     updates that were made; `losses/updates_made` is the fraction of them, if `stop` is given.

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax import collectives
+from rljax.errors import UsageError
 from rljax.networks import RunningStatistics
 from rljax.networks.network import Features
 from rljax.networks.normalization import Statistics
@@ -39,17 +40,21 @@ def merge(statistics: Statistics, features: Features) -> Statistics:
     )
 
 
-def observation_statistics(encode: Callable[[Obs], Features], part: str | None = None) -> Update:
+def observation_statistics(encode: Callable[[Obs], Features], *part: str) -> Update:
     """Add the batch's observations to `params["statistics"]` of a normalised network.
 
-    With `part`, to those of that part of the parameters. Reads obs of fresh experience. In a chain,
-    put it last: everything before it then sees the statistics that the rollout used.
+    With the names of a part, and of one in it, to those of that part of the parameters. Reads obs
+    of fresh experience. In a chain, put it last: everything before it then sees the statistics that
+    the rollout used.
     """
 
+    def merged(params: Params, obs: Obs, names: tuple[str, ...]) -> Params:
+        if names:
+            return {**params, names[0]: merged(params[names[0]], obs, names[1:])}
+        return {**params, "statistics": merge(params["statistics"], encode(obs))}
+
     def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
-        inner = params if part is None else params[part]
-        inner = {**inner, "statistics": merge(inner["statistics"], encode(batch.obs))}
-        return inner if part is None else {**params, part: inner}, state, batch, {}
+        return merged(params, batch.obs, part), state, batch, {}
 
     return Update(lambda params, key: (), apply)
 
@@ -95,6 +100,8 @@ def reward_scaling(gamma, *, reward: str = "reward", episodic: bool = True) -> U
     began. Returns that are reported, and those of evaluations, stay as the environment gives them.
     Nothing is clipped: where rewards are rare, the first ones are large.
 
+    Raises UsageError for rewards of several agents.
+
     >>> import rljax
     >>> first = rljax.updates.reward_scaling(0.99)
     >>> agent = rljax.ppo(rljax.make("Pendulum-v1"), first=first)
@@ -108,6 +115,12 @@ def reward_scaling(gamma, *, reward: str = "reward", episodic: bool = True) -> U
 
     def apply(params: Params, state: UpdateState, batch: Batch, key: Key):
         statistics, so_far = state
+        rewards = batch.get(reward)
+        if rewards.ndim != so_far.value.ndim + 1:
+            raise UsageError(
+                "reward_scaling is for one reward of each environment, not for those of several "
+                "agents: use updates.scaled_rewards"
+            )
 
         def step(so_far: jax.Array, inputs):
             reward_t, done = inputs
@@ -115,7 +128,6 @@ def reward_scaling(gamma, *, reward: str = "reward", episodic: bool = True) -> U
             return jnp.where(done, 0.0, total), total
 
         ends = batch.done if episodic else jnp.zeros_like(batch.done)
-        rewards = batch.get(reward)
         so_far, totals = jax.lax.scan(step, so_far.value, (rewards, ends))
         statistics = merge(statistics, totals)
         batch = batch.put(reward, rewards * jax.lax.rsqrt(statistics.variance + 1e-8))

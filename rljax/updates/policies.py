@@ -74,7 +74,7 @@ def actor_loss(
 
 
 def temperature_loss(target_entropy: float | jax.Array | Callable[[Obs], jax.Array]) -> Loss:
-    """What makes entropy dearer where there is less of it than `target_entropy`, in nats.
+    """A loss that raises the temperature while the entropy is below `target_entropy`, in nats.
 
         log_temperature x (entropy - target_entropy), a mean over the batch
 

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from rljax import collectives
+from rljax.envs.action_masks import observed
 from rljax.errors import UsageError
-from rljax.types import Batch, Environment, HasGoals, Key, Params, Update
+from rljax.types import Batch, Environment, HasGoals, Key, MaskedObs, Obs, Params, Update
 from rljax.updates.composition import stateless
 
 
@@ -20,7 +21,8 @@ def hindsight(env: Environment, fraction=0.8) -> Update:
     one on: within its episode and its window. The reward and terminated are those of that goal; a
     step that ended its episode is truncated where it does not terminate now. It comes before
     `n_step`, which keeps the first step of each window: so its goal is one that was reached at most
-    K steps later, the strategy "future" with a horizon.
+    K steps later, the strategy "future" with a horizon. Where the goal is new, what other updates
+    have made of the rewards is lost. A mask of legal actions stays.
 
     Args:
         env: with the members of `rljax.types.HasGoals`.
@@ -44,11 +46,12 @@ def hindsight(env: Environment, fraction=0.8) -> Update:
         chance = jax.vmap(lambda k: jax.random.uniform(k, (2,)))(keys)
         later = jnp.minimum((chance[:, 0] * (last + 1)).astype(jnp.int32), last)
         reached = jax.tree.map(lambda x: x[later, jnp.arange(windows)], batch.next_obs)
-        goal, chosen = achieved(reached), chance[:, 1] < fraction
+        goal, chosen = achieved(observed(reached)), chance[:, 1] < fraction
         obs, next_obs = (
-            jax.vmap(lambda x: with_goal(x, goal))(x) for x in (batch.obs, batch.next_obs)
+            jax.vmap(lambda x: with_goal(x, goal))(observed(x)) for x in (batch.obs, batch.next_obs)
         )
         reward, terminated = jax.vmap(goal_reward)(next_obs)
+        obs, next_obs = _masked_as(batch.obs, obs), _masked_as(batch.next_obs, next_obs)
         new = {
             "obs": obs,
             "next_obs": next_obs,
@@ -64,6 +67,11 @@ def hindsight(env: Environment, fraction=0.8) -> Update:
         return replace(batch, **jax.tree.map(where_chosen, new, old)), {}
 
     return stateless(apply)
+
+
+def _masked_as(before: Obs, obs: Obs) -> Obs:
+    """Observations with the mask of those before, if there is one."""
+    return replace(before, obs=obs) if isinstance(before, MaskedObs) else obs
 
 
 def check_goals(env: Environment) -> HasGoals:

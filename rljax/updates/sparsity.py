@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rljax.errors import check_known
+from rljax.errors import UsageError, check_known
 from rljax.networks.quantization import kernels
 from rljax.types import Batch, Key, Params, Update, UpdateState
 
@@ -44,7 +44,7 @@ def pruning(
             zero, by their Euclidean norm: then the units that they compute are zero, if their
             activation maps 0 to 0, and `networks.without_dead_units` takes them out.
 
-    Raises UsageError for a scope that is not known.
+    Raises UsageError for a scope that is not known, and where nothing is chosen.
 
     Source: Han et al. 2015, section 3, https://arxiv.org/abs/1506.02626; of units: Li et al. 2017,
     section 3.1, https://arxiv.org/abs/1608.08710.
@@ -56,6 +56,10 @@ def pruning(
 
     def init(params: Params, key: Key) -> UpdateState:
         """Masks [...] of what is chosen, and () for all else, in the order of the leaves."""
+        if not any(chosen(params)):
+            raise UsageError(
+                "pruning: `where` chooses none of the parameters, so nothing is pruned"
+            )
         return tuple(
             jnp.ones(_scores(x, units).shape, bool) if prunes else ()
             for prunes, x in zip(chosen(params), jax.tree.leaves(params), strict=True)

@@ -125,7 +125,7 @@ def trace_step(step_size: StepSize) -> Update:
         older = trace[0].at[envs, index[0][0], batch.action[0]].set(0.0)  # [N, S, A]
         moved, weight, squares = collectives.psum(
             (
-                jnp.einsum("tn,tnsa->sa", error, trace),
+                jnp.einsum("tn,tnsa->sa", error, trace, precision="highest"),
                 visits + jnp.sum(older, axis=0),
                 visits + jnp.sum(jnp.square(older), axis=0),
             )

@@ -257,6 +257,9 @@ AGENTS = {
         not_prioritized | one_step | elsewhere,
     ),
     "vdn": Row(vdn, not_prioritized | one_step | elsewhere),
+    "vdn normalize_observations": Row(
+        partial(vdn, normalize_observations=True), not_prioritized | one_step | elsewhere
+    ),
     "qmix": Row(qmix, not_prioritized | one_step | elsewhere),
     "qmix gru": Row(
         partial(qmix, network="gru", sequence_length=4, overlap=2),
@@ -492,6 +495,7 @@ SLOW = {
     "ppo asymmetric",
     "a2c n_step gru",
     "vdn",
+    "vdn normalize_observations",
     "dyna_q_plus legal actions",
     "alphazero gumbel",
     "muzero gumbel scalar prioritized reanalysed normalize_observations",

@@ -62,7 +62,11 @@ def test_actions_without_bounds_are_refused(name):
         ("td3", {"num_critics": 0}, "num_critics must be a whole number of at least 1"),
         ("d4pg", {"v_min": None}, "value head 'c51' needs v_min and v_max"),
         ("d4pg", {"head": "iqn"}, 'd4pg has no fractions to sample: use head "scalar"'),
-        ("d4pg", {"n_step": 11}, "n_step = 11 is more than the warm-up of each environment = 10"),
+        (
+            "d4pg",
+            {"n_step": 11},
+            "n_step = 11 is more than the 10 steps of each environment in the warm-up",
+        ),
         ("sac", {"target_critics": 3}, "target_critics = 3 is more than num_critics = 2"),
         ("sac", {"target_critics": 0}, "target_critics must be a whole number of at least 1"),
         ("sac", {"policy_values": "mean"}, "there is average, least"),

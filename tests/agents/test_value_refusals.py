@@ -127,15 +127,38 @@ def test_a_model_has_a_number_for_each_pair_of_states(caplog, name):
         ("dqn", {"batch_size": 101}, ["batch_size = 101", "buffer_size = 100"]),
         ("rainbow", {"batch_size": 101}, ["batch_size = 101", "buffer_size = 100"]),
         ("dqn", {"warmup_env_steps": 101}, ["warmup_env_steps = 101", "buffer_size = 100"]),
-        ("dqn", {"n_step": 11}, ["n_step = 11", "the warm-up of each environment = 10"]),
-        ("muzero", {"n_step": 12}, ["unroll_steps + n_step = 17", "of each environment = 16"]),
-        ("rainbow", {"n_step": 11}, ["n_step = 11", "the warm-up of each environment = 10"]),
+        ("dqn", {"n_step": 11}, ["n_step = 11", "10 steps of each environment in the warm-up"]),
+        ("muzero", {"n_step": 12}, ["unroll_steps + n_step = 17", "16 steps of each environment"]),
+        ("rainbow", {"n_step": 11}, ["n_step = 11", "10 steps of each environment in the warm-up"]),
         ("a2c", {"n_step": 9}, ["n_step = 9", "rollout_length = 8"]),
         *((name, {"n_step": 9}, ["n_step = 9", "rollout_length = 8"]) for name in TABLES[:4]),
     ],
 )
 def test_a_count_above_what_there_is_names_both(caplog, name, options, parts):
     assert named(refusal(caplog, name, **options), *parts, "at most", "at least")
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [
+        ("mbpo", "n_step"),
+        ("tqc", "num_atoms"),
+        ("a3c", "curiosity"),
+        ("ippo", "curiosity"),
+        ("iql", "hindsight"),
+        ("maddpg", "kind"),
+        ("r2d2", "sequence_lenght"),
+    ],
+)
+def test_an_argument_that_an_agent_does_not_have_is_refused(name, argument):
+    with pytest.raises(UsageError, match=f"{name}: argument '{argument}' is not known"):
+        getattr(rljax, name)(Still(), **{argument: 3})
+
+
+def test_alphazero_says_which_of_its_own_arguments_is_too_large():
+    told = "longest_game = 200 is more than the 128 steps .* or warmup_env_steps at least 12800"
+    with pytest.raises(UsageError, match=told):
+        rljax.alphazero(rljax.make("TicTacToeGame"), longest_game=200)
 
 
 def test_minibatches_divide_a_rollout(caplog):

@@ -1,6 +1,7 @@
 """Actors that fail, hang or die are replaced, named and counted."""
 
 import threading
+import time
 import warnings
 
 import jax
@@ -129,3 +130,19 @@ def test_failures_with_a_batch_between_them_do_not_stop_the_run():
         crew.submit(0)
         assert [answer.brought for answer in crew.next()] == ["brought"]
     assert crew.failures == 8
+
+
+def test_each_program_of_an_actor_has_time_to_compile():
+    driver = Scripted("warm-up", "batch", "batch", OSError("gone"), "batch", "batch")
+    crew = Crew(driver, lambda actor, life: life, 1, 60.0, lambda sentence: None)
+
+    def patience(explore: bool) -> float:
+        crew.submit(0, "behaviour", "key", explore)
+        [call] = crew._calls
+        left = call.until - time.monotonic()
+        crew.next()
+        return left
+
+    found = [patience(explore) for explore in (True, False, False, False, False)]
+    # One follows in the place of who failed in the fourth call, and has answered before the fifth.
+    assert [left > 60 for left in found] == [True, True, False, False, False]

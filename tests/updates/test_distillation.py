@@ -8,8 +8,9 @@ import pytest
 from rljax.errors import UsageError
 from rljax.networks import Categorical, Normal, RelaxedCategorical, TanhNormal
 from rljax.networks.distributions import Certain
+from rljax.ops import only_legal
 from rljax.types import Extras
-from rljax.updates import distillation_loss
+from rljax.updates import distillation_loss, kickstarting
 from rljax.updates.distillation import divergence, recordable
 
 TEACHER = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
@@ -26,6 +27,23 @@ def test_of_choices_it_is_the_divergence_from_the_softened_teacher(temperature):
     found = divergence(Categorical(TEACHER), Categorical(STUDENT), temperature)
     p, q = softmax(TEACHER / temperature), softmax(STUDENT)
     np.testing.assert_allclose(found, (p * np.log(p / q)).sum(-1), rtol=1e-4)
+
+
+def test_a_low_temperature_leaves_illegal_actions_illegal():
+    legal = np.array([True, False, True, True])
+    teacher, student = (Categorical(only_legal(x, legal)) for x in (TEACHER, STUDENT))
+    p, q = softmax(TEACHER[..., legal] / 0.1), softmax(STUDENT[..., legal])
+    found = divergence(teacher, student, 0.1)
+    np.testing.assert_allclose(found, (p * np.log(p / q)).sum(-1), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("until", "weights"), [(0.5, [2.0, 1.0, 0.0]), (0.0, [0.0, 0.0, 0.0])])
+def test_a_teacher_is_let_go_in_a_line(make_batch, until, weights):
+    batch = make_batch(2, 3).annotate(teachers=(Categorical(jnp.asarray(TEACHER)),))
+    mine, loss = Categorical(jnp.asarray(STUDENT)), kickstarting(2.0, until)
+    found = [loss(mine, batch, jnp.float32(progress)) for progress in (0.0, 0.25, 0.75)]
+    distance = divergence(Categorical(TEACHER), mine)
+    np.testing.assert_allclose(found, [weight * distance for weight in weights], rtol=1e-5)
 
 
 def test_of_gaussians_and_of_certain_actions():

@@ -3,8 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rljax.errors import UsageError
 from rljax.networks import RunningStatistics
-from rljax.updates import observation_statistics
+from rljax.updates import observation_statistics, reward_scaling
 
 KEY = jax.random.key(0)
 
@@ -29,3 +30,23 @@ def test_merging_batches_equals_numpy_over_all_of_them(make_batch, shape, offset
     np.testing.assert_allclose(statistics.variance, everything.var(0), rtol=1e-3)
     assert statistics.count == 16 * 4
     assert params["network"] == 7
+
+
+def test_statistics_of_a_part_in_a_part_are_moved_and_nothing_else(make_batch):
+    plain, inner = (observation_statistics(lambda obs: obs, *part) for part in ((), ("a", "b")))
+    fresh = {"statistics": RunningStatistics(jnp.zeros(2), jnp.ones(2), jnp.float32(0))}
+    params = {"a": {"b": fresh, "mixer": 1}, "target": 2}
+    batch = make_batch(2, 3, obs=jax.random.normal(KEY, (2, 3, 2)))
+    expected = plain.apply(fresh, (), batch, KEY)[0]
+    found = inner.apply(params, (), batch, KEY)[0]
+    assert found["a"]["mixer"] == 1 and found["target"] == 2 and expected["statistics"].count == 6
+    jax.tree.map(np.testing.assert_array_equal, found["a"]["b"], expected)
+
+
+def test_rewards_of_several_agents_are_not_scaled_as_one(make_batch):
+    update = reward_scaling(0.9)
+    statistics, so_far = update.init((), KEY)
+    state = statistics, jax.tree.map(lambda x: jnp.zeros(3), so_far)
+    update.apply((), state, make_batch(2, 3), KEY)
+    with pytest.raises(UsageError, match="several agents: use updates.scaled_rewards"):
+        update.apply((), state, make_batch(2, 3, reward=jnp.zeros((2, 3, 3))), KEY)

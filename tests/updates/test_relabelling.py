@@ -66,6 +66,19 @@ def test_a_fraction_of_the_windows_gets_another_goal(sample):
             assert same.all(), name
 
 
+def test_a_mask_stays_and_the_environment_sees_none_of_it(make_batch):
+    obs = jax.random.bernoulli(jax.random.key(0), 0.5, (3, 2, 12)) * 1.0
+    legal = jax.random.bernoulli(jax.random.key(1), 0.5, (3, 2, 6))
+    plain = make_batch(3, 2, obs=obs, next_obs=obs)
+    masked = rljax.types.MaskedObs(obs, legal)
+    found = relabelled(plain.replace(obs=masked, next_obs=masked), 1.0)
+    expected = relabelled(plain, 1.0)
+    for name in ("obs", "next_obs"):
+        np.testing.assert_array_equal(getattr(found, name).obs, getattr(expected, name))
+        np.testing.assert_array_equal(getattr(found, name).legal, legal)
+    np.testing.assert_array_equal(found.reward, expected.reward)
+
+
 def test_goals_missing_is_said():
     told = "hindsight needs an environment with goals, which DelayedReward is not: give it achieved"
     small = {"hindsight": 2, "hidden": (4,)}
@@ -77,7 +90,9 @@ def test_goals_missing_is_said():
             make(env, **small)
     with pytest.raises(UsageError, match="hindsight must be a whole number of at least 0, not -1"):
         rljax.dqn(ENV, hindsight=-1)
-    with pytest.raises(UsageError, match="hindsight = 200 is more than the warm-up"):
+    with pytest.raises(UsageError, match="intrinsic rewards would be lost"):
+        rljax.dqn(ENV, hindsight=2, curiosity="rnd")
+    with pytest.raises(UsageError, match="hindsight = 200 is more than the .* in the warm-up"):
         rljax.dqn(ENV, hindsight=200)
 
 

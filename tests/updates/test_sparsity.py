@@ -123,3 +123,9 @@ def test_the_schedule_is_that_of_the_paper():
 def test_a_scope_that_is_not_known_is_refused():
     with pytest.raises(UsageError, match="did you mean 'layer'"):
         pruning(0.5, "layers")
+
+
+def test_nothing_to_prune_is_refused():
+    where = lambda params: jax.tree.map(lambda x: False, params)  # noqa: E731
+    with pytest.raises(UsageError, match="`where` chooses none of the parameters"):
+        pruning(0.5, where=where).init({"kernel": jnp.zeros((2, 2))}, None)
