@@ -96,7 +96,7 @@ def expected(case: Case, **clips):
 
 CLIPS = [
     {"rho_clip": 1.5, "c_clip": 0.5},
-    {"rho_clip": 0.8, "pg_rho_clip": 2.0},
+    {"rho_clip": 0.87, "pg_rho_clip": 2.0},
     {"weighted": False},
 ]
 
