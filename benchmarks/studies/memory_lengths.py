@@ -82,7 +82,7 @@ def draw(figures: many_seeds.Figures, out: Path) -> None:
         lengths = [int(length) for length in found]
         success = [one["success"] for one in found.values()]
         colour = f"C{number % len(NETWORKS)}"
-        panel.plot(lengths, np.mean(success, axis=1), color=colour, label=name)
+        panel.plot(lengths, [np.mean(seeds) for seeds in success], color=colour, label=name)
         for length, seeds in zip(lengths, success, strict=True):
             panel.scatter([length] * len(seeds), seeds, s=14, color=colour, alpha=0.6)
     for panel in panels:
