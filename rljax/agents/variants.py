@@ -30,19 +30,20 @@ def variant_of(base: Callable, *chosen: str) -> Callable[[Any], Any]:
         kept = {name: p for name, p in inherited.items() if name not in chosen}
         taken = {**kept, **own}
 
+        factory.__signature__ = inspect.Signature(list(taken.values()))
+        before, words = base.__doc__ or "", factory.__doc__ or ""
+        mine = _documented(words)
+        listed = "".join({**_documented(before), **mine}[name] for name in taken)
+        rest = before[ARGUMENTS.search(before).end() :]  # type: ignore[union-attr]
+        summary = ARGUMENTS.sub("", words).rstrip()
+        factory.__doc__ = f"{summary}\n\n    Args:\n{listed}{rest}"
+
         @wraps(factory)
         def refusing(*args: Any, **arguments: Any) -> Any:
             for name in arguments:
                 check_known(f"{factory.__name__}: argument", name, taken)
             return factory(*args, **arguments)
 
-        refusing.__signature__ = inspect.Signature(list(taken.values()))  # type: ignore[attr-defined]
-        before, words = base.__doc__ or "", factory.__doc__ or ""
-        mine = _documented(words)
-        listed = "".join({**_documented(before), **mine}[name] for name in taken)
-        rest = before[ARGUMENTS.search(before).end() :]  # type: ignore[union-attr]
-        summary = ARGUMENTS.sub("", words).rstrip()
-        refusing.__doc__ = f"{summary}\n\n    Args:\n{listed}{rest}"
         return refusing
 
     return decorate
