@@ -2,8 +2,8 @@
 
     python benchmarks/studies/perfect_play.py runs/connect_four --positions 500
 
-Each position comes from a game of random moves that is not over, and somebody can still throw it
-away: not all moves have the same outcome. A move keeps the value if the game is worth as much
+Each position comes from a game of random moves that is not over, and not all moves in it have the
+same outcome. A move keeps the value if the game is worth as much
 behind it as before: a win stays a win, a draw a draw. It is the best one if no other wins sooner or
 loses later. The solver is BitBully (https://github.com/MarkusThill/BitBully), `pip install
 bitbully`. The player takes its greedy moves; beside it stand `mcts` with random playouts and

@@ -29,7 +29,6 @@ def variant_of(base: Callable, *chosen: str) -> Callable[[Any], Any]:
         inherited = inspect.signature(base).parameters
         kept = {name: p for name, p in inherited.items() if name not in chosen}
         taken = {**kept, **own}
-
         factory.__signature__ = inspect.Signature(list(taken.values()))
         before, words = base.__doc__ or "", factory.__doc__ or ""
         mine = _documented(words)

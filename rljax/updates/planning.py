@@ -27,11 +27,11 @@ from rljax.types import (
 from rljax.updates.composition import run
 from rljax.updates.tables import visited
 
-# GPUs multiply matrices in 19 bits unless asked not to, and counts have more.
-product = partial(jnp.matmul, precision="highest")
-
 MAX_COUNTS = 2**26
 """The most counts that a model may have: 256 MiB of float32."""
+
+# GPUs multiply matrices in 19 bits unless asked not to, and counts have more.
+_product = partial(jnp.matmul, precision="highest")
 
 
 @struct.dataclass
@@ -146,7 +146,7 @@ def prioritized_sweeping(
             raised = jnp.where(cells & (error > threshold), error, 0.0)
             return jnp.maximum(priority, raised)
 
-        target = model.reward + gamma * product(going_on, value(params)) / visits
+        target = model.reward + gamma * _product(going_on, value(params)) / visits
         error = jnp.abs(target - params)
         now = model.tried > model.time - length
         priority = queued(priority, now, error)
@@ -163,7 +163,7 @@ def prioritized_sweeping(
             leads = going_on[..., state] * found  # [S, A, number]
             share = jnp.zeros(len(params)).at[state].add(found)[state]
             change = (value(after) - value(params))[state] / jnp.maximum(share, 1.0)
-            target = target + gamma * product(leads, change) / visits
+            target = target + gamma * _product(leads, change) / visits
             error = jnp.abs(target - after)
             priority = queued(priority, jnp.any(leads > 0, axis=-1), error)
             return (after, inner, priority, target), jnp.sum(found)
