@@ -67,13 +67,20 @@ def launch(commands: Sequence[Sequence[str]], grace_s: float = GRACE_S) -> int:
 
     failed = 0
     for _ in processes:
-        code = ended.get()
+        code = _next(ended)
         if code and not failed:
             failed = code
             killer = threading.Timer(grace_s, _kill, [processes])
             killer.daemon = True
             killer.start()
     return failed
+
+
+def _next(ended: queue.Queue[int]) -> int:
+    # A signal that arrives just before a wait without limit is handled only after it.
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return ended.get(timeout=0.5)
 
 
 def _kill(processes: Sequence[subprocess.Popen]) -> None:

@@ -97,7 +97,7 @@ def test_without_memory_and_with_sequences_of_one_step_it_is_apex(walk):
         ({"sequence_length": 0}, "^sequence_length must be a whole number of at least 1, not 0$"),
         (
             {"burn_in": 12},
-            r"^burn_in \+ sequence_length \+ n_step - 1 = 17 is more than the warm-up of each",
+            r"^burn_in \+ sequence_length \+ n_step - 1 = 17 is more than the 16 steps of each",
         ),
         ({"overlap": 1}, "^rollout_length = 4 does not divide by sequence_length - overlap = 3"),
         (
