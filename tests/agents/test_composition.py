@@ -45,7 +45,7 @@ def test_the_parts_of_the_page_are_those_of_rainbow(page):
     assert changed == {k: v for k, v in page["parts"].items() if k not in ("v_min", "v_max")}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_every_step_from_double_dqn_to_rainbow_trains(page):
     small = {"num_envs": 4, "buffer_size": 200, "batch_size": 8, "warmup_env_steps": 40}
     chosen = {}

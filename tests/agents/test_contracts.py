@@ -438,17 +438,14 @@ LONG = {
     "pqn",
     "r2d2",
     "td3",
-    "ppo stop_at_kl clip_value normalize_observations",
     "ppo legal actions",
     "ppo opponents",
     "ppo rnd",
     "dqn hindsight",
     "ppo cnn",
     "a2c",
-    "appo lag",
     "impala",
     "reinforce",
-    "dqn soft double n_step normalize_observations",
     "rainbow",
     "d4pg",
     "crossq",
@@ -460,6 +457,9 @@ LONG = {
 }
 """Rows that compile programs much like those of another row."""
 SLOW = {
+    "appo lag",
+    "dqn soft double n_step normalize_observations",
+    "ppo stop_at_kl clip_value normalize_observations",
     "a3c",
     "apex",
     "drqn",

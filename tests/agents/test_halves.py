@@ -40,7 +40,7 @@ def assert_close(got, wanted):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param("ppo gru", marks=pytest.mark.long),
+        pytest.param("ppo gru", marks=pytest.mark.slow),
         pytest.param("dqn prioritized squared", marks=pytest.mark.long),
         pytest.param("d4pg", marks=pytest.mark.long),
         "q_lambda",

@@ -30,8 +30,8 @@ def test_what_it_cannot_be_is_one_sentence(caplog, agent, name, number, said):
     assert not [line for line in caplog.messages if line.startswith("Compiling")]
 
 
-@pytest.mark.long
-def test_defaults_and_the_ends_of_a_range_are_accepted():
+@pytest.mark.slow
+def test_defaults_are_accepted():
     env, box, team = (rljax.make(name) for name in ("FrozenLake4x4", "Pendulum-v1", "TwoStep"))
     fits = dict.fromkeys(("ddpg", "td3", "d4pg", "mbpo"), box)
     fits |= dict.fromkeys(("ippo", "mappo", "iql", "vdn", "qmix", "maddpg", "matd3"), team)
@@ -39,6 +39,10 @@ def test_defaults_and_the_ends_of_a_range_are_accepted():
     for name in agents.AGENTS:
         bounds = {"v_min": 0.0, "v_max": 1.0} if name in ("rainbow", "d4pg") else {}
         agents.factory(name)(fits.get(name, env), **bounds)
+
+
+def test_the_ends_of_a_range_are_accepted():
+    env = rljax.make("FrozenLake4x4")
     for gamma in (0, 1, jnp.float32(0.5)):
         rljax.q_learning(env, hparams=rljax.q_learning.Hparams(gamma=gamma, lr=0))
 

@@ -97,7 +97,9 @@ def test_playouts_end_with_the_episode_and_change_sides_in_games(cells, mover):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["CartPole-v1", "GridWorld10x10", "FrozenLake4x4"])
+@pytest.mark.parametrize(
+    "name", ["CartPole-v1", "FrozenLake4x4", pytest.param("GridWorld10x10", marks=pytest.mark.slow)]
+)
 def test_environments_are_searched_without_training(name):
     env = rljax.make(name)
     agent = rljax.mcts(env, num_simulations=16, playout_steps=20, num_envs=2, rollout_length=2)

@@ -160,10 +160,18 @@ SOLVED = {
 
 QUICK = ("match",)
 """Rows that always run."""
+ALIKE = ("match stop_at_kl", "delayed", "target")
+"""Rows that have much in common with others."""
 
 
 @pytest.mark.parametrize(
-    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in SOLVED]
+    "name",
+    [
+        n
+        if n in QUICK
+        else pytest.param(n, marks=pytest.mark.slow if n in ALIKE else pytest.mark.long)
+        for n in SOLVED
+    ],
 )
 def test_policies_earn_the_reward(name):
     env, env_steps, threshold, options = SOLVED[name]

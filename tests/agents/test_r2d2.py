@@ -63,7 +63,7 @@ def test_the_carry_of_each_window_is_that_of_its_episode_also_in_the_warm_up(wal
     check_carries(agent, state)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_actors_bring_the_carry_of_their_network_and_any_number_gives_the_same_bits():
     states = []
     for actors in (1, 2):

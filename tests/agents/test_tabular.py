@@ -135,7 +135,7 @@ def shortfalls(name: str, env_steps: int, seeds: int = 16) -> np.ndarray:
     return (optimum - values) / np.abs(optimum)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_q_learning_solves_the_frozen_lake():
     found = shortfalls("FrozenLake4x4", 500_000)
     assert (found < 0.01).all() and (found > -1e-4).all()

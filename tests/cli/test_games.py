@@ -86,7 +86,7 @@ def test_what_play_cannot_do_is_said(run, capsys):
     assert "--out must be a .gif, for a game" in capsys.readouterr().err
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_runs_are_rated_by_the_points_of_all_their_games(run, monkeypatch):
     monkeypatch.syspath_prepend(pages.ROOT / "scripts")
     words = [str(run), "--against", "random", "--against", "perfect", "--episodes", "20"]

@@ -19,7 +19,7 @@ def stages(path):
     return json.loads((path / "compression.json").read_text())["stages"]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_without_training_weights_are_rounded_and_all_else_is_kept(finished, tmp_path):
     out = tmp_path / "rounded"
     summary = compress(finished.path, out, Settings(bits=4, **FAST))

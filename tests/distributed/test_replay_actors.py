@@ -153,7 +153,7 @@ def test_a_replay_that_is_spread_over_devices_joins_no_episodes():
     np.testing.assert_array_equal(cut_off(rows), cut_off(train(random_actions())))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_actors_of_continuous_actions_keep_their_noise_and_any_number_gives_the_same_bits():
     pytest.importorskip("gymnasium")
     atoms = {"v_min": -100.0, "v_max": 0.0, "num_atoms": 5, "n_step": 2}

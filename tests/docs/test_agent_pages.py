@@ -22,9 +22,9 @@ def agent_pages():
 
 
 def row(page):
-    """A page whose agent is a variant of another's is checked among the long tests."""
+    """A page whose agent is a variant of another's is checked among the slow tests."""
     quick = page.stem in ("ppo", "dqn", "sac", "q_learning")
-    return pytest.param(page, id=page.stem, marks=() if quick else pytest.mark.long)
+    return pytest.param(page, id=page.stem, marks=() if quick else pytest.mark.slow)
 
 
 @pytest.mark.parametrize("page", map(row, PAGES))

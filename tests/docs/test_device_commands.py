@@ -28,7 +28,7 @@ SLURM = {
 
 @pytest.mark.parametrize(
     "command",
-    [c if c.endswith("--devices 4") else pytest.param(c, marks=pytest.mark.long) for c in COMMANDS],
+    [pytest.param(c, marks=pytest.mark.slow) if "--devices 4 " in c else c for c in COMMANDS],
 )
 @pytest.mark.long
 def test_it_trains(command, tmp_path):

@@ -93,7 +93,14 @@ def test_a_battle_that_takes_too_long_is_truncated():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", [SPREAD, LISTENER, BATTLE, "jaxmarl/overcooked"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        SPREAD,
+        LISTENER,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in (BATTLE, "jaxmarl/overcooked")),
+    ],
+)
 def test_check_env_finds_nothing(name):
     assert not check_env(rljax.make(name))
 

@@ -169,7 +169,7 @@ def test_check_env_finds_nothing(name):
 @pytest.mark.parametrize(
     ("name", "agent"),
     [
-        pytest.param("Cleaner-v0", "ippo", marks=pytest.mark.long),
+        pytest.param("Cleaner-v0", "ippo", marks=pytest.mark.slow),
         pytest.param("Connector-v3", "qmix", marks=pytest.mark.slow),
     ],
 )

@@ -230,7 +230,9 @@ def test_check_env_names_a_mistake(change, said):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("told", "agent"), [("info", "ippo"), ("obs", "qmix")])
+@pytest.mark.parametrize(
+    ("told", "agent"), [("info", "ippo"), pytest.param("obs", "qmix", marks=pytest.mark.slow)]
+)
 def test_agents_take_legal_actions_alone(told, agent):
     env = from_function(partial(counting, told), "counting")
     sizes = {"num_envs": 2, "rollout_length": 6, "hidden": (8,), "total_env_steps": 48}
@@ -243,7 +245,7 @@ def test_agents_take_legal_actions_alone(told, agent):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("agent", ["ippo", pytest.param("qmix", marks=pytest.mark.long)])
+@pytest.mark.parametrize("agent", ["ippo", pytest.param("qmix", marks=pytest.mark.slow)])
 def test_agents_are_trained_and_evaluated_by_actors(agent):
     sizes = {"num_envs": 2, "rollout_length": 5, "hidden": (8,)}
     env = rljax.make(SPREAD if agent == "qmix" else SPEAKER, max_cycles=5)

@@ -155,7 +155,7 @@ def midway(finished, tiny):
 @pytest.mark.long
 @pytest.mark.parametrize(
     "path",
-    [p if p in FEW_LEAVES else pytest.param(p, marks=pytest.mark.long) for p in LEAVES],
+    [p if p in FEW_LEAVES else pytest.param(p, marks=pytest.mark.slow) for p in LEAVES],
 )
 def test_without_any_one_leaf_the_run_would_end_elsewhere(midway, path):
     state, fresh, finish, ended = midway
@@ -243,7 +243,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(copy, finished
     assert rows(copy) == rows(finished)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_no_flipped_bit_in_any_file_goes_unnoticed(copy, finished, tiny):
     like = experiment.template(tiny, experiment.build(tiny))
     store = checkpoints.Checkpoints(copy.checkpoints, read_only=True)
@@ -263,7 +263,9 @@ def test_no_flipped_bit_in_any_file_goes_unnoticed(copy, finished, tiny):
     assert noticed
 
 
-@pytest.mark.parametrize("left", [b"", b'{"sco', b'{"\xff": 1.0}'])
+@pytest.mark.parametrize(
+    "left", [b'{"sco', *(pytest.param(b, marks=pytest.mark.slow) for b in (b"", b'{"\xff": 1.0}'))]
+)
 @pytest.mark.long
 def test_a_damaged_score_is_named_and_the_state_beside_it_used(copy, finished, tiny, left):
     like = experiment.template(tiny, experiment.build(tiny))

@@ -72,7 +72,7 @@ def test_resumed_on_the_same_devices_it_is_bit_for_bit_what_it_would_have_been(r
     assert digest(rljax.load(copy.path)[1]) == digest(rljax.load(run.path)[1])
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_seeds_spread_over_devices_are_the_seeds_of_one_device(tmp_path):
     own = [key for key in RUN if key.removeprefix("structure.") in DQN_ONLY]
     values = {key: value for key, value in RUN.items() if key not in own}

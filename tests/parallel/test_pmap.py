@@ -40,13 +40,13 @@ def assert_close(found, expected, **tolerance):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("make", [pytest.param(ppo, marks=pytest.mark.long), dqn])
+@pytest.mark.parametrize("make", [pytest.param(ppo, marks=pytest.mark.slow), dqn])
 def test_over_one_device_it_is_the_agent_itself_bit_for_bit(make):
     agent = make()
     assert not different_leaves(after(rljax.pmap(agent, 1), KEY), after(agent, KEY))
 
 
-@pytest.mark.parametrize("make", [ppo, pytest.param(dqn, marks=pytest.mark.long)])
+@pytest.mark.parametrize("make", [ppo, pytest.param(dqn, marks=pytest.mark.slow)])
 def test_literal_pmap_over_the_same_agent_gives_the_same_numbers(make):
     agent, count = make(), 4
     spread = rljax.pmap(agent, count)
@@ -89,7 +89,7 @@ def test_a_population_spread_over_devices_equals_one_on_one_and_exchanges_nothin
     assert not [line for line in text.splitlines() if any(f" {e}(" in line for e in exchanges)]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_population_of_spread_agents_equals_its_members_one_by_one():
     spread, keys = rljax.pmap(ppo(), 2), jax.random.split(KEY, 2)
     state, metrics = after(rljax.vmap(spread), keys)
@@ -106,7 +106,7 @@ def columns_split(path: str, leaf) -> PartitionSpec:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("grid", [pytest.param((1, 4), marks=pytest.mark.long), (2, 2)])
+@pytest.mark.parametrize("grid", [pytest.param((1, 4), marks=pytest.mark.slow), (2, 2)])
 def test_parameters_split_over_a_second_axis_learn_the_same(grid, monkeypatch):
     monkeypatch.setattr(optax, "adam", lambda lr, eps: optax.sgd(lr, momentum=0.9))
     agent = ppo()

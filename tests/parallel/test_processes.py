@@ -114,14 +114,7 @@ def experiment(request, tmp_path_factory) -> tuple[str, Path]:
     return str(config), whole
 
 
-@pytest.mark.long
-def test_two_processes_equal_one_with_two_devices_and_survive_kill_and_term(experiment, tmp_path):
-    config, whole = experiment
-    run = tmp_path / "run"
-    again = (config, "--run-dir", str(run), "--resume", "auto")
-
-    first, second = pair(*again)
-    await_rows(run, 3, [first, second])
+def kill_one(first, second):
     second.kill()
     killed = time.monotonic()
     [(code, output), _] = finish(first, second)
@@ -130,12 +123,22 @@ def test_two_processes_equal_one_with_two_devices_and_survive_kill_and_term(expe
     assert code in (4, -signal.SIGABRT), output
     assert re.search(r"rljax: lost process 1|unhealthy \(stopped sending heartbeats\):\s+1", output)
 
-    first, second = pair(*again)
-    await_rows(run, len(rows(run)) + 1, [first, second])
+
+def terminate_one(first, second):
     second.send_signal(signal.SIGTERM)
     for code, output in finish(first, second):
         assert code == 128 + signal.SIGTERM, output
 
+
+@pytest.mark.long
+@pytest.mark.parametrize("stop", [kill_one, pytest.param(terminate_one, marks=pytest.mark.slow)])
+def test_stopped_and_resumed_two_processes_end_as_one_with_two_devices(experiment, tmp_path, stop):
+    config, whole = experiment
+    run = tmp_path / "run"
+    again = (config, "--run-dir", str(run), "--resume", "auto")
+    processes = pair(*again)
+    await_rows(run, 3, processes)
+    stop(*processes)
     for code, output in finish(*pair(*again)):
         assert code == 0, output
     assert not different_leaves(rljax.load(run)[1], rljax.load(whole)[1])

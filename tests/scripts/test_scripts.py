@@ -62,7 +62,7 @@ def test_ppo_cartpole_fits_on_a_screen():
     assert len((pages.ROOT / "scripts/ppo_cartpole.py").read_text().splitlines()) <= 80
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_plot_policy_lag_compares_with_and_without_the_correction(script, trained, tmp_path):
     out, module = tmp_path / "lag.png", script("plot_policy_lag")
     words = ["--lag", "2", "--num-seeds", "2", "--num-episodes", "2", "--total-env-steps", "2560"]

@@ -44,7 +44,9 @@ def half_sent(port: int) -> tuple[socket.socket, bytes]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_it_answers_whatever_comes_and_ends_when_requests_are_answered(server, finished, number):
     process, address = server
     port = int(address.rpartition(":")[2])

@@ -72,7 +72,7 @@ def test_pbt_finds_a_schedule(finished):
     assert Image.open(path / "population/schedule.png").size[0] > 500
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_halving_gives_up_all_but_one(finished):
     sweep = finished("halving")
     assert sorted(o.env_steps for o in sweep.outcomes) == [160, 160, 320, 640]

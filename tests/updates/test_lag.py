@@ -140,7 +140,7 @@ def test_running_statistics_lag_with_the_network_that_they_normalise_for():
     assert kept["statistics"].count == N * T
 
 
-@pytest.mark.parametrize("name", ["impala", "appo"])
+@pytest.mark.parametrize("name", ["impala", pytest.param("appo", marks=pytest.mark.slow)])
 @pytest.mark.long
 def test_without_a_correction_who_lags_learns_what_a2c_or_ppo_would_from_the_same_batch(name):
     env, lag = probes.Recall(), 2
