@@ -143,7 +143,7 @@ ROWS = [
     Row(
         "sac 128",
         "control",
-        control("sac", 128 * 782, num_envs=128, updates=8),
+        control("sac", 128 * 1000, num_envs=128, updates=8),
         SWINGS,
         peers=("rejax",),
     ),

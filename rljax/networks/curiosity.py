@@ -28,8 +28,10 @@ class RandomDistillation(NamedTuple):
     """
 
     init: Callable[[Key], Params]
-    error: Callable[[Params, Obs], jax.Array]
-    """(params, observations [..., ...]) to mean squared errors of the prediction [...]."""
+    target: Callable[[Params, Obs], jax.Array]
+    """(params, observations [..., ...]) to the outputs [..., size] that are predicted."""
+    error: Callable[[Params, Obs, jax.Array], jax.Array]
+    """(params, observations, those outputs) to mean squared errors of the prediction [...]."""
     encode: Callable[[Obs], Features]
 
 
@@ -61,17 +63,18 @@ def random_distillation(
             "statistics": fresh_statistics(reader.features),
         }
 
-    def error(params: Params, obs: Obs) -> jax.Array:
+    def of(module: nn.Module, part: str, params: Params, obs: Obs) -> jax.Array:
         features = reader.view(standardized(params["statistics"], reader.encode(obs)))
+        return with_one_axis(partial(module.apply, params[part]), len(reader.shape), features)
 
-        def of(module: nn.Module, part: str) -> jax.Array:
-            function = partial(module.apply, params[part])
-            return with_one_axis(function, len(reader.shape), features)
+    def target(params: Params, obs: Obs) -> jax.Array:
+        return of(fixed, "fixed", params, obs)
 
-        target = jax.lax.stop_gradient(of(fixed, "fixed"))
-        return jnp.mean(jnp.square(of(predictor, "predictor") - target), axis=-1)
+    def error(params: Params, obs: Obs, target: jax.Array) -> jax.Array:
+        prediction = of(predictor, "predictor", params, obs)
+        return jnp.mean(jnp.square(prediction - target), axis=-1)
 
-    return RandomDistillation(init, error, reader.encode)
+    return RandomDistillation(init, target, error, reader.encode)
 
 
 class Dynamics(NamedTuple):

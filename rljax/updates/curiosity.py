@@ -57,7 +57,8 @@ def rnd(
     episodes. Then the network learns from the batch, in one pass over it. Observations are
     normalised by running statistics, which know this batch.
 
-    Reads obs and next_obs of fresh experience; writes intrinsic_reward [T, N].
+    Reads obs and next_obs of fresh experience; writes intrinsic_reward [T, N], and rnd_target
+    [T, N, size], what is to be predicted.
 
     Args:
         networks: as `networks.random_distillation` makes them.
@@ -70,10 +71,13 @@ def rnd(
     """
 
     def estimate(params: Params, batch: Batch, key: Key):
-        return batch.annotate(**{REWARD: networks.error(params, batch.next_obs)}), {}
+        target = networks.target(params, batch.next_obs)
+        error = networks.error(params, batch.next_obs, target)
+        return batch.annotate(rnd_target=target, **{REWARD: error}), {}
 
     def loss(params: Params, batch: Batch, key: Key) -> tuple[jax.Array, Metrics]:
-        mean = jnp.mean(networks.error(params, batch.next_obs))
+        target = batch.extras["rnd_target"]
+        mean = jnp.mean(networks.error(params, batch.next_obs, target))
         return mean, {"losses/rnd_loss": mean}
 
     return with_own_parameters(

@@ -69,7 +69,8 @@ def test_rnd_rewards_are_errors_of_prediction_by_the_deviation_of_their_returns(
         before = state[0]
         state, batch, metrics = applied(update, state, batch)
         # With the statistics of now, and the predictor of before.
-        error = np.asarray(nets.error({**before, "statistics": state[0]["statistics"]}, next_obs))
+        params = {**before, "statistics": state[0]["statistics"]}
+        error = np.asarray(nets.error(params, next_obs, nets.target(params, next_obs)))
         for t in range(T):
             so_far = gamma * so_far + error[t]
             totals.append(so_far)
@@ -97,7 +98,7 @@ def test_what_rnd_has_seen_is_worth_less_than_what_it_has_not(make_batch):
     state = jax.jit(lambda s: jax.lax.scan(learn, s, jax.random.split(jax.random.key(0), 300))[0])(
         state
     )
-    known, unknown = (nets.error(state[0], obs) for obs in (old, new))
+    known, unknown = (nets.error(state[0], obs, nets.target(state[0], obs)) for obs in (old, new))
     assert known.max() < 0.01 * unknown
 
 
