@@ -125,6 +125,7 @@ def test_there_is_a_config_for_every_environment_of_the_results_and_every_agent(
         "mountain_car_continuous",
         "pendulum",
         "pong",
+        "seaquest",
         "space_invaders",
         "tic_tac_toe",
     }
