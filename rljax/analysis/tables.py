@@ -8,6 +8,7 @@ Two runs in one picture, coloured on one scale:
     plots.save(tables.draw_tables(runs), Path("tables.png"))
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,8 @@ from rljax.experiments import directory, experiment
 from rljax.types import Environment
 
 Look = dict[str, Any]
+
+MODULES = re.compile(r"\.(tabular|dyna):")  # of agents whose parameters are a table
 
 COLOURS = "cividis"  # from dark blue to yellow, the same to all eyes
 MARKS: dict[str, Look] = {  # of the cells in which nobody acts
@@ -78,7 +81,7 @@ def read(path: str | Path, member: int = 0) -> Titled:
     """
     config = directory.find(path).load_config()
     top = config.top
-    tabular = [name for name, place in AGENTS.items() if ".tabular:" in place]
+    tabular = [name for name, place in AGENTS.items() if MODULES.search(place)]
     if top.agent not in tabular:
         raise UsageError(f"{top.agent} keeps no table to draw; these do: {', '.join(tabular)}")
     map_ = map_of(config.env())

@@ -163,16 +163,17 @@ def test_the_table_of_a_run_is_the_mean_of_its_tables_for_the_seed_asked(tmp_pat
         tables.read(tmp_path / "run", 2)
 
 
-def test_a_table_by_itself_is_read_as_it_is(tmp_path):
+@pytest.mark.parametrize("agent", ["sarsa", "dyna_q"])
+def test_a_table_by_itself_is_read_as_it_is(tmp_path, agent):
     given = {
         "env": "FrozenLake-misc",
-        "agent": "sarsa",
+        "agent": agent,
         "structure.initial_value": 1.0,
         "total_env_steps": 16,
         "evaluation.episodes": 1,
     }
     experiment.start(config.resolve(given, {}), tmp_path / "run")
     title, table, map_ = tables.read(tmp_path / "run")
-    assert title == "sarsa on FrozenLake-misc\n16 environment steps"
+    assert title == f"{agent} on FrozenLake-misc\n16 environment steps"
     assert table.shape == (16, 4) and table[5] == pytest.approx(np.ones(4))
     assert map_.moves.tolist() == [[0, -1], [1, 0], [0, 1], [-1, 0]]

@@ -39,6 +39,8 @@ HELD_BY = {
     "notebook.md: agent = rljax.ppo": "docs/test_tutorial::test_the_notebook_s_loop_",
     "notebook.md: for state, row in rljax.iterate": "docs/test_tutorial::test_the_notebook_s_loop_",
     "performance.md: return jax.lax.scan": "cpu/test_compiler::test_the_loop_of_the_page_runs",
+    "planning_tutorial.md: searcher = rljax.mcts": "docs/test_tutorial::test_the_tutorial_of_pl",
+    "planning_tutorial.md: player = rljax.mcts": "docs/test_tutorial::test_the_tutorial_of_pl",
     "populations.md: agent = rljax.ppo": "docs/test_snippets::test_populations_as_on_",
     "populations.md: for rung in rljax.halving": "docs/test_snippets::test_populations_as_on_",
     "simulators.md: steps = simulator.step": "envs/test_gymnasium::test_the_code_of_the_page_runs",

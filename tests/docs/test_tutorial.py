@@ -1,4 +1,4 @@
-"""The tutorial and the page on notebooks, run from top to bottom as they stand."""
+"""Both tutorials and the page on notebooks, run from top to bottom as they stand."""
 
 import shlex
 
@@ -13,6 +13,7 @@ from rljax.cli import main
 
 TUTORIAL = pages.ROOT / "docs/tutorial.md"
 NOTEBOOK = pages.ROOT / "docs/notebook.md"
+PLANNING = pages.ROOT / "docs/planning_tutorial.md"
 IN_PROCESSES_OF_THEIR_OWN = pages.commands(TUTORIAL, "Several devices, and many machines")
 """The commands that test_device_commands runs."""
 SHORTER = {
@@ -121,3 +122,29 @@ def test_the_notebook_s_loop_goes_on_where_it_was_left(tmp_path):
     with compiled_quickly():
         pages.run(loop, NOTEBOOK, names)  # the cell, run again
     assert names["rows"][left]["iteration"] == left + 1
+
+
+@pytest.mark.slow
+def test_the_tutorial_of_planning_ends_with_a_game(tmp_path, capsys):
+    shorter = {
+        "--num-seeds 30": "--num-seeds 2 --total-env-steps 500",
+        '"num_simulations": 128, "samples": 8': '"num_simulations": 2, "playout_steps": 2',
+        "num_episodes=4": "num_episodes=1, max_steps=4",
+        "num_simulations=128": "num_simulations=2",
+        '"perfect", 200': '"perfect", 2',
+        "--episodes 1000": "--episodes 2",
+        "--episodes 200": "--episodes 2",
+        "tic_tac_toe.toml --seed 100": "tic_tac_toe.toml --total-env-steps 2560",
+        "--seed 100 --total-env-steps 1400000": (
+            "--total-env-steps 7168 --structure.hidden [4] --structure.num-simulations 2 "
+            "--structure.play-simulations 2 --structure.warmup-env-steps 5376"
+        ),
+        "--against human": "--against random",
+        "catch.toml": "catch.toml --total-env-steps 1500 --structure.num-simulations 2",
+        "pendulum.toml": "pendulum.toml --total-env-steps 1008",
+    }
+    with compiled_quickly():
+        names = follow(PLANNING, tmp_path, shorter.items())
+    assert (tmp_path / "maze.png").stat().st_size > 1000
+    assert sum(sum(side) for side in names["found"]) == 2
+    assert "random plays" in capsys.readouterr().out
