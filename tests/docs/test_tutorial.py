@@ -128,8 +128,8 @@ def test_the_notebook_s_loop_goes_on_where_it_was_left(tmp_path):
 def test_the_tutorial_of_planning_ends_with_a_game(tmp_path, capsys):
     shorter = {
         "--num-seeds 30": "--num-seeds 2 --total-env-steps 500",
-        '"num_simulations": 128, "samples": 8': '"num_simulations": 2, "playout_steps": 2',
-        "num_episodes=4": "num_episodes=1, max_steps=4",
+        '"num_simulations": 64, "samples": 16': '"num_simulations": 2, "playout_steps": 2',
+        "num_episodes=16": "num_episodes=1, max_steps=4",
         "num_simulations=128": "num_simulations=2",
         '"perfect", 200': '"perfect", 2',
         "--episodes 1000": "--episodes 2",
