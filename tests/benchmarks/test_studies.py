@@ -105,3 +105,26 @@ def test_an_exported_policy_is_timed(study, monkeypatch):
     }
     assert {*row} == runtimes | {"hidden", "cc -O0", "cc -O2"}
     assert all(row[name] > 0 for name in runtimes) and row["cc -O2"] < row["jitted, 1"]
+
+
+@pytest.mark.slow
+def test_in_cross_play_each_team_acts_as_who_trained_it(study, capsys):
+    module = study("cross_play")
+    agent = rljax.maddpg(rljax.make("SimpleTag-MPE"), num_envs=2, hidden=(4,), warmup_env_steps=50)
+    population = rljax.vmap(agent)
+    with compiled_quickly():
+        init = jax.jit(population.init)
+        one, other = (init(jax.random.split(jax.random.key(seed), 2)) for seed in range(2))
+    mixed = module.mixed(population, one, other).learner.params["actor"]
+    for actor, a, b in zip(
+        *map(jax.tree.leaves, (mixed, one.learner.params["actor"], other.learner.params["actor"])),
+        strict=True,
+    ):
+        assert (actor[:, :3] == a[:, :3]).all() and (actor[:, 3] == b[:, 3]).all()
+    tiny = ["--env-steps", "11000", "--num-seeds", "2", "--episodes", "2"]
+    with compiled_quickly():
+        module.main(tiny, standalone_mode=False)
+    rows = capsys.readouterr().out.splitlines()[1:]
+    assert [row.split()[:2] for row in rows] == [
+        [first, second] for first in module.LEARNERS for second in module.LEARNERS
+    ]
