@@ -8,8 +8,10 @@ in table 2 of Lowe et al. 2017 (https://arxiv.org/abs/1706.02275), what counts i
 fare.
 """
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import cast
 
 import click
 import jax
@@ -19,7 +21,7 @@ import numpy as np
 
 import rljax
 from rljax.experiments import config
-from rljax.types import Agent, State
+from rljax.types import Agent, MultiAgentEnvironment, State
 
 CONFIG = Path(__file__).parents[2] / "configs/maddpg/simple_spread.toml"
 LEARNERS = {"maddpg": "true", "ddpg": "false"}
@@ -28,15 +30,15 @@ LEARNERS = {"maddpg": "true", "ddpg": "false"}
 
 def mixed(agent: Agent, first: State, second: State) -> State:
     """The population `first`, but that the second team acts as that of `second` does."""
-    theirs = np.isin(np.arange(len(agent.env.agents)), agent.env.teams[1])
+    env = cast(MultiAgentEnvironment, agent.env)
+    theirs = np.isin(np.arange(len(env.agents)), env.teams[1])
 
     def choose(mine: jax.Array, other: jax.Array) -> jax.Array:
         return jnp.where(theirs.reshape(-1, *[1] * (mine.ndim - 2)), other, mine)
 
     params = first.learner.params
     actor = jax.tree.map(choose, params["actor"], second.learner.params["actor"])
-    learner = first.learner.replace(params={**params, "actor": actor})
-    return first.replace(learner=learner)
+    return replace(first, learner=replace(first.learner, params={**params, "actor": actor}))
 
 
 @click.command(help=__doc__.splitlines()[0])
