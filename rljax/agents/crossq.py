@@ -74,7 +74,7 @@ def crossq(
         kind=Hparams,
         stochastic=True,
         targets=(),
-        parts=plain.temperature_part(learn_temperature),
+        parts=base.temperature_part(learn_temperature),
         num_critics=num_critics,
         critic_hidden=critic_hidden,
         batch_norm=True,

@@ -115,7 +115,7 @@ def mbpo(
         kind=Hparams,
         stochastic=True,
         targets=("critic",),
-        parts={"model": model.init} | plain.temperature_part(learn_temperature),
+        parts={"model": model.init} | base.temperature_part(learn_temperature),
         batch_size=batch_size,
         updates_per_iteration=updates_per_iteration,
         num_critics=num_critics,

@@ -54,9 +54,9 @@ Learn = Callable[[networks.ActorAndCritics, Any, Optimizers], Update]
 """(policy and critics, hparams, optimizers) to an update of samples whose steps are n-step ones."""
 
 
-def number(key: Key) -> jax.Array:
-    """What a part of the parameters begins as that is one number: 0."""
-    return jnp.zeros(())
+def temperature_part(is_learnt: bool) -> dict[str, Callable[[Key], Any]]:
+    """The part of the parameters that a learnt temperature is: its logarithm, at first 0."""
+    return {"temperature": lambda key: jnp.zeros(())} if is_learnt else {}
 
 
 CHOSEN = (

@@ -71,11 +71,6 @@ def learning(
     return learn
 
 
-def temperature_part(is_learnt: bool) -> dict[str, Callable[..., Any]]:
-    """The part of the parameters that a learnt temperature is, by its name."""
-    return {"temperature": base.number} if is_learnt else {}
-
-
 def temperature_of(hp: Hparams, is_learnt: bool) -> Temperature:
     """What a nat of entropy is worth, by the parameters."""
     return lambda params: hp.temperature * jnp.exp(params["temperature"] if is_learnt else 0.0)
@@ -143,7 +138,7 @@ def sac(
         kind=Hparams,
         stochastic=True,
         targets=("critic",),
-        parts=temperature_part(learn_temperature),
+        parts=base.temperature_part(learn_temperature),
         num_critics=num_critics,
         noise=noise,
         hparams=hparams,

@@ -52,7 +52,7 @@ def tqc(
         kind=Hparams,
         stochastic=True,
         targets=("critic",),
-        parts=plain.temperature_part(learn_temperature),
+        parts=base.temperature_part(learn_temperature),
         num_critics=num_critics,
         noise=noise,
         head=head,
