@@ -6,6 +6,7 @@ The example is `examples/alphazero/train.py` of https://github.com/sotetsuk/pgx.
 four with the network, the number of games and of simulations, and Gumbel's search. "pgx" is the
 loop of the example on pgx's game. "rljax, pgx/connect_four" is the agent's policy and rollout on
 the same game, and "rljax" on the game of rljax. They take turns, and each figure is the median.
+How deep a tree grows, and so how long a search takes, is up to the network: all have the same one.
 """
 
 from collections.abc import Callable
@@ -25,14 +26,21 @@ from rljax.actors import rollout
 from rljax.envs.opponents import Against
 from rljax.envs.states import WithState
 from rljax.networks import reset_carry
+from rljax.types import Params
 
 HIDDEN = (128,)
 
 
-def example(num_envs: int, simulations: int, steps: int) -> tuple[Callable, tuple]:
+def network() -> networks.Network:
+    """What plays in all of them."""
+    game = Against(rljax.make("pgx/connect_four"))
+    return networks.actor_critic(game, "cnn", HIDDEN, "relu").net
+
+
+def example(params: Params, num_envs: int, simulations: int, steps: int) -> tuple[Callable, tuple]:
     """Self-play as in the example, and what it is given."""
     env = pgx.make("connect_four")
-    net = networks.actor_critic(Against(rljax.make("pgx/connect_four")), "cnn", HIDDEN, "relu").net
+    net = network()
 
     def forward(params, observation):
         return net.apply(params, observation, (), None)[0]
@@ -74,10 +82,12 @@ def example(num_envs: int, simulations: int, steps: int) -> tuple[Callable, tupl
         state = jax.vmap(env.init)(jax.random.split(key_begin, num_envs))
         return jax.lax.scan(step, state, jax.random.split(key, steps))[1]
 
-    return jax.jit(play), (net.init(jax.random.key(0)), jax.random.key(1))
+    return jax.jit(play), (params, jax.random.key(1))
 
 
-def ours(game: str, num_envs: int, simulations: int, steps: int) -> tuple[Callable, tuple]:
+def ours(
+    game: str, params: Params, num_envs: int, simulations: int, steps: int
+) -> tuple[Callable, tuple]:
     """The first half of an iteration of the agent, from fresh games, and what it is given."""
     env = rljax.make(game)
     agent = rljax.alphazero(
@@ -92,6 +102,7 @@ def ours(game: str, num_envs: int, simulations: int, steps: int) -> tuple[Callab
         rollout_length=2,
     )
     state = jax.jit(agent.init)(jax.random.key(0))
+    state = state.replace(learner=state.learner.replace(params=params))
 
     def play(state, key):
         def policy(params, obs, carry, key):
@@ -108,16 +119,17 @@ def ours(game: str, num_envs: int, simulations: int, steps: int) -> tuple[Callab
 @click.option("--simulations", default=32, show_default=True)
 @click.option("--steps", default=16, show_default=True)
 @click.option("--repeats", default=7, show_default=True)
-def main(num_envs: int, simulations: int, steps: int, repeats: int) -> None:
+@click.option("--seed", default=0, show_default=True, help="of the network")
+def main(num_envs: int, simulations: int, steps: int, repeats: int, seed: int) -> None:
     """Time each of them, and print the table."""
     print(f"{num_envs} games, {simulations} simulations, {jax.devices()[0].platform}")
-    sizes = num_envs, simulations, steps
-    programs = {"pgx": example(*sizes)}
+    given = network().init(jax.random.key(seed)), num_envs, simulations, steps
+    programs = {"pgx": example(*given)}
     for name, game in {
         "rljax, pgx/connect_four": "pgx/connect_four",
         "rljax": "ConnectFourGame",
     }.items():
-        programs[name] = ours(game, *sizes)
+        programs[name] = ours(game, *given)
     in_turns(programs, [num_envs * steps] * len(programs), repeats, "positions/s")
 
 

@@ -4,6 +4,7 @@ import json
 import time
 
 import jax
+import jax.numpy as jnp
 import pytest
 from states import compiled_quickly
 
@@ -89,10 +90,15 @@ def test_what_takes_turns_is_compared_with_the_first(study, capsys):
 
 @pytest.mark.long
 def test_the_example_of_pgx_records_what_alphazero_learns_from(study):
-    play, arguments = study("self_play").example(num_envs=2, simulations=2, steps=3)
+    module = study("self_play")
+    params = module.network().init(jax.random.key(7))
+    play, arguments = module.example(params, num_envs=2, simulations=2, steps=3)
     seen, weights, reward, terminated = jax.eval_shape(play, *arguments)
     assert seen.shape == (3, 2, 6, 7, 2) and weights.shape == (3, 2, 7)
     assert reward.shape == terminated.shape == (3, 2)
+    # How long a search takes is up to the network: so all play with the same one.
+    _, (state, _) = module.ours("ConnectFourGame", params, num_envs=2, simulations=2, steps=3)
+    assert jax.tree.all(jax.tree.map(jnp.array_equal, state.learner.params, params))
 
 
 @pytest.mark.long
