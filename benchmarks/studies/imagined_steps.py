@@ -68,7 +68,8 @@ def trained(seeds: int, planning_steps: int, steps: int):
     def train(state):
         return jax.lax.scan(lambda state, _: agent.step(state), state, length=steps)[0]
 
-    return jax.jit(train), (state,)
+    options = rljax.compiler_options(train, state)  # as `rljax.train` compiles
+    return jax.jit(train).lower(state).compile(options), (state,)
 
 
 @click.command(help=__doc__.splitlines()[0])

@@ -4,6 +4,7 @@ from rljax.ops.dynamic_programming import policy_evaluation, value_iteration
 from rljax.ops.exploration import (
     boltzmann,
     epsilon_greedy,
+    first_reached,
     fixed_epsilons,
     greedy,
     linear_schedule,
@@ -48,6 +49,7 @@ __all__ = [
     "discounted_returns",
     "epsilon_greedy",
     "explained_variance",
+    "first_reached",
     "fixed_epsilons",
     "generalized_advantage",
     "greedy",

@@ -38,12 +38,21 @@ _product = partial(jnp.matmul, precision="highest")
 class TableModel:
     """What has been seen of S states and A actions. The place behind all states is the end."""
 
-    visits: jax.Array  # [S, A] float32, how often each action was tried
-    reward: jax.Array  # [S, A] float32, its mean reward
-    outcomes: jax.Array  # [S, A, S + 1] float32, how often it led to each state, and to the end
+    reward: jax.Array  # [S, A] float32, the mean reward of each action
+    cumulative: jax.Array  # [S, A, S + 1] float32, how often it led to this place or one before it
     tried: jax.Array  # [S, A] int32, the time at which it was tried last; 0 for never
     legal: jax.Array  # [S, A] bool, the mask that was seen last; all, where there is none
     time: jax.Array  # [] int32, steps of each environment so far
+
+    @property
+    def visits(self) -> jax.Array:
+        """How often each action was tried, float32 [S, A]."""
+        return self.cumulative[..., -1]
+
+    @property
+    def outcomes(self) -> jax.Array:
+        """How often it led to each state, and to the end, float32 [S, A, S + 1]."""
+        return _differences(self.cumulative)
 
 
 def dyna(update: Update, planning_steps: int, memory=1.0, kappa=None) -> Update:
@@ -192,9 +201,8 @@ def _nothing_seen(params: Params) -> TableModel:
             "use q_learning, or make fewer states"
         )
     return TableModel(
-        visits=jnp.zeros(params.shape),
         reward=jnp.zeros(params.shape),
-        outcomes=jnp.zeros((states, actions, states + 1)),
+        cumulative=jnp.zeros((states, actions, states + 1)),
         tried=jnp.zeros(params.shape, jnp.int32),
         legal=jnp.ones(params.shape, bool),
         time=jnp.int32(0),
@@ -212,9 +220,10 @@ def _having_seen(model: TableModel, batch: Batch, memory) -> TableModel:
         )
     )
     follows = jnp.where(terminated, len(model.visits), observed(next_obs))
+    reached = follows[..., None] <= jnp.arange(len(model.visits) + 1)
     # Written once for a cell, however often it is here.
-    visits = model.visits.at[cell].set(memory * model.visits[cell]).at[cell].add(1.0)
-    outcomes = model.outcomes.at[cell].set(memory * model.outcomes[cell])
+    cumulative = model.cumulative.at[cell].set(memory * model.cumulative[cell])
+    cumulative = cumulative.at[cell].add(reached.astype(jnp.float32))
     more = jnp.zeros_like(model.reward).at[cell].add(reward - model.reward[cell])
     time = model.time + 1 + jnp.arange(len(reward), dtype=jnp.int32)[:, None]
     legal = model.legal
@@ -223,9 +232,8 @@ def _having_seen(model: TableModel, batch: Batch, memory) -> TableModel:
         states = jnp.where(terminated, len(legal), next_obs.obs)  # Nobody acts at the end.
         legal = legal.at[states].set(next_obs.legal)
     return TableModel(
-        visits=visits,
-        reward=model.reward + more / jnp.maximum(visits, 1.0),
-        outcomes=outcomes.at[(*cell, follows)].add(1.0),
+        reward=model.reward + more / jnp.maximum(cumulative[..., -1], 1.0),
+        cumulative=cumulative,
         tried=model.tried.at[cell].max(jnp.broadcast_to(time, reward.shape)),
         legal=legal,
         time=time[-1, 0],
@@ -234,15 +242,17 @@ def _having_seen(model: TableModel, batch: Batch, memory) -> TableModel:
 
 def _imagined(model: TableModel, keys: Key, kappa, like: Obs) -> Batch:
     """Steps [K, 1, N] drawn with keys [K, N]; observations are of the kind of `like`."""
-    visited_states = jnp.any(model.visits > 0, axis=-1)
-    possible = model.visits > 0 if kappa is None else model.legal
+    visits = model.visits
+    states = jnp.cumsum(jnp.any(visits > 0, axis=-1))
+    actions = jnp.cumsum(visits > 0 if kappa is None else model.legal, axis=-1)
 
     def one(key: Key) -> tuple[jax.Array, ...]:
-        key_state, key_action, key_outcome = jax.random.split(key, 3)
-        state = ops.sample(visited_states.astype(jnp.float32), key_state)
-        action = ops.sample(possible[state].astype(jnp.float32), key_action)
-        follows = ops.sample(model.outcomes[state, action], key_outcome)
-        return state, action, jnp.where(model.visits[state, action] > 0, follows, state)
+        # One draw for all three, and sums that are there already: drawing is most of the time.
+        of_state, of_action, of_outcome = jax.random.uniform(key, (3,))
+        state = ops.first_reached(states, of_state)
+        action = ops.first_reached(actions[state], of_action)
+        follows = ops.first_reached(model.cumulative[state, action], of_outcome)
+        return state, action, jnp.where(visits[state, action] > 0, follows, state)
 
     state, action, follows = jax.vmap(jax.vmap(one))(keys)
     reward = model.reward[state, action]
@@ -258,7 +268,7 @@ def _all_that_follows(
 ) -> Batch:
     """All outcomes [S + 1, number] of cells, and their weights: 0 but where `found` [number]."""
     follows = jnp.arange(len(model.visits) + 1, dtype=jnp.int32)[:, None]
-    weight = (model.outcomes[state, action] * found[:, None]).T
+    weight = (_differences(model.cumulative[state, action]) * found[:, None]).T
     state, action, reward, follows = jnp.broadcast_arrays(
         state, action, model.reward[state, action], follows
     )
@@ -288,3 +298,8 @@ def _steps(
         next_obs=seen(jnp.minimum(follows, last)),
         extras=Extras(),
     )
+
+
+def _differences(cumulative: jax.Array) -> jax.Array:
+    """What sums [..., S + 1] are the sums of; exact, as places that never followed add nothing."""
+    return jnp.diff(cumulative, axis=-1, prepend=0.0)

@@ -90,6 +90,15 @@ def test_the_impossible_is_never_drawn(size, uniform, monkeypatch):
     assert np.take_along_axis(probabilities, actions[:, None], -1).min() > 0
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_places_are_drawn_from_sums_that_are_there_already(dtype):
+    sums = np.cumsum([0, 3, 0, 2, 1, 0]).astype(dtype)
+    numbers = jnp.float32([0.0, 0.49, 0.51, 0.83, 0.84, np.nextafter(np.float32(1), 0)])
+    places = jax.jit(ops.first_reached)(jnp.broadcast_to(sums, (6, 6)), numbers)
+    np.testing.assert_array_equal(places, [1, 1, 3, 3, 4, 4])
+    assert places.dtype == np.int32
+
+
 @pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0, 3.5])
 def test_zeta_numbers_are_as_rare_as_their_power(exponent):
     largest, shape = 6, (10, 5_000)
