@@ -29,7 +29,11 @@ LIBRARIES = {
         "optimizer for each of PPO's networks, samples its replay without replacement, and moves "
         "SAC's target networks once for each step of all environments",
     ),
-    "sb3": Library("SB3", "run_sb3", "steps Gymnasium's environments, one after the other"),
+    "sb3": Library(
+        "SB3",
+        "run_sb3",
+        "steps Gymnasium's environments, or PettingZoo's, one after the other",
+    ),
     "sbx": Library(
         "sbx",
         "run_sb3",

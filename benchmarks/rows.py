@@ -51,6 +51,7 @@ LEARNT = 100.0  # CartPole, of at most 500; a random policy has 22
 BEGUN = 30.0  # the same, after a few thousand steps
 SMALL = ppo(4, 128, 976)
 SPREAD_OUT = -72.0  # simple_spread, summed over agents
+SPREADING = -76.0  # the same, after 40,000 steps
 NOT_FAR = -200.0  # the same of a short training by QMIX, which had -161 after 40,000 steps
 SWINGS = -600.0  # Pendulum; a random policy has -1,200, and a good one -150
 RANDOM = {
@@ -230,6 +231,13 @@ ROWS = [
             peers=("jaxmarl",),
         )
         for envs, length, iterations, lr in ((16, 128, 150, 1e-3), (256, 25, 100, 2e-3))
+    ),
+    Row(
+        "ippo 16x128 short",
+        "agents",
+        ippo(16, 128, 20, 1e-3) | {"agents": 3},
+        SPREADING,
+        peers=("sb3",),
     ),
     Row("qmix 8", "agents", qmix(8, 500, 4), NOT_FAR, peers=("jaxmarl",)),
     *(

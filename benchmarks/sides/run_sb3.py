@@ -1,4 +1,7 @@
-"""PPO, SAC and TD3 of Stable-Baselines3, or of sbx, which has the same interface over JAX."""
+"""PPO, SAC and TD3 of Stable-Baselines3, or of sbx, which has the same interface over JAX.
+
+Its PPO is IPPO, too, where each row of its environments is an agent of PettingZoo's simple_spread.
+"""
 
 import importlib
 import math
@@ -22,7 +25,7 @@ def ppo(work):
     return {
         "learning_rate": lambda left: numbers["lr"] * (left if structure["anneal_lr"] else 1.0),
         "n_steps": structure["rollout_length"],
-        "batch_size": batch // structure["num_minibatches"],
+        "batch_size": work.get("agents", 1) * batch // structure["num_minibatches"],
         "n_epochs": structure["num_epochs"],
         "gae_lambda": numbers["gae_lambda"],
         "clip_range": numbers["clip_eps"],
@@ -63,7 +66,17 @@ def td3(work):
     }
 
 
-AGENTS = {"ppo": ppo, "sac": sac, "td3": td3}
+AGENTS = {"ppo": ppo, "ippo": ppo, "sac": sac, "td3": td3}
+
+
+def environments(work):
+    """N of them, in rows."""
+    number = work["structure"]["num_envs"]
+    if work["agent"] == "ippo":
+        from several_agents import Spread
+
+        return Spread(number, work["seed"])
+    return make_vec_env(work["env"].removeprefix("gymnasium/"), number, seed=work["seed"])
 
 
 def main() -> None:
@@ -73,11 +86,9 @@ def main() -> None:
     agent, structure = work["agent"], work["structure"]
 
     def model():
-        return getattr(importlib.import_module(module), agent.upper())(
+        return getattr(importlib.import_module(module), agent.removeprefix("i").upper())(
             "MlpPolicy",
-            make_vec_env(
-                work["env"].removeprefix("gymnasium/"), structure["num_envs"], seed=work["seed"]
-            ),
+            environments(work),
             gamma=work["hparams"]["gamma"],
             seed=work["seed"],
             device="cpu" if work["side"] == "sb3" else "auto",
@@ -85,19 +96,22 @@ def main() -> None:
         )
 
     began = time.perf_counter()
+    learner = model()
+    rows = learner.n_envs  # Of several agents, each is one.
     # The first updates: of PPO after a rollout, of the others after the warm-up.
     least = structure.get("warmup_env_steps", 0) + 8
-    model().learn(structure["num_envs"] * structure.get("rollout_length", least))
+    learner.learn(rows * structure.get("rollout_length", least))
     first = time.perf_counter() - began
     learner = model()
     began = time.perf_counter()
-    learner.learn(work["total_env_steps"])
+    learner.learn(work["total_env_steps"] * rows // structure["num_envs"])
     seconds = time.perf_counter() - began
     returns = [episode["r"] for episode in learner.ep_info_buffer]
-    if agent != "ppo":  # Few and long: the last tenth, as of all sides.
+    if agent not in ("ppo", "ippo"):  # Few and long: the last tenth, as of all sides.
         returns = returns[-math.ceil(len(returns) / 10) :]
     compiling = first if work["side"] == "sbx" else None
-    side.answer(learner.num_timesteps, [seconds], sum(returns) / len(returns), compiling, packages)
+    result = sum(returns) / len(returns)
+    side.answer(work["total_env_steps"], [seconds], result, compiling, packages)
 
 
 main()
