@@ -73,7 +73,8 @@ def rnd(
     def estimate(params: Params, batch: Batch, key: Key):
         target = networks.target(params, batch.next_obs)
         error = networks.error(params, batch.next_obs, target)
-        return batch.annotate(rnd_target=target, **{REWARD: error}), {}
+        batch = batch.annotate(rnd_target=target, **{REWARD: error})
+        return batch, _reported(batch)
 
     def loss(params: Params, batch: Batch, key: Key) -> tuple[jax.Array, Metrics]:
         target = batch.extras["rnd_target"]
@@ -86,7 +87,6 @@ def rnd(
             observation_statistics(networks.encode),
             stateless(estimate),
             reward_scaling(gamma, reward=REWARD, episodic=False),
-            stateless(lambda params, batch, key: (batch, _reported(batch))),
             epochs(gradient(loss, optimizer, part="predictor"), 1, num_minibatches),
         ),
     )

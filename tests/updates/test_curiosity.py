@@ -77,6 +77,7 @@ def test_rnd_rewards_are_errors_of_prediction_by_the_deviation_of_their_returns(
         expected = error / np.std(totals)
         np.testing.assert_allclose(batch.extras["intrinsic_reward"], expected, rtol=1e-4)
         assert metrics["nonfinite/intrinsic_reward"] == 0
+        np.testing.assert_allclose(metrics["charts/intrinsic_reward"], error.mean(), rtol=1e-4)
         jax.tree.map(np.testing.assert_array_equal, state[0]["fixed"], fixed)
         moved = jax.tree.map(
             lambda a, b: jnp.any(a != b), state[0]["predictor"], before["predictor"]
