@@ -115,6 +115,7 @@ def planning_actor(
     samples: int = 1,
     max_depth: int | None = None,
     exploring_steps: int | None = None,
+    random_steps: int = 0,
     best_simulations: int | None = None,
 ) -> Actor:
     """Searches from each observation of `env`, a `WithState`; records search_policy [N, A].
@@ -129,6 +130,7 @@ def planning_actor(
         samples: of `true_model`.
         exploring_steps: after so many steps of an episode the best actions are taken; None for no
             such bound.
+        random_steps: each of so many first steps of an episode is random with probability 1/2.
         best_simulations: budget of the best actions; None for `num_simulations`.
     """
 
@@ -159,7 +161,13 @@ def planning_actor(
                     gumbel_scale=jnp.where(explores, hparams.gumbel_scale, 0.0),
                 )
             found = look(now, params, obs, key, best=False)
-            return found.action, {"search_policy": found.weights}, carry + 1
+            action = found.action
+            if random_steps:
+                key_random, key_action = jax.random.split(jax.random.fold_in(key, 1))
+                random = jax.random.bernoulli(key_random, shape=carry.shape)
+                drawn, _ = uniform_action(obs, env.action_space, key_action)
+                action = jnp.where(random & (carry < random_steps), drawn, action)
+            return action, {"search_policy": found.weights}, carry + 1
 
         return act
 

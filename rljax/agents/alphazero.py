@@ -20,7 +20,7 @@ from rljax.agents.mcts import evaluated, searchable
 from rljax.agents.replays import Windows, replay_of
 from rljax.agents.schedule import Schedule
 from rljax.envs.opponents import game_of
-from rljax.errors import UsageError, check_positive
+from rljax.errors import UsageError, check_count, check_positive
 from rljax.hparams import non_negative
 from rljax.types import Agent, Batch, Environment, HasSymmetries, Update
 from rljax.updates import (
@@ -60,6 +60,7 @@ def alphazero(
     search: str = "puct",
     longest_game: int = 64,
     exploring_moves: int | None = None,
+    random_moves: int = 0,
     symmetries: bool = True,
     num_envs: int = 64,
     rollout_length: int = 16,
@@ -91,6 +92,8 @@ def alphazero(
             instead; of a game that ends sooner it is the outcome itself.
         exploring_moves: after so many moves of a game the best ones are played; None for no such
             bound.
+        random_moves: each of so many first moves of a game is random with probability 1/2, so that
+            games differ where the policy no longer doubts. Greedy play has none.
         symmetries: whether to learn from boards turned and mirrored, where the game has symmetries.
         num_envs: games N played side by side.
         rollout_length: moves T of each between updates.
@@ -120,6 +123,7 @@ def alphazero(
     if play_simulations is not None:
         check_positive(play_simulations=play_simulations)
     check_positive(longest_game=longest_game)
+    check_count(random_moves=random_moves)
     game = game_of(env, "alphazero")
     searched = searchable(game, "alphazero")
     schedule = Schedule(
@@ -152,6 +156,7 @@ def alphazero(
         kind=search,
         max_depth=max_depth,
         exploring_steps=exploring_moves,
+        random_steps=random_moves,
         best_simulations=play_simulations,
     )
 

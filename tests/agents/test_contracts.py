@@ -389,7 +389,14 @@ AGENTS = {
     "q_lambda": Row(table(rljax.q_lambda), unused - {"trace_lambda"}),
     "alphazero": Row(alphazero, {"gumbel_scale"}),
     "alphazero gumbel": Row(
-        partial(alphazero, search="gumbel", exploring_moves=3, symmetries=False, longest_game=3),
+        partial(
+            alphazero,
+            search="gumbel",
+            exploring_moves=3,
+            random_moves=1,
+            symmetries=False,
+            longest_game=3,
+        ),
         {"puct", "dirichlet_fraction", "dirichlet_alpha", "temperature"},
     ),
     "dyna_q": Row(table(rljax.dyna_q, planning_steps=3), unused | {"kappa", "priority_threshold"}),

@@ -10,7 +10,9 @@ import pages
 import pytest
 
 import rljax
-from rljax.actors.planning import playouts, true_model
+from rljax.actors.planning import planning_actor, playouts, true_model
+from rljax.actors.tree_search import SearchHparams
+from rljax.agents.mcts import searchable
 from rljax.envs import autoreset, probes, spaces
 from rljax.envs.action_masks import observed
 from rljax.envs.board_games import BoardState
@@ -53,6 +55,32 @@ def test_what_is_good_on_average_is_preferred_to_luck(search):
 
     assert takes_the_gamble(64) < 0.1
     assert takes_the_gamble(1) > 0.25  # a model that is asked once for each edge shows luck
+
+
+def test_of_the_first_steps_half_are_random_and_the_search_is_recorded():
+    env = searchable(rljax.make("TicTacToeGame"), "this test")
+    actor = planning_actor(
+        env,
+        lambda key: (),
+        lambda hp: (
+            lambda params, key, states, obs, ended: (
+                jnp.zeros((*ended.shape, 9)).at[:, 4].set(5.0),
+                jnp.zeros(ended.shape),
+            )
+        ),
+        lambda hp: 1.0,
+        num_simulations=2,
+        kind="gumbel",
+        random_steps=2,
+    )
+    _, obs = jax.vmap(lambda key: autoreset.reset(env, key))(jax.random.split(KEY, 900))
+    act = jax.jit(actor.policy(SearchHparams(gumbel_scale=0.0), jnp.float32(0)))
+    first, recorded, carry = act((), obs, jnp.ones(900, jnp.int32), KEY)
+    third, _, _ = act((), obs, carry, KEY)
+    assert (third == 4).all() and (jnp.argmax(recorded["search_policy"], axis=-1) == 4).all()
+    counts = np.bincount(first, minlength=9)
+    assert abs(counts[4] - 500) < 75  # five standard deviations
+    assert (np.abs(np.delete(counts, 4) - 50) < 35).all()
 
 
 def test_copies_that_ended_are_paid_nothing_and_count_as_worth_nothing():
