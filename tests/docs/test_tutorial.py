@@ -135,8 +135,8 @@ def test_the_tutorial_of_planning_ends_with_a_game(tmp_path, capsys):
         "--episodes 1000": "--episodes 2",
         "--episodes 200": "--episodes 2",
         "tic_tac_toe.toml --seed 100": "tic_tac_toe.toml --total-env-steps 2560",
-        "--seed 100 --total-env-steps 1400000": (
-            "--total-env-steps 7168 --structure.hidden [4] --structure.num-simulations 2 "
+        "connect_four.toml --seed 100": (
+            "connect_four.toml --total-env-steps 7168 --structure.hidden [4] --structure.num-simulations 2 "
             "--structure.play-simulations 2 --structure.warmup-env-steps 5376"
         ),
         "--against human": "--against random",
