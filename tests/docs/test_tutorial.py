@@ -136,8 +136,9 @@ def test_the_tutorial_of_planning_ends_with_a_game(tmp_path, capsys):
         "--episodes 200": "--episodes 2",
         "tic_tac_toe.toml --seed 100": "tic_tac_toe.toml --total-env-steps 2560",
         "connect_four.toml --seed 100": (
-            "connect_four.toml --total-env-steps 7168 --structure.hidden [4] --structure.num-simulations 2 "
-            "--structure.play-simulations 2 --structure.warmup-env-steps 5376"
+            "connect_four.toml --total-env-steps 7168 --structure.hidden [4] "
+            "--structure.num-simulations 2 --structure.play-simulations 2 "
+            "--structure.warmup-env-steps 5376"
         ),
         "--against human": "--against random",
         "catch.toml": "catch.toml --total-env-steps 1500 --structure.num-simulations 2",
