@@ -110,6 +110,7 @@ def test_there_is_a_config_for_every_environment_of_the_results_and_every_agent(
         "brax_ant",
         "brax_halfcheetah",
         "brax_hopper",
+        "brax_humanoid",
         "brax_inverted_double_pendulum",
         "brax_inverted_pendulum",
         "breakout",
