@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
@@ -60,7 +62,7 @@ class Checkpoints:
             return
         self._manager.save(
             iteration,
-            args=ocp.args.Composite(state=ocp.args.StandardSave(state)),
+            args=ocp.args.Composite(state=ocp.args.StandardSave(_without_empty(state))),
             metrics=None if score is None else {"score": score},
         )
 
@@ -80,7 +82,8 @@ class Checkpoints:
             return self._manager.restore(iteration, args=args).state
 
         try:
-            return migration.restore(read, like, self._saved(iteration))
+            found = migration.restore(read, _without_empty(like), self._saved(iteration))
+            return _with_empty(found, like)
         except Exception as error:  # Orbax and TensorStore raise whatever they met.
             if changed := self._changed(like, iteration):
                 raise RunError(f"{place} is of another version of rljax: {changed}") from error
@@ -94,7 +97,7 @@ class Checkpoints:
             saved = set(migration.by_path(self._saved(iteration)))
         except Exception:  # As above.
             return ""
-        wanted = migration.by_path(like).keys()
+        wanted = migration.by_path(_without_empty(like)).keys()
         kinds = {"it has no": wanted - saved, "it has": saved - wanted}
         return " and ".join(f"{how} {', '.join(sorted(x)[:3])}" for how, x in kinds.items() if x)
 
@@ -127,6 +130,23 @@ class Checkpoints:
     def close(self) -> None:
         """Wait for what is under way, and let go."""
         self._manager.close()
+
+
+def _without_empty(tree: Any) -> Any:
+    """None for the arrays without an element, as simulators have them: Orbax saves none."""
+    return jax.tree.map(lambda leaf: leaf if leaf.size else None, tree)
+
+
+def _with_empty(tree: Any, like: Any) -> Any:
+    """The arrays without an element of `like` put back."""
+    leaves = iter(jax.tree.leaves(tree))
+
+    def whole(leaf: Any) -> Any:
+        if leaf.size:
+            return next(leaves)
+        return jax.device_put(jnp.zeros(leaf.shape, leaf.dtype), leaf.sharding)
+
+    return jax.tree.map(whole, like)
 
 
 def _forget_damaged_scores(directory: Path) -> list[str]:

@@ -3,7 +3,9 @@ import json
 import shutil
 from types import SimpleNamespace
 
+import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from states import digest
@@ -311,6 +313,20 @@ def test_the_latest_and_the_best_are_kept(tmp_path, tiny):
     store = checkpoints.Checkpoints(tmp_path / "c", keep=2)
     store.save(state.replace(iteration=state.iteration + 5), 4.0)
     assert store.iterations() == [1, 4, 5]
+
+
+def test_arrays_without_an_element_are_kept(tmp_path, tiny):
+    state = jax.jit(experiment.build(tiny).init)(experiment.keys(tiny))
+    empty = {"none": jnp.zeros((4, 0), jnp.int32), "some": jnp.arange(3.0)}
+    state = state.replace(worker=state.worker.replace(carry=empty))
+    store = checkpoints.Checkpoints(tmp_path / "c")
+    store.save(state)
+    found = store.restore(jax.eval_shape(lambda: state), int(state.iteration.max()))
+    store.close()
+    assert found.worker.carry["none"].shape == (4, 0)
+    assert found.worker.carry["none"].dtype == jnp.int32
+    np.testing.assert_array_equal(found.worker.carry["some"], empty["some"])
+    chex.assert_trees_all_equal_shapes_and_dtypes(found, state)
 
 
 def test_the_score_of_a_checkpoint_is_the_mean_over_seeds_of_their_mean_returns(tiny):
