@@ -57,7 +57,7 @@ GATES = {
     "ddpg/pendulum": Gate(8, -160, -190),  # -148.7, 10.3, -169.3, of 16
     "d4pg/pendulum": Gate(8, -160, -190),  # -144.8, 11.7, -166.2, of 16
     "ippo/simple_spread": Gate(4, -38, -42),  # -33.8, 1.9, -35.7
-    "mappo/simple_spread": Gate(4, -37, -41),  # -32.6, 1.9, -34.9
+    "mappo/simple_spread": Gate(4, -37, -41),  # -32.7, 3.0, -36.8, of 16
     "iql/two_step": Gate(8, 6.9, 6.9),  # 7.0, 0.0, 7.0
     "maddpg/two_step": Gate(8, 7.9, 7.9),  # 8.0, 0.0, 8.0
     "matd3/two_step": Gate(8, 7.9, 7.9),  # 8.0, 0.0, 8.0
