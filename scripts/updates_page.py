@@ -37,8 +37,7 @@ page from the code. [Composition](composition.md) explains how updates are combi
 - *parameters* means that the update reads or changes the parameters themselves.
 - A rollout records `carry`, the recurrent state before each step. A policy records `raw_action` and
   `log_prob`; with `actors.recording_values` it records `action_values`. A search records
-  `search_policy` and `search_value`. A prioritized replay buffer
-  writes `weight` and reads `priority`.
+  `search_policy`. A prioritized replay buffer writes `weight` and reads `priority`.
 """
 
 
@@ -96,8 +95,7 @@ def examples() -> dict[str, Callable[[], Example]]:
     recorded = {"raw_action": jnp.zeros((T, N), jnp.int32), "log_prob": jnp.zeros((T, N))}
     numbers = batch(jnp.zeros((T, N, 4)), jnp.zeros((T, N, 8)), **recorded)
     latent = networks.latent_model(cartpole, hidden=(8,), head=head)
-    recorded = {"search_policy": jnp.zeros((T, N, 2)), "search_value": jnp.zeros((T, N))}
-    sampled = numbers.replace(extras=Extras(recorded))
+    sampled = numbers.replace(extras=Extras(search_policy=jnp.zeros((T, N, 2))))
     valued = numbers.annotate(action_values=jnp.zeros((T, N, 2)))
     windows = batch(jnp.zeros((T, N, 4)), jnp.zeros((1, N, 8)))
     stored = windows.replace(extras=Extras(carry=windows.extras["carry"]))
@@ -141,8 +139,8 @@ def examples() -> dict[str, Callable[[], Example]]:
         return Example(update, latent.init(jax.random.key(0)), given)
 
     def search(params, obs, carry, key):
-        policy, value = latent.predict(params, latent.represent(params, obs))
-        return (), {"search_policy": policy, "search_value": latent.head.q(value)}, ()
+        policy, _ = latent.predict(params, latent.represent(params, obs))
+        return (), {"search_policy": policy}, ()
 
     def of_part(loss: Callable, part: str) -> Example:
         return of_control(updates.gradient(loss, optax.sgd(1.0), part=part))
@@ -298,7 +296,8 @@ def examples() -> dict[str, Callable[[], Example]]:
         "temperature_loss": lambda: of_part(updates.temperature_loss(-1.0), "temperature"),
         "model_loss": lambda: of_part(updates.model_loss(ensemble), "model"),
         "unrolled_loss": lambda: of_latent(
-            of_loss(updates.unrolled_loss(latent, 0.5, 1.0)), numbers.annotate(**recorded)
+            of_loss(updates.unrolled_loss(latent, 0.5, 1.0)),
+            numbers.annotate(**sampled.extras),
         ),
         "actor_critic_loss": lambda: of_policy(
             of_loss(updates.actor_critic_loss(actor_critic, policy_loss, value_loss, 1.0, 0.0))

@@ -8,6 +8,7 @@ from rljax._cpu.fetching import fetch
 from rljax._cpu.loops import scan
 from rljax._cpu.pieces import in_pieces
 from rljax._cpu.product import product
+from rljax._cpu.scattering import sums_at
 from rljax._cpu.switch import is_on, tuning
 from rljax._cpu.threefry import unrolled
 
@@ -20,6 +21,7 @@ __all__ = [
     "options_to_run_once",
     "product",
     "scan",
+    "sums_at",
     "tuning",
     "unrolled",
 ]

@@ -71,7 +71,7 @@ def latent_search(model: LatentModel, kind: str, num_simulations: int, **options
 
 
 def searching_actor(model: LatentModel, find: Search) -> Actor:
-    """Acts as a search says, and records search_policy [N, A] and search_value [N].
+    """Acts as a search says, and records search_policy [N, A].
 
     Its mode is the search's best action, without noise.
     """
@@ -84,8 +84,7 @@ def searching_actor(model: LatentModel, find: Search) -> Actor:
 
         def act(params: Params, obs: Obs, carry: Carry, key: Key):
             found = acting(params, obs, key)
-            recorded = {"search_policy": found.weights, "search_value": found.value}
-            return found.action, recorded, carry
+            return found.action, {"search_policy": found.weights}, carry
 
         return act
 
@@ -98,18 +97,18 @@ def searching_actor(model: LatentModel, find: Search) -> Actor:
     return Actor(model.init, policy, mode)
 
 
-def random_searcher(model: LatentModel, space: spaces.Discrete) -> Policy:
+def random_searcher(space: spaces.Discrete) -> Policy:
     """Actions of `random_policy`; records what `searching_actor` does, without a search.
 
-    Its search_policy is uniform over legal actions, and its search_value what the model says.
+    Its search_policy is uniform over legal actions.
     """
     at_random = random_policy(space)
 
     def act(params: Params, obs: Obs, carry: Carry, key: Key):
         action, recorded, carry = at_random(params, obs, carry, key)
-        value, legal = model.value(params, obs), legal_actions(obs)
-        weights = jnp.ones((*value.shape, space.n)) if legal is None else legal
+        legal = legal_actions(obs)
+        weights = jnp.ones((*action.shape, space.n)) if legal is None else legal
         weights = weights / jnp.sum(weights, axis=-1, keepdims=True)
-        return action, {**recorded, "search_policy": weights, "search_value": value}, carry
+        return action, {**recorded, "search_policy": weights}, carry
 
     return act

@@ -98,10 +98,10 @@ def muzero(
         search: "puct", or "gumbel" (Gumbel MuZero), which learns from a few simulations.
         num_simulations: steps that the model imagines before each step in the environment.
         unroll_steps: steps K that the model imagines where it learns.
-        n_step: how many rewards a target sums before it bootstraps from the value of a search.
+        n_step: how many rewards a target sums before it bootstraps from a value of the model.
         prioritized: whether to sample by the size of the last error of the first value.
         reanalysed: whether samples are searched anew, with the present parameters. Each update then
-            costs batch_size x (unroll_steps + n_step) searches.
+            costs batch_size x (1 + unroll_steps) searches.
         hidden: sizes of the dense layers of the representation.
         model_hidden: sizes of those of dynamics, policy and value.
         state_size: numbers of a state of the model.
@@ -160,8 +160,8 @@ def muzero(
         lr = learning_rate(hp.lr, progress, anneal_lr)
         optimizer = clipped_adam(lr, hp.max_grad_norm, hp.adam_eps)
         return chain(
-            reanalyse(actor.policy(hp, progress)) if reanalysed else None,
             search_target(model, hp.gamma, n_step, unroll_steps),
+            reanalyse(actor.policy(hp, progress)) if reanalysed else None,
             gradient(unrolled_loss(model, hp.value_coef, hp.reward_coef), optimizer),
         )
 
@@ -169,11 +169,11 @@ def muzero(
         env,
         actor=actor,
         update=update,
-        replay=partial(replay, extras=("search_policy", "search_value")),
+        replay=partial(replay, extras=("search_policy",)),
         hparams=hparams,
         schedule=schedule,
         fresh=lambda hp, progress: chain(first, statistics if normalize_observations else None),
-        warmup=random_searcher(model, env.action_space),
+        warmup=random_searcher(env.action_space),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rljax import collectives, ops
+from rljax import _cpu, collectives, ops
 from rljax.envs.action_masks import legal_actions, observed
 from rljax.types import Batch, Key, Params, Parts, Update, UpdateState
 from rljax.updates.composition import in_parts, stateless
@@ -86,14 +86,8 @@ def table_step(step_size: StepSize, cell: Callable[[Batch], tuple[Any, ...]] = v
         index = cell(batch)
         error = batch.extras["target"] - params[index]
         weight = batch.extras.get("weight", jnp.ones_like(error))
-        # One scatter for both: it is the slow part.
-        sums = (
-            jnp.zeros((*params.shape, 2))
-            .at[index]
-            .add(jnp.stack([weight * error, weight], axis=-1))
-        )
-        sums = collectives.psum(sums)
-        total, visits = sums[..., 0], sums[..., 1]
+        sums = _cpu.sums_at(index, [weight * error, weight], params.shape)
+        total, visits = collectives.psum(sums)
         mean = total / jnp.where(visits > 0, visits, 1.0)
         return _change(mean, visits > 0, error, batch)
 

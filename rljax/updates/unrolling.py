@@ -6,41 +6,41 @@ import jax.numpy as jnp
 from rljax import ops
 from rljax.errors import check_at_most, check_positive
 from rljax.networks import LatentModel
-from rljax.types import Batch, Carry, Key, Metrics, Obs, Params, Policy, Update
-from rljax.updates.advantages import led_to
+from rljax.types import Batch, Key, Metrics, Params, Policy, Update
 from rljax.updates.composition import stateless
 from rljax.updates.optimization import Loss
 
 
 def search_target(model: LatentModel, gamma, n: int, unroll_steps: int) -> Update:
-    """Annotate windows with n-step returns that bootstrap from the values their searches found.
+    """Annotate windows with n-step returns that bootstrap from the values of the model.
 
-        z_t = r_t + gamma r_{t+1} + ... + gamma^n v_{t+n}
+        z_t = r_t + gamma r_{t+1} + ... + gamma^n v(o_{t+n})
 
     For samples [L, B], of which the first 1 + unroll_steps rows are kept. Reads obs, reward,
-    next_obs, terminated, truncated and search_value (from `actors.searching_actor`). Writes target
-    [1 + unroll_steps, B]. Summing stops where an episode ends, or with the last row. Where nobody
-    searched, behind the last row and behind an episode that was truncated, the present parameters
-    value what was observed.
+    next_obs, terminated and truncated. Writes target [1 + unroll_steps, B]. Summing stops where an
+    episode ends, or with the last row.
+
+    v is the value that the present parameters give. The values that searches found while acting
+    are as old as their steps, and a replay buffer full of them keeps the returns of long episodes
+    from being learnt.
 
     Raises UsageError for counts below one, or windows too short for them.
 
-    Source: Schrittwieser et al. 2020, section 3, https://arxiv.org/abs/1911.08265.
+    Source: Schrittwieser et al. 2020, section 3 and appendix H (the bootstrap of Reanalyze, without
+    its target network), https://arxiv.org/abs/1911.08265.
     """
     check_positive(n_step=n, unroll_steps=unroll_steps)
-
-    def value(params: Params, obs: Obs, carry: Carry):
-        return model.value(params, obs), carry
 
     def apply(params: Params, batch: Batch, key: Key):
         steps, envs = batch.terminated.shape
         check_at_most("unroll_steps + n_step", unroll_steps + n, "the steps of a window", steps)
-        ahead = led_to(value, params, batch, batch.extras["search_value"], ())
         ends = batch.terminated, batch.truncated
-        total, discount, last = ops.n_step_returns(batch.reward, *ends, gamma, n)
-        target = total + discount * ahead[last, jnp.arange(envs)]
-        batch = batch.annotate(target=jax.lax.stop_gradient(target))
-        return jax.tree.map(lambda x: x[: 1 + unroll_steps], batch), {}
+        returns = ops.n_step_returns(batch.reward, *ends, gamma, n)
+        total, discount, last = (x[: 1 + unroll_steps] for x in returns)
+        ahead = jax.tree.map(lambda x: x[last, jnp.arange(envs)], batch.next_obs)
+        target = total + discount * model.value(params, ahead)
+        batch = jax.tree.map(lambda x: x[: 1 + unroll_steps], batch)
+        return batch.annotate(target=jax.lax.stop_gradient(target)), {}
 
     return stateless(apply)
 
@@ -48,8 +48,7 @@ def search_target(model: LatentModel, gamma, n: int, unroll_steps: int) -> Updat
 def reanalyse(search: Policy) -> Update:
     """Search the observations of a sample anew, with the present parameters.
 
-    Reads obs of a sample [L, B]. Replaces search_policy [L, B, A] and search_value [L, B], which
-    older parameters found.
+    Reads obs of a sample [L, B]. Replaces search_policy [L, B, A], which older parameters found.
 
     Source: Schrittwieser et al. 2020, appendix H (Reanalyze), https://arxiv.org/abs/1911.08265.
     """
@@ -57,11 +56,8 @@ def reanalyse(search: Policy) -> Update:
     def apply(params: Params, batch: Batch, key: Key):
         steps, envs = batch.terminated.shape
         flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch.obs)
-        _, found, _ = search(params, flat, (), key)
-        names = ("search_policy", "search_value")
-        return batch.annotate(
-            **{name: found[name].reshape(steps, envs, *found[name].shape[1:]) for name in names}
-        ), {}
+        policy = search(params, flat, (), key)[1]["search_policy"]
+        return batch.annotate(search_policy=policy.reshape(steps, envs, -1)), {}
 
     return stateless(apply)
 

@@ -100,7 +100,8 @@ def test_who_searches_takes_what_the_model_pays_for_unless_it_is_illegal(kind):
     np.testing.assert_allclose(found["search_policy"].sum(-1), 1.0, rtol=1e-5)
     assert (np.asarray(found["search_policy"])[2:, PAYS] == 0).all()
     # With gamma 0.5 the best that can be paid is 2, and what is illegal at the root costs a step.
-    value = np.asarray(found["search_value"])
+    find = jit(lambda obs, key: actors.latent_search(model, kind, 24)(hparams, (), obs, key).value)
+    value = np.asarray(find(MaskedObs(obs, legal), KEY))
     assert (value[:2] > 0.5).all() and (value < 2.0).all() and (value[2:] < value[:2]).all()
 
 
@@ -121,12 +122,9 @@ def test_the_temperature_of_visits_falls_to_its_end():
 @pytest.mark.long
 def test_random_actions_are_recorded_as_a_uniform_policy():
     env = probes.LegalActions()
-    model = latent_model(env, **SIZES, head=HEAD)
-    params = model.init(KEY)
     legal = jnp.array([[True, True, False, True], [False, True, False, False]])
     states, obs = jax.vmap(env.reset)(jax.random.split(KEY, 2))
-    policy = actors.random_searcher(model, env.action_space)
-    action, found, _ = policy(params, MaskedObs(obs, legal), (), KEY)
+    policy = actors.random_searcher(env.action_space)
+    action, found, _ = policy((), MaskedObs(obs, legal), (), KEY)
     assert jnp.take_along_axis(legal, action[:, None], 1).all()
     np.testing.assert_allclose(found["search_policy"], legal / legal.sum(-1, keepdims=True))
-    np.testing.assert_allclose(found["search_value"], model.value(params, obs), rtol=1e-6)

@@ -62,7 +62,6 @@ def windows(make_batch, p_terminated=0.2, p_truncated=0.2):
     }
     fields["truncated"] &= ~fields["terminated"]
     extras = {
-        "search_value": rng.normal(size=shape),
         "search_policy": rng.dirichlet(np.ones(A), size=shape),
         "weight": np.broadcast_to(rng.uniform(0.5, 1.0, size=B), shape),
     }
@@ -86,15 +85,8 @@ def targets(fields) -> np.ndarray:
                 found[first, b] += GAMMA**i * fields["reward"][row, b]
                 if fields["terminated"][row, b]:
                     break
-                cut = fields["truncated"][row, b]
-                if cut or i == STEPS - 1:
-                    recorded = not cut and row + 1 < LENGTH
-                    value = (
-                        fields["search_value"][row + 1, b]
-                        if recorded
-                        else value_of(fields["next_obs"][row, b])
-                    )
-                    found[first, b] += GAMMA ** (i + 1) * value
+                if fields["truncated"][row, b] or i == STEPS - 1:
+                    found[first, b] += GAMMA ** (i + 1) * value_of(fields["next_obs"][row, b])
                     break
     return found
 
@@ -105,7 +97,7 @@ def annotated(batch):
 
 
 @pytest.mark.parametrize("ends", ENDS)
-def test_targets_are_rewards_and_the_value_of_the_search_behind_them(make_batch, ends):
+def test_targets_are_rewards_and_the_present_value_behind_them(make_batch, ends):
     batch, fields = windows(make_batch, *ends)
     found = jit(annotated)(batch)
     assert found.reward.shape == found.extras["search_policy"].shape[:2] == (1 + K, B)
@@ -221,12 +213,11 @@ def test_a_sample_is_searched_anew_with_the_present_parameters(make_batch):
     batch, _ = windows(make_batch)
 
     def search(params, obs, carry, key):
-        found = {"search_policy": obs[:, :1] * params, "search_value": obs[:, 1], "other": obs}
+        found = {"search_policy": obs[:, :1] * params, "other": obs}
         return obs[:, 0], found, carry
 
     after = updates.reanalyse(search).apply(2.0, (), batch, KEY)[2]
     np.testing.assert_allclose(after.extras["search_policy"], 2.0 * batch.obs[..., :1])
-    np.testing.assert_allclose(after.extras["search_value"], batch.obs[..., 1])
     assert "other" not in after.extras
 
 
@@ -236,6 +227,6 @@ def test_what_does_not_fit_is_one_sentence(make_batch):
         updates.search_target(MODEL, GAMMA, 0, K)
     with pytest.raises(UsageError, match=r"unroll_steps \+ n_step = 9 is more than the steps of a"):
         updates.search_target(MODEL, GAMMA, 6, 3).apply(PARAMS, (), batch, KEY)
-    bare = batch.replace(extras=type(batch.extras)())
-    with pytest.raises(MissingField, match=r"extras\['search_value'\]"):
-        annotated(bare)
+    bare = annotated(batch.replace(extras=type(batch.extras)()))
+    with pytest.raises(MissingField, match=r"extras\['search_policy'\]"):
+        updates.unrolled_loss(MODEL, VALUE_COEF, REWARD_COEF)(PARAMS, bare, KEY)
