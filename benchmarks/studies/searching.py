@@ -3,7 +3,7 @@
     python benchmarks/studies/searching.py --num-envs 64 --simulations 32
 
 Both search `--steps` times from the same observations of CartPole, with one network, one budget and
-the exploration of `configs/muzero/cartpole.toml`. "acting" is the first half of an iteration: the
+the exploration that `rljax.muzero` has by default. "acting" is the first half of an iteration: the
 policy of the agent, and the environments that it acts in. "search" is the policy alone. "mctx" is
 `mctx.muzero_policy` on the functions of the network, with nothing of rljax around it. The three
 take turns, and each figure is the median of its times.

@@ -1,5 +1,7 @@
 """From action values to the probability of each action, and samples of that."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -65,13 +67,28 @@ def sample(probabilities: jax.Array, key: jax.Array) -> jax.Array:
     return _first_above(cumulative, uniform * cumulative.max(axis=-1))
 
 
-def first_reached(cumulative: jax.Array, uniform: jax.Array) -> jax.Array:
-    """Where sums [..., A] of weights, from the first place on, reach a part [...] of the last one.
+def first_reached(
+    cumulative: Callable[[jax.Array], jax.Array], size: int, uniform: jax.Array
+) -> jax.Array:
+    """Where sums of weights, from the first place on, reach a part [...] of the last one.
 
     Places int32 [...]. With uniform numbers from [0, 1) each is drawn as often as its weight says,
     and one of weight 0 never; the last place, where nothing has a weight.
+
+    Args:
+        cumulative: places int32 [...] to the sums [...] of the weights up to them; it never falls.
+            It is asked for 1 + log2(size) of them.
+        size: how many places.
+        uniform: the parts [...].
     """
-    return _first_above(cumulative, uniform * cumulative[..., -1])
+    last = jnp.full(uniform.shape, size - 1, jnp.int32)
+    threshold = uniform * cumulative(last)
+    below = jnp.zeros_like(last)  # How many places are known to be at the threshold or below it.
+    for power in reversed(range((size - 1).bit_length())):
+        more = below + 2**power
+        reaches = (more > last) | (cumulative(jnp.minimum(more, size) - 1) > threshold)
+        below = jnp.where(reaches, below, more)
+    return below
 
 
 def _first_above(numbers: jax.Array, threshold: jax.Array) -> jax.Array:

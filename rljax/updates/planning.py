@@ -249,9 +249,11 @@ def _imagined(model: TableModel, keys: Key, kappa, like: Obs) -> Batch:
     def one(key: Key) -> tuple[jax.Array, ...]:
         # One draw for all three, and sums that are there already: drawing is most of the time.
         of_state, of_action, of_outcome = jax.random.uniform(key, (3,))
-        state = ops.first_reached(states, of_state)
-        action = ops.first_reached(actions[state], of_action)
-        follows = ops.first_reached(model.cumulative[state, action], of_outcome)
+        state = ops.first_reached(lambda i: states[i], len(states), of_state)
+        action = ops.first_reached(lambda i: actions[state, i], actions.shape[1], of_action)
+        follows = ops.first_reached(
+            lambda i: model.cumulative[state, action, i], len(states) + 1, of_outcome
+        )
         return state, action, jnp.where(visits[state, action] > 0, follows, state)
 
     state, action, follows = jax.vmap(jax.vmap(one))(keys)

@@ -57,7 +57,8 @@ def n_step(gamma, n: int = 1, rows: int | None = None) -> Update:
         )
 
         def at_last(x: jax.Array) -> jax.Array:
-            return x[last, jnp.arange(last.shape[1])]
+            # One step ends where it begins: copying what was observed there would cost.
+            return x[:rows] if n == 1 else x[last, jnp.arange(last.shape[1])]
 
         estimates = {name: batch.extras[name] for name in AHEAD if name in batch.extras}
         after = jax.tree.map(

@@ -5,6 +5,7 @@ import time
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from states import compiled_quickly
 
@@ -63,13 +64,14 @@ def test_a_server_is_measured(study, finished, capsys):
     assert json.loads(capsys.readouterr().out) == row
 
 
-def test_the_loop_of_numpy_finds_the_way_out_of_the_maze(study):
+def test_both_sides_of_imagined_steps_find_the_way_out_of_the_maze(study):
+    imagined_steps = study("imagined_steps")
     env = rljax.make("DynaMaze")
-    q = study("imagined_steps").numpy_loop(env, planning_steps=20, steps=3000)
-    cell = int(env.starts[0])
-    for _ in range(14):  # the shortest way
-        cell = env.reached[cell, q[cell].argmax()]
-    assert env.cells.ravel()[cell] == "G"
+    q = imagined_steps.numpy_loop(env, planning_steps=20, steps=3000)
+    run, arguments = imagined_steps.trained(1, 8, 20, 8000)
+    for table in (q, np.asarray(run(*arguments))):
+        assert imagined_steps.greedy_steps(env, table) == 14  # the shortest way
+    assert imagined_steps.greedy_steps(env, np.zeros_like(q)) == 99
 
 
 @pytest.mark.long

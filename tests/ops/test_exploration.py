@@ -92,11 +92,21 @@ def test_the_impossible_is_never_drawn(size, uniform, monkeypatch):
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
 def test_places_are_drawn_from_sums_that_are_there_already(dtype):
-    sums = np.cumsum([0, 3, 0, 2, 1, 0]).astype(dtype)
+    sums = jnp.asarray(np.cumsum([0, 3, 0, 2, 1, 0]).astype(dtype))
     numbers = jnp.float32([0.0, 0.49, 0.51, 0.83, 0.84, np.nextafter(np.float32(1), 0)])
-    places = jax.jit(ops.first_reached)(jnp.broadcast_to(sums, (6, 6)), numbers)
+    places = jax.jit(lambda numbers: ops.first_reached(lambda i: sums[i], 6, numbers))(numbers)
     np.testing.assert_array_equal(places, [1, 1, 3, 3, 4, 4])
     assert places.dtype == np.int32
+
+
+@pytest.mark.parametrize("size", range(1, 10))
+def test_places_of_any_number_of_weights_are_those_of_a_search(size):
+    rng = np.random.default_rng(size)
+    sums = np.cumsum(rng.integers(3, size=size))
+    numbers = rng.random(200).astype(np.float32)
+    places = ops.first_reached(lambda i: jnp.asarray(sums)[i], size, jnp.asarray(numbers))
+    expected = np.searchsorted(sums, numbers * np.float32(sums[-1]), side="right")
+    np.testing.assert_array_equal(places, np.minimum(expected, size - 1))
 
 
 @pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0, 3.5])
