@@ -4,9 +4,11 @@
 
 The example is `examples/alphazero/train.py` of https://github.com/sotetsuk/pgx. All play connect
 four with the network, the number of games and of simulations, and Gumbel's search. "pgx" is the
-loop of the example on pgx's game. "rljax, pgx/connect_four" is the agent's policy and rollout on
-the same game, and "rljax" on the game of rljax. They take turns, and each figure is the median.
-How deep a tree grows, and so how long a search takes, is up to the network: all have the same one.
+loop of the example on pgx's game, with JAX's own convolution, as Haiku's layers in the example.
+"pgx, layers of rljax" is the same loop with the layers of rljax. "rljax, pgx/connect_four" is the
+agent's policy and rollout on the same game, and "rljax" on the game of rljax, both compiled as
+`rljax.train` compiles. They take turns, and each figure is the median. How deep a tree grows, and
+so how long a search takes, is up to the network: all have the same parameters.
 """
 
 from collections.abc import Callable
@@ -22,6 +24,7 @@ from searching import in_turns
 
 import rljax
 from rljax import networks
+from rljax._cpu import unrolled
 from rljax.actors import rollout
 from rljax.envs.opponents import Against
 from rljax.envs.states import WithState
@@ -37,13 +40,32 @@ def network() -> networks.Network:
     return networks.actor_critic(game, "cnn", HIDDEN, "relu").net
 
 
-def example(params: Params, num_envs: int, simulations: int, steps: int) -> tuple[Callable, tuple]:
+def plain(params: Params, observation: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The same logits [N, 7] and values [N], by the functions of JAX that Haiku's layers call."""
+    layers = params["params"]
+    torso = layers["CNN_0"]
+    kernel, bias = (torso["Conv3x3_0"]["Dense_0"][name] for name in ("kernel", "bias"))
+    x = observation.astype(jnp.float32)
+    kernel = kernel.reshape(3, 3, x.shape[-1], -1)
+    axes = ("NHWC", "HWIO", "NHWC")
+    x = jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=axes)
+    x = jax.nn.relu(x + bias).reshape(len(x), -1)
+    dense, out, value = torso["MLP_0"]["Dense_0"], layers["Outputs_0"]["Dense_0"], layers["value"]
+    x = jax.nn.relu(x @ dense["kernel"] + dense["bias"])
+    values = x @ value["kernel"] + value["bias"]
+    return x @ out["kernel"] + out["bias"], values[:, 0]
+
+
+def of_rljax(params: Params, observation: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Its logits and values by its own layers."""
+    return network().apply(params, observation, (), None)[0]
+
+
+def example(
+    forward: Callable, params: Params, num_envs: int, simulations: int, steps: int
+) -> tuple[Callable, tuple]:
     """Self-play as in the example, and what it is given."""
     env = pgx.make("connect_four")
-    net = network()
-
-    def forward(params, observation):
-        return net.apply(params, observation, (), None)[0]
 
     def recurrent(params, key, action, state):
         player = state.current_player
@@ -111,7 +133,9 @@ def ours(
         restart = partial(reset_carry, agent)
         return rollout(WithState(env), policy, restart, None, state.worker, key, steps)[1]
 
-    return jax.jit(play), (state, jax.random.key(1))
+    given = state, jax.random.key(1)
+    options = rljax.compiler_options(unrolled(play), *given)
+    return jax.jit(unrolled(play), compiler_options=options), given
 
 
 @click.command(help=__doc__.splitlines()[0])
@@ -124,7 +148,10 @@ def main(num_envs: int, simulations: int, steps: int, repeats: int, seed: int) -
     """Time each of them, and print the table."""
     print(f"{num_envs} games, {simulations} simulations, {jax.devices()[0].platform}")
     given = network().init(jax.random.key(seed)), num_envs, simulations, steps
-    programs = {"pgx": example(*given)}
+    programs = {
+        "pgx": example(plain, *given),
+        "pgx, layers of rljax": example(of_rljax, *given),
+    }
     for name, game in {
         "rljax, pgx/connect_four": "pgx/connect_four",
         "rljax": "ConnectFourGame",

@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -94,13 +95,17 @@ def test_what_takes_turns_is_compared_with_the_first(study, capsys):
 def test_the_example_of_pgx_records_what_alphazero_learns_from(study):
     module = study("self_play")
     params = module.network().init(jax.random.key(7))
-    play, arguments = module.example(params, num_envs=2, simulations=2, steps=3)
+    sizes = {"num_envs": 2, "simulations": 2, "steps": 3}
+    play, arguments = module.example(module.plain, params, **sizes)
     seen, weights, reward, terminated = jax.eval_shape(play, *arguments)
     assert seen.shape == (3, 2, 6, 7, 2) and weights.shape == (3, 2, 7)
     assert reward.shape == terminated.shape == (3, 2)
     # How long a search takes is up to the network: so all play with the same one.
-    _, (state, _) = module.ours("ConnectFourGame", params, num_envs=2, simulations=2, steps=3)
+    _, (state, _) = module.ours("ConnectFourGame", params, **sizes)
     assert jax.tree.all(jax.tree.map(jnp.array_equal, state.learner.params, params))
+    boards = jax.random.bernoulli(jax.random.key(8), shape=(5, 6, 7, 2))
+    plainly, by_layers = module.plain(params, boards), module.of_rljax(params, boards)
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), plainly, by_layers)
 
 
 @pytest.mark.long
