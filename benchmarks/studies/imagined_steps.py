@@ -4,9 +4,10 @@
 
 Both learn in the Dyna maze of Sutton and Barto 2018, section 8.2, with 50 imagined steps for each
 real one. The loop learns with one seed. `rljax.dyna_q` learns with one seed, with `--seeds` in one
-program, and with one seed in `--num-envs` environments, which learn one table and from so many
-imagined steps at once. Its greedy steps to the goal are printed, too; 14 are the fewest. They take
-turns, and each figure is the median. Real steps take time, but do not count.
+program, and with one seed in `--num-envs` environments. Those share one table, which learns from as
+many imagined steps at once. The four take turns, and each figure is the median. The greedy steps
+from the start to the goal are printed, too: 14 are the fewest. Real steps take time, but do not
+count.
 """
 
 import click
@@ -82,9 +83,8 @@ def trained(seeds: int, num_envs: int, planning_steps: int, steps: int):
 
     def train(state):
         rows = steps // num_envs
-        return jax.lax.scan(lambda state, _: agent.step(state), state, length=rows)[
-            0
-        ].learner.params
+        state, _ = jax.lax.scan(lambda state, _: agent.step(state), state, length=rows)
+        return state.learner.params
 
     options = rljax.compiler_options(train, state)  # as `rljax.train` compiles
     return jax.jit(train).lower(state).compile(options), (state,)
@@ -98,6 +98,8 @@ def trained(seeds: int, num_envs: int, planning_steps: int, steps: int):
 @click.option("--repeats", default=3, show_default=True)
 def main(seeds: int, num_envs: int, planning_steps: int, steps: int, repeats: int) -> None:
     """Time each of them, and print the table."""
+    if steps % num_envs:
+        raise click.UsageError("--steps must be a multiple of --num-envs")
     print(f"{planning_steps} imagined steps for each of {steps} real ones, {jax.devices()[0]}")
     sizes = planning_steps, steps
     env = rljax.make("DynaMaze")

@@ -1,7 +1,7 @@
 """Sums at a few places of an array, without a scatter.
 
-XLA writes a scatter for CPUs as a loop of its own. With a few places it is cheaper to ask each cell
-whether it is one of them: all cells are written in either way, and what follows can be fused.
+XLA compiles a scatter for CPUs to a loop of its own. With few places it is cheaper to compare each
+cell with them: all cells are written either way, and what follows can be fused.
 """
 
 import math

@@ -77,7 +77,7 @@ def first_reached(
 
     Args:
         cumulative: places int32 [...] to the sums [...] of the weights up to them; it never falls.
-            It is asked for 1 + log2(size) of them.
+            It is asked for 1 + log2(size) of them, rounded up.
         size: how many places.
         uniform: the parts [...].
     """

@@ -20,9 +20,8 @@ def search_target(model: LatentModel, gamma, n: int, unroll_steps: int) -> Updat
     next_obs, terminated and truncated. Writes target [1 + unroll_steps, B]. Summing stops where an
     episode ends, or with the last row.
 
-    v is the value that the present parameters give. The values that searches found while acting
-    are as old as their steps, and a replay buffer full of them keeps the returns of long episodes
-    from being learnt.
+    v is the value that the present parameters give. In the paper it is the value that the search
+    found while acting, which in a replay buffer is as old as its step.
 
     Raises UsageError for counts below one, or windows too short for them.
 
@@ -66,8 +65,8 @@ def unrolled_loss(model: LatentModel, value_coef, reward_coef) -> Loss:
     """Losses of policy, value and reward along sequences that the model imagines; a mean over B.
 
     For samples [1 + K, B]: the first observation is represented, and the K actions that follow are
-    imagined. Each state has the policy and the value that a search found there as targets, and
-    each action the reward that came of it. Losses of the K imagined steps are divided by K, and
+    imagined. Each state has as targets the policy that a search found there and the return of
+    `search_target`, and each action the reward that came of it. Losses of the K imagined steps are divided by K, and
     the gradient is halved where it leaves each of them, so that it does not grow with K.
 
     Behind the end of an episode that terminated there is an absorbing state: its value and its

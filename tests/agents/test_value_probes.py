@@ -204,7 +204,7 @@ def values(agent_name: str, name: str, lr: float | None = None) -> np.ndarray:
 
 
 TOLERANCES = {"muzero": 0.2}
-"""Its targets are values of searches, which a model that is not exact has made some time ago."""
+"""It bootstraps from a model that is still learning, without a target network."""
 LEARNT = [f"{agent}, {name}" for agent in AGENTS for name in VALUES]
 
 
