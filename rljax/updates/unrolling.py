@@ -66,8 +66,9 @@ def unrolled_loss(model: LatentModel, value_coef, reward_coef) -> Loss:
 
     For samples [1 + K, B]: the first observation is represented, and the K actions that follow are
     imagined. Each state has as targets the policy that a search found there and the return of
-    `search_target`, and each action the reward that came of it. Losses of the K imagined steps are divided by K, and
-    the gradient is halved where it leaves each of them, so that it does not grow with K.
+    `search_target`, and each action the reward that came of it. Losses of the K imagined steps are
+    divided by K, and the gradient is halved where it leaves each of them, so that it does not grow
+    with K.
 
     Behind the end of an episode that terminated there is an absorbing state: its value and its
     rewards are 0, and it has no policy to learn. Behind an episode that was truncated there is
