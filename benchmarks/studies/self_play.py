@@ -134,8 +134,8 @@ def ours(
         return rollout(WithState(env), policy, restart, None, state.worker, key, steps)[1]
 
     given = state, jax.random.key(1)
-    options = rljax.compiler_options(unrolled(play), *given)
-    return jax.jit(unrolled(play), compiler_options=options), given
+    tuned = unrolled(play)
+    return jax.jit(tuned, compiler_options=rljax.compiler_options(tuned, *given)), given
 
 
 @click.command(help=__doc__.splitlines()[0])
