@@ -65,8 +65,7 @@ class InARow:
         if self.falls:
             board = dropped(state.board, action, mover)
         else:
-            row, column = action // self.columns, action % self.columns
-            board = state.board.at[row, column, mover].set(True)
+            board = placed(state.board, action, mover)
         won = legal & has_line(board[..., mover], self.length)
         state = BoardState(board, state.time + 1)
         over = won | ~legal | (state.time == self.rows * self.columns)
@@ -134,8 +133,15 @@ def open_columns(board: jax.Array) -> jax.Array:
 
 def dropped(board: jax.Array, column: jax.Array, player: int | jax.Array) -> jax.Array:
     """The board with another disc; a full column stays as it is."""
-    row = jnp.sum(jnp.any(board[:, column], axis=-1))  # beyond the board, it is dropped
-    return board.at[row, column, player].set(True, mode="drop")
+    row = jnp.sum(jnp.any(board[:, column], axis=-1))
+    return placed(board, row * board.shape[1] + column, player)
+
+
+def placed(board: jax.Array, cell: jax.Array, player: int | jax.Array) -> jax.Array:
+    """The board with another disc in a cell, numbered in reading order; beyond the board, none."""
+    # With one index: with three, XLA copies all boards once more, number by number.
+    place = cell * board.shape[-1] + player
+    return board.ravel().at[place].set(True, mode="drop").reshape(board.shape)
 
 
 def has_line(discs: jax.Array, length: int = 4) -> jax.Array:
