@@ -167,7 +167,7 @@ ROWS = [
             LEARNT,
             peers=("purejaxrl",),
         )
-        for envs, iterations in ((4, 400), (64, 60))
+        for envs, iterations in ((4, 400), (64, 90))
     ),
     Row("r2d2 16", "memory", r2d2(400), 40.0, peers=("jax",)),
     *(

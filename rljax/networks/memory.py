@@ -263,28 +263,36 @@ def _unrolled(cell: Cell, kernel, bias, seen, carry, done) -> jax.Array:
     """The carry after each step of a sequence, as `step_by_step` gives it.
 
     Backwards, the loop has one product with the kernel. Slopes and the gradient of the kernel are
-    made for all steps at once, and nothing is kept for them: the loop forwards is the same with a
-    gradient and without one, and XLA makes one of two.
+    made for all steps at once.
     """
+    carries, products = _carries_and_products(cell, kernel, bias, seen, carry, done)
+    # The products are needed by a gradient alone. As they are kept here, too, the loop is the same
+    # with a gradient and without one, and XLA makes one of two.
+    return carries + 0.0 * products[..., :1]
+
+
+def _carries_and_products(cell: Cell, kernel, bias, seen, carry, done):
+    size = len(kernel)
 
     def one(carry: jax.Array, seen_and_done: tuple[jax.Array, jax.Array]):
         seen, done = seen_and_done
-        after = step_by_step(cell, kernel, bias, seen, carry, None)
-        return jnp.where(done[:, None], 0.0, after), after
+        remembered = product(carry[..., -size:], kernel)
+        after = cell.step(bias, carry[..., :size], seen, remembered)
+        return jnp.where(done[:, None], 0.0, after), (after, remembered)
 
     return jax.lax.scan(one, carry, (seen, done))[1]
 
 
 def _forward(cell: Cell, *arguments):
-    carries = _unrolled(cell, *arguments)
-    return carries, (*arguments, carries)
+    carries, products = _carries_and_products(cell, *arguments)
+    return carries, (*arguments, carries, products)
 
 
 def _backward(cell: Cell, kept: tuple, gradient: jax.Array):
-    kernel, bias, seen, carry, done, carries = kept
+    kernel, bias, seen, carry, done, carries, remembered = kept
     size = len(kernel)
     before = jnp.concatenate([carry[None], jnp.where(done[:-1, :, None], 0.0, carries[:-1])])
-    remembered, to_kernel = jax.vjp(partial(product, before[..., -size:]), kernel)
+    _, to_kernel = jax.vjp(partial(product, before[..., -size:]), kernel)
     slopes = cell.slopes(bias, before[..., :size], seen, remembered)
 
     def one(of_before_next: jax.Array, of_step: tuple[Any, jax.Array, jax.Array]):
