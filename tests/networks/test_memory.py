@@ -105,6 +105,23 @@ def test_the_gradient_of_a_sequence_is_that_of_its_steps(kind):
     jax.tree.map(lambda g, e: np.testing.assert_allclose(g, e, rtol=1e-4, atol=1e-5), got, expected)
 
 
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_an_unroll_with_a_gradient_and_one_without_are_one_loop(kind):
+    module = memory.MEMORIES[kind](H)
+    x, start = jnp.ones((6, B, F)), jnp.zeros((B, module.carry_size))
+    done = jnp.zeros((6, B), bool)
+    params = module.init(KEY, x[0], start)
+
+    def loss(params, target):
+        return jnp.sum((module.apply(params, x, start, done)[0] - target) ** 2)
+
+    def with_target(params):
+        return jax.grad(loss)(params, 0.9 * module.apply(params, x, start, done)[0])
+
+    compiled = jax.jit(with_target).lower(params).compile().as_text()
+    assert compiled.count(" while(") == 2  # one forwards, one backwards
+
+
 @pytest.mark.parametrize("kind", memory.MEMORIES)
 def test_each_gate_begins_with_orthogonal_weights(kind):
     module = memory.MEMORIES[kind](H)
