@@ -243,14 +243,15 @@ def _having_seen(model: TableModel, batch: Batch, memory) -> TableModel:
 def _imagined(model: TableModel, keys: Key, kappa, like: Obs) -> Batch:
     """Steps [K, 1, N] drawn with keys [K, N]; observations are of the kind of `like`."""
     visits = model.visits
-    states = jnp.cumsum(jnp.any(visits > 0, axis=-1))
-    actions = jnp.cumsum(visits > 0 if kappa is None else model.legal, axis=-1)
+    seen, tried = jnp.any(visits > 0, axis=-1), visits > 0 if kappa is None else model.legal
+    states, actions = _places(seen), _places(tried)
+    num_states, num_actions = jnp.sum(seen), jnp.sum(tried, axis=-1)
 
     def one(key: Key) -> tuple[jax.Array, ...]:
-        # One draw for all three, and sums that are there already: drawing is most of the time.
+        # One draw for all three, and lists and sums that are there: drawing is most of the time.
         of_state, of_action, of_outcome = jax.random.uniform(key, (3,))
-        state = ops.first_reached(lambda i: states[i], len(states), of_state)
-        action = ops.first_reached(lambda i: actions[state, i], actions.shape[1], of_action)
+        state = states[(of_state * num_states).astype(jnp.int32)]
+        action = actions[state, (of_action * num_actions[state]).astype(jnp.int32)]
         follows = ops.first_reached(
             lambda i: model.cumulative[state, action, i], len(states) + 1, of_outcome
         )
@@ -263,6 +264,17 @@ def _imagined(model: TableModel, keys: Key, kappa, like: Obs) -> Batch:
         reward = reward + kappa * jnp.sqrt(since)
     state, action, reward, follows = (x[:, None] for x in (state, action, reward, follows))
     return _steps(model, state, action, reward, follows, like)
+
+
+def _places(mask: jax.Array) -> jax.Array:
+    """Where a mask [..., K] is true, in order, int32 [..., K]; 0 behind the last."""
+    place = jnp.arange(mask.shape[-1], dtype=jnp.int32)
+    rank = jnp.where(mask, jnp.cumsum(mask, axis=-1) - 1, len(place))
+
+    def of_row(rank: jax.Array) -> jax.Array:
+        return jnp.zeros_like(place).at[rank].set(place, mode="drop")
+
+    return jnp.vectorize(of_row, signature="(k)->(k)")(rank)
 
 
 def _all_that_follows(
