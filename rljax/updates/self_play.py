@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
+import optax
+from jax.scipy.special import entr
 
 from rljax import collectives
 from rljax.envs.states import without_state
@@ -84,6 +86,6 @@ def search_policy_loss(
     Source: Silver et al. 2018, https://doi.org/10.1126/science.aar6404.
     """
     found = batch.extras["search_policy"]
-    cross_entropy = -jnp.sum(found * jax.nn.log_softmax(outputs), axis=-1)
-    entropy = -jnp.sum(jax.scipy.special.xlogy(found, found), axis=-1)
+    cross_entropy = optax.softmax_cross_entropy(outputs, found)
+    entropy = jnp.sum(entr(found), axis=-1)
     return cross_entropy, {"losses/search_kl": jnp.mean(cross_entropy - entropy)}

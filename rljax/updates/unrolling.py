@@ -2,6 +2,8 @@
 
 import jax
 import jax.numpy as jnp
+import optax
+from jax.scipy.special import entr
 
 from rljax import ops
 from rljax.errors import check_at_most, check_positive
@@ -110,8 +112,7 @@ def unrolled_loss(model: LatentModel, value_coef, reward_coef) -> Loss:
         of_value, priority = fitted(values, target, known)
         of_reward, _ = fitted(rewards, batch.reward[:-1], known[:-1])
         searched = batch.extras["search_policy"]
-        cross_entropy = -jnp.sum(searched * jax.nn.log_softmax(logits), axis=-1)
-        of_policy = jnp.where(over, 0.0, cross_entropy)
+        of_policy = jnp.where(over, 0.0, optax.softmax_cross_entropy(logits, searched))
 
         def total(losses: jax.Array, share: jax.Array) -> jax.Array:
             return jnp.mean(jnp.sum(losses * share, axis=0))
@@ -124,7 +125,7 @@ def unrolled_loss(model: LatentModel, value_coef, reward_coef) -> Loss:
         policy_loss, value_loss, reward_loss = losses.values()
         metrics = {
             **losses,
-            "losses/search_entropy": jnp.mean(-jnp.sum(xlogx(searched[0]), axis=-1)),
+            "losses/search_entropy": jnp.mean(jnp.sum(entr(searched[0]), axis=-1)),
             "losses/values": jnp.mean(head.q(values[0])),
             "priority": priority[:1],
         }
@@ -134,11 +135,6 @@ def unrolled_loss(model: LatentModel, value_coef, reward_coef) -> Loss:
         return policy_loss + value_coef * value_loss + reward_coef * reward_loss, metrics
 
     return loss
-
-
-def xlogx(x: jax.Array) -> jax.Array:
-    """x log x, 0 at 0; elementwise."""
-    return jax.scipy.special.xlogy(x, x)
 
 
 def half_gradient(x: jax.Array) -> jax.Array:
