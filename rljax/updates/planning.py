@@ -248,7 +248,7 @@ def _imagined(model: TableModel, keys: Key, kappa, like: Obs) -> Batch:
     num_states, num_actions = jnp.sum(seen), jnp.sum(tried, axis=-1)
 
     def one(key: Key) -> tuple[jax.Array, ...]:
-        # One draw for all three, and lists and sums that are there: drawing is most of the time.
+        # One draw for all three, and lists and sums that are there already.
         of_state, of_action, of_outcome = jax.random.uniform(key, (3,))
         state = states[(of_state * num_states).astype(jnp.int32)]
         action = actions[state, (of_action * num_actions[state]).astype(jnp.int32)]
