@@ -132,7 +132,7 @@ def open_columns(board: jax.Array) -> jax.Array:
 
 
 def dropped(board: jax.Array, column: jax.Array, player: int | jax.Array) -> jax.Array:
-    """The board with another disc; a full column stays as it is."""
+    """The board with another disc in one of its columns; a full one stays as it is."""
     row = jnp.sum(jnp.any(board[:, column], axis=-1))
     return placed(board, row * board.shape[1] + column, player)
 

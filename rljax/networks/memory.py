@@ -253,8 +253,7 @@ def step_by_step(
     Where an episode is done [L, B], the next step begins with zeros.
     """
     if done is None:
-        size = len(kernel)
-        return cell.step(bias, carry[..., :size], seen, product(carry[..., -size:], kernel))
+        return _step_and_product(cell, kernel, bias, seen, carry)[0]
     return _unrolled(cell, kernel, bias, seen, carry, done)
 
 
@@ -271,13 +270,19 @@ def _unrolled(cell: Cell, kernel, bias, seen, carry, done) -> jax.Array:
     return carries + 0.0 * products[..., :1]
 
 
-def _carries_and_products(cell: Cell, kernel, bias, seen, carry, done):
+def _step_and_product(cell: Cell, kernel, bias, seen, carry):
+    """The next carry, and the product that it was made with."""
     size = len(kernel)
+    remembered = product(carry[..., -size:], kernel)
+    return cell.step(bias, carry[..., :size], seen, remembered), remembered
+
+
+def _carries_and_products(cell: Cell, kernel, bias, seen, carry, done):
+    """Both of each step of a sequence, [L, B, ...]."""
 
     def one(carry: jax.Array, seen_and_done: tuple[jax.Array, jax.Array]):
         seen, done = seen_and_done
-        remembered = product(carry[..., -size:], kernel)
-        after = cell.step(bias, carry[..., :size], seen, remembered)
+        after, remembered = _step_and_product(cell, kernel, bias, seen, carry)
         return jnp.where(done[:, None], 0.0, after), (after, remembered)
 
     return jax.lax.scan(one, carry, (seen, done))[1]
