@@ -21,7 +21,7 @@ from rljax.experiments import config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 LENGTHS = [10, 30, 100]
-NETWORKS = ("mlp", "gru", "lstm", "min_gru")
+NETWORKS = ("mlp", "gru", "lstm", "min_gru", "gtrxl")
 R2D2 = {
     "r2d2": {},
     "r2d2, no stored state": {"structure.stored_carry": "false"},

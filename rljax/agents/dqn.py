@@ -122,7 +122,7 @@ def dqn(
         target_period: updates between two moves of the target network.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
-        network: "mlp", "cnn", "nature_cnn", "gru", "lstm" or "min_gru" (a memory of size
+        network: "mlp", "cnn", "nature_cnn", "gru", "lstm", "min_gru" or "gtrxl" (a memory of size
             `hidden[-1]`, for sequences), "auto", a linen module or a pair `(init, apply)`.
         double: whether the online network chooses the action that the target network values.
         dueling: whether values are the sum of a state's value and actions' advantages.

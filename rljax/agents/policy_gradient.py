@@ -143,7 +143,7 @@ def policy_gradient(
         kind: the class of its hyperparameters.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
-        network: "mlp", "cnn", "nature_cnn", "gru", "lstm" or "min_gru" (a memory of size
+        network: "mlp", "cnn", "nature_cnn", "gru", "lstm", "min_gru" or "gtrxl" (a memory of size
             `hidden[-1]`), "auto", a linen module, a pair `(init, apply)`, or a `networks.Network`,
             which may be recurrent.
         distribution: of continuous actions: "normal" (clipped) or "tanh_normal" (squashed); or a

@@ -117,7 +117,7 @@ def ppo(
             by default `total_env_steps`.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
-        network: "mlp", "cnn", "nature_cnn", "gru", "lstm" or "min_gru" (a memory of size
+        network: "mlp", "cnn", "nature_cnn", "gru", "lstm", "min_gru" or "gtrxl" (a memory of size
             `hidden[-1]`), "auto", a linen module, a pair `(init, apply)`, or a `networks.Network`,
             which may be recurrent.
         sequence_length: steps L that a minibatch keeps together; by default `rollout_length` for

@@ -133,11 +133,11 @@ def actor_critic_network(
         space: what it observes.
         head: what its outputs must be.
         kind: "mlp" (a torso each for policy and value), "cnn" or "nature_cnn" (one torso for
-            both), "gru", "lstm" or "min_gru" (a torso, then that memory of size `hidden[-1]`, and
-            policy and value on it), "auto" (for three axes cnn, or nature_cnn where both sides are
-            36 or more; else mlp), a linen module with the call signature of `ActorCriticModule`, a
-            pair `(init, apply)` on float features, as the first two of a `Network`, or a `Network`,
-            which may be recurrent.
+            both), "gru", "lstm", "min_gru" or "gtrxl" (a torso, then that memory of size
+            `hidden[-1]`, and policy and value on it), "auto" (for three axes cnn, or nature_cnn
+            where both sides are 36 or more; else mlp), a linen module with the call signature of
+            `ActorCriticModule`, a pair `(init, apply)` on float features, as the first two of a
+            `Network`, or a `Network`, which may be recurrent.
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
         normalize_observations: whether to put running statistics between the two.

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from rljax._cpu import product
+from rljax.networks.attention import GTrXL
 from rljax.networks.initializers import orthogonal
 from rljax.ops.recurrences import linear_recurrence
 
@@ -109,7 +110,7 @@ class MinGRU(nn.Module):
 
 LONGEST_TIME = 128.0  # steps in which a number of the carry fades to about a third, at first
 
-MEMORIES = {"gru": GRU, "lstm": LSTM, "min_gru": MinGRU}
+MEMORIES = {"gru": GRU, "lstm": LSTM, "min_gru": MinGRU, "gtrxl": GTrXL}
 """The memories by the name of a network that has them."""
 
 

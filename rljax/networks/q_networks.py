@@ -101,12 +101,12 @@ def q_network(
 
     Args:
         env: with a Discrete action space.
-        kind: "mlp", "cnn", "nature_cnn", "gru", "lstm" or "min_gru" (a torso, then that memory of
-            size `hidden[-1]`), "auto" (for three axes cnn, or nature_cnn where both sides are 36 or
-            more; else mlp), a linen module `(features, carry) -> (estimate, carry)`, with features
-            [B, ...] and an estimate [B, A, *head.shape], whose noise is the rng stream "noise"; or
-            a pair `(init, apply)` on float features, as the first two of a `Network`. The carry is
-            ().
+        kind: "mlp", "cnn", "nature_cnn", "gru", "lstm", "min_gru" or "gtrxl" (a torso, then that
+            memory of size `hidden[-1]`), "auto" (for three axes cnn, or nature_cnn where both sides
+            are 36 or more; else mlp), a linen module `(features, carry) -> (estimate, carry)`, with
+            features [B, ...] and an estimate [B, A, *head.shape], whose noise is the rng stream
+            "noise"; or a pair `(init, apply)` on float features, as the first two of a `Network`.
+            The carry is ().
         hidden: sizes of the dense layers.
         activation: one of tanh, relu, elu, gelu, silu.
         head: what the outputs stand for.

@@ -52,7 +52,7 @@ def check_carries(agent, state):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("network", ["lstm", "min_gru"])
+@pytest.mark.parametrize("network", ["lstm", "min_gru", "gtrxl"])
 def test_the_carry_of_each_window_is_that_of_its_episode_also_in_the_warm_up(walk, network):
     agent = r2d2(walk, network=network)
     state = jit(agent.init)(jax.random.key(0))

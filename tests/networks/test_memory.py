@@ -7,6 +7,7 @@ import pytest
 from flax import linen as nn
 
 from rljax.networks import memory
+from rljax.networks.attention import GTrXL
 
 KEY, B, F, H = jax.random.key(0), 3, 5, 4
 
@@ -78,6 +79,66 @@ def test_the_carry_of_a_min_gru_is_a_mean_weighted_by_gates_of_the_input():
     assert features.shape == (B, H)
 
 
+def gate(weights, x, update):
+    """A gate of GTrXL by the paper's equations, in float64."""
+    update_parts = np.split(affine(weights["update"], update), 3, axis=-1)
+    x_parts = np.split(affine(weights["present"], x), 2, axis=-1)
+    reset, write = (
+        1 / (1 + np.exp(-(u + v - b)))
+        for u, v, b in zip(update_parts, x_parts, (0, 2), strict=False)
+    )
+    new = np.tanh(update_parts[2] + affine(weights["reset"], reset * x))
+    return (1 - write) * x + write * new
+
+
+def affine(weights, x):
+    return x @ weights["kernel"] + weights["bias"]
+
+
+def normal(weights, x):
+    centred = x - x.mean(-1, keepdims=True)
+    deviation = np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6)
+    return centred / deviation * weights["scale"] + weights["bias"]
+
+
+def test_a_gtrxl_reads_the_steps_of_its_window_as_the_paper_says():
+    """Step by step in float64, of one row, with a list of the steps that there were."""
+    size, window, heads, length = 4, 3, 2, 6
+    module = GTrXL(size, window, heads)
+    x = jax.random.normal(KEY, (length, 1, F))
+    carry = jnp.zeros((1, module.carry_size))
+    params = randomized(module.init(KEY, x[0], carry))
+    weights = jax.tree.map(np.float64, params["params"])
+    steps = []
+    for t in range(length):
+        steps.append(np.maximum(affine(weights["embedding"], np.float64(x[t, 0])), 0))
+        tokens = normal(weights["before_attention"], np.stack(steps[-window - 1 :]))
+        query = affine(weights["query"], tokens[-1])
+        keys, values = (affine(weights[name], tokens) for name in ("key", "value"))
+        read = []
+        for head, part in enumerate(np.split(np.arange(size), heads)):
+            bias = weights["distance"][head][: len(tokens)][::-1]
+            scores = keys[:, part] @ query[part] / np.sqrt(size // heads) + bias
+            read.append(np.exp(scores) / np.exp(scores).sum() @ values[:, part])
+        read = affine(weights["read"], np.concatenate(read))
+        y = gate(weights["attention_gate"], steps[-1], np.maximum(read, 0))
+        hidden = np.maximum(affine(weights["hidden"], normal(weights["before_hidden"], y)), 0)
+        expected = gate(weights["output_gate"], y, np.maximum(affine(weights["output"], hidden), 0))
+        got, carry = module.apply(params, x[t], carry)
+        np.testing.assert_allclose(got[0], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(carry[0, :-window].reshape(window, size), steps[-window:], rtol=1e-5)
+
+
+def test_no_gradient_of_a_gtrxl_reaches_what_was_carried():
+    module = GTrXL(H, window=2, heads=2)
+    x = jnp.ones((B, F))
+    carry, other = jnp.abs(jax.random.normal(KEY, (2, B, module.carry_size)))
+    params = randomized(module.init(KEY, x, carry))
+    slopes = jax.grad(lambda c: jnp.sum(module.apply(params, x, c)[0]))(carry)
+    assert not np.any(slopes)
+    assert np.any(module.apply(params, x, other)[0] != module.apply(params, x, carry)[0])
+
+
 @pytest.mark.parametrize("kind", ["gru", "lstm"])
 def test_the_gradient_of_a_sequence_is_that_of_its_steps(kind):
     length, module = 4, memory.MEMORIES[kind](H)
@@ -122,7 +183,7 @@ def test_an_unroll_with_a_gradient_and_one_without_are_one_loop(kind):
     assert compiled.count(" while(") == 2  # one forwards, one backwards
 
 
-@pytest.mark.parametrize("kind", memory.MEMORIES)
+@pytest.mark.parametrize("kind", ["gru", "lstm", "min_gru"])
 def test_each_gate_begins_with_orthogonal_weights(kind):
     module = memory.MEMORIES[kind](H)
     carry = jnp.zeros((B, module.carry_size))

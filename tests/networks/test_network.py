@@ -20,9 +20,9 @@ KEY = jax.random.key(0)
 
 
 @cache
-def build(space, kind="auto", act_head=HEAD, normalize=False):
+def build(space, kind="auto", act_head=HEAD, normalize=False, hidden=(6,)):
     """A small network, its initial parameters and its compiled apply."""
-    net = network(space, act_head, kind, hidden=(6,), normalize_observations=normalize)
+    net = network(space, act_head, kind, hidden=hidden, normalize_observations=normalize)
     return net, jax.jit(net.init)(KEY), jax.jit(partial(net.apply, key=None))
 
 
@@ -129,10 +129,12 @@ def test_a_cnn_sees_where_a_pixel_is():
     assert len(np.unique(np.round(values, 6))) == 20
 
 
-@pytest.mark.parametrize("kind, size", [("gru", 6), ("lstm", 12), ("min_gru", 6)])
+@pytest.mark.parametrize(
+    "kind, size", [("gru", 8), ("lstm", 16), ("min_gru", 8), ("gtrxl", 128 * (8 + 1))]
+)
 def test_unrolling_a_carry_equals_a_loop_that_resets_at_done(kind, size):
     length, batch = 6, 3
-    net, params, apply = build(FLAT, kind)
+    net, params, apply = build(FLAT, kind, hidden=(8,))
     obs = jax.random.normal(KEY, (length, batch, 4))
     done = np.array([[0, 0, 1], [1, 0, 0], [0, 0, 0], [0, 0, 1], [1, 0, 0], [0, 0, 0]], bool)
     start = jax.random.normal(KEY, (batch, size))
