@@ -11,10 +11,11 @@ from rljax.networks.layers import SQRT2, dense
 
 
 class GTrXL(nn.Module):
-    """A block of a gated transformer, which reads the last `window` steps of an episode.
+    """A block of a gated transformer, which reads a step and the `window` before it in its episode.
 
-    Its carry [..., window x (size + 1)] is the embeddings of these steps, the latest one last, and
-    then for each of them 1 if there was such a step. No gradient reaches what was carried.
+    Its carry [..., window x (size + 1)] is the embeddings of the last `window` steps, the latest
+    one last, and then for each of them 1 if there was such a step. No gradient reaches what was
+    carried.
 
     Source: Parisotto et al. 2020, section 3.2 (GTrXL with GRU gates),
     https://arxiv.org/abs/1910.06764. How far back a step lies counts by a bias for each head and
@@ -76,7 +77,7 @@ class GTrXL(nn.Module):
 
 
 class Past(NamedTuple):
-    """What L steps may read: W steps that were carried, then the steps themselves."""
+    """What L steps may read: W places of a carry, some of them empty, then the steps themselves."""
 
     tokens: jax.Array  # [B, W + L, H]
     exists: jax.Array  # [B, W + L] bool: a carry may have fewer steps than W
@@ -106,7 +107,7 @@ def _past(window: int, size: int, carry: jax.Array, embedded: jax.Array, done: j
     batch, length = done.shape
     carried = jax.lax.stop_gradient(carry[:, : window * size]).reshape(batch, window, size)
     was = carry[:, window * size :] > 0
-    # A step belongs to the next episode from the one behind an end on.
+    # What was carried and the first step are of episode 0. The step behind an end begins another.
     number = jnp.cumsum(done[:, :-1], axis=1, dtype=jnp.int32)
     return Past(
         jnp.concatenate([carried, embedded], axis=1),
@@ -117,7 +118,7 @@ def _past(window: int, size: int, carry: jax.Array, embedded: jax.Array, done: j
 
 
 class Gate(nn.Module):
-    """How much of an update replaces what there is: a GRU over layers, at first nearly closed.
+    """How much of an update replaces x: a GRU over layers, at first nearly closed.
 
     Source: Parisotto et al. 2020, section 3.2, https://arxiv.org/abs/1910.06764.
     """
@@ -127,7 +128,7 @@ class Gate(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, update: jax.Array) -> jax.Array:
-        """What there is [..., size] and its update to what there is then."""
+        """From x and an update of it, each [..., size], to the new x."""
         of_update = jnp.split(dense(3 * self.size, 1.0, name="update")(update), 3, axis=-1)
         of_x = jnp.split(dense(2 * self.size, 1.0, name="present")(x), 2, axis=-1)
         reset = nn.sigmoid(of_update[0] + of_x[0])

@@ -81,13 +81,13 @@ def test_the_carry_of_a_min_gru_is_a_mean_weighted_by_gates_of_the_input():
 
 def gate(weights, x, update):
     """A gate of GTrXL by the paper's equations, in float64."""
-    update_parts = np.split(affine(weights["update"], update), 3, axis=-1)
+    *update_parts, new = np.split(affine(weights["update"], update), 3, axis=-1)
     x_parts = np.split(affine(weights["present"], x), 2, axis=-1)
     reset, write = (
         1 / (1 + np.exp(-(u + v - b)))
-        for u, v, b in zip(update_parts, x_parts, (0, 2), strict=False)
+        for u, v, b in zip(update_parts, x_parts, (0, 2), strict=True)
     )
-    new = np.tanh(update_parts[2] + affine(weights["reset"], reset * x))
+    new = np.tanh(new + affine(weights["reset"], reset * x))
     return (1 - write) * x + write * new
 
 
@@ -126,7 +126,20 @@ def test_a_gtrxl_reads_the_steps_of_its_window_as_the_paper_says():
         expected = gate(weights["output_gate"], y, np.maximum(affine(weights["output"], hidden), 0))
         got, carry = module.apply(params, x[t], carry)
         np.testing.assert_allclose(got[0], expected, rtol=1e-4, atol=1e-5)
+        assert list(carry[0, -window:]) == [float(t >= place) for place in (2, 1, 0)]
     np.testing.assert_allclose(carry[0, :-window].reshape(window, size), steps[-window:], rtol=1e-5)
+
+
+def test_a_step_of_a_gtrxl_reads_itself_and_a_window_before_it_within_its_episode():
+    window, length, end = 3, 8, 5
+    module = GTrXL(H, window, heads=2)
+    x, done = jax.random.normal(KEY, (length, 1, F)), jnp.zeros((length, 1), bool).at[end].set(True)
+    carry = jnp.zeros((1, module.carry_size))
+    params = randomized(module.init(KEY, x[0], carry))
+    slopes = jax.jacobian(lambda x: module.apply(params, x, carry, done)[0].sum((1, 2)))(x)
+    t, s = np.mgrid[:length, :length]
+    reads = (s <= t) & (t - s <= window) & ((s <= end) == (t <= end))
+    np.testing.assert_array_equal(np.abs(slopes).sum((2, 3)) > 0, reads)
 
 
 def test_no_gradient_of_a_gtrxl_reaches_what_was_carried():
