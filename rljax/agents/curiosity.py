@@ -109,11 +109,11 @@ class Curiosity:
     def _intrinsic_advantage(self, hp: Any) -> Update:
         """Of parameters of the intrinsic value alone: writes advantages, then learns the value."""
 
-        def value(params: Params, obs, carry):
-            return self._value.apply(params, obs, carry, None)
+        def value(params: Params, obs, carry=(), done=None):
+            return self._value.apply(params, obs, (), None)[0], carry
 
         def loss(params: Params, batch: Batch, key: Key) -> tuple[jax.Array, Metrics]:
-            error = value(params, batch.obs, ())[0] - batch.extras["intrinsic_target"]
+            error = value(params, batch.obs)[0] - batch.extras["intrinsic_target"]
             mean = 0.5 * jnp.mean(jnp.square(error))
             return mean, {"losses/intrinsic_value_loss": mean}
 

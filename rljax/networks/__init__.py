@@ -40,7 +40,7 @@ from rljax.networks.quantization import (
     quantized,
     quantized_weights,
 )
-from rljax.networks.recurrence import reset_carry, unroll
+from rljax.networks.recurrence import of_first_row, reset_carry, unroll
 from rljax.networks.tables import q_table
 from rljax.networks.units import hidden_kernels, without_dead_units
 from rljax.networks.value_heads import (
@@ -98,6 +98,7 @@ __all__ = [
     "normalized",
     "numbered",
     "of_agents",
+    "of_first_row",
     "orthogonal",
     "q_network",
     "q_table",

@@ -18,7 +18,7 @@ from rljax.networks.distributions import Distribution, Head, head
 from rljax.networks.encoding import Reader, on_observations, read
 from rljax.networks.modules import ActorCriticModule, Outputs, RecurrentActorCriticModule
 from rljax.networks.network import Features, Network, Pair, from_linen, is_given
-from rljax.networks.recurrence import unroll
+from rljax.networks.recurrence import of_first_row, unroll
 from rljax.types import Action, Batch, Carry, Environment, Key, Obs, Params
 
 
@@ -49,14 +49,23 @@ class ActorCritic(NamedTuple):
         (outputs, _), carry = self.net.apply(params, obs, carry, None)
         return self.head.distribution(outputs), carry
 
-    def value(self, params: Params, obs: Obs, carry: Carry) -> tuple[jax.Array, Carry]:
-        """Values [...] of observations [..., ...], each with a carry of its own."""
-        (_, values), carry = self.net.apply(params, obs, carry, None)
+    def value(
+        self, params: Params, obs: Obs, carry: Carry, done: jax.Array | None = None
+    ) -> tuple[jax.Array, Carry]:
+        """Values [...] of observations [..., ...], each with a carry of its own, and the next ones.
+
+        With done [L, B], of sequences: values [L, B] of observations [L, B, ...], with the carry
+        [B, ...] before the first step, and the carry behind each step.
+        """
+        if done is None:
+            (_, values), carry = self.net.apply(params, obs, carry, None)
+        else:
+            (_, values), carry = unroll(self.net, params, obs, carry, done)
         return values, carry
 
     def outputs(self, params: Params, batch: Batch) -> jax.Array:
-        """The policy's outputs for a batch [T, N, K], given the carry stored with each step."""
-        return self.net.apply(params, batch.obs, batch.extras["carry"], None)[0][0]
+        """The policy's outputs for a batch [T, N, K], as `unroll` gives them."""
+        return self.unroll(params, batch)[1]
 
     def unroll(
         self, params: Params, batch: Batch, key: Key | None = None
@@ -65,7 +74,7 @@ class ActorCritic(NamedTuple):
 
         The carry starts from what was stored with the first step and is differentiated through.
         """
-        carry = jax.tree.map(lambda x: x[0], batch.extras["carry"])
+        carry = of_first_row(batch.extras["carry"])
         (outputs, values), _ = unroll(self.net, params, batch.obs, carry, batch.done, key)
         return self.head.distribution(outputs), outputs, values
 

@@ -1,5 +1,6 @@
 """A memory that looks back: attention over the last steps of an episode."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from rljax.errors import UsageError
+from rljax.networks.initializers import orthogonal
 from rljax.networks.layers import SQRT2, dense
 
 
@@ -62,17 +64,18 @@ class GTrXL(nn.Module):
                 f"of that, not {self.size}"
             )
 
-        def by_head(x: jax.Array, name: str) -> jax.Array:
-            projected = dense(self.size, 1.0, name=name)(x)
-            return projected.reshape(*x.shape[:-1], self.heads, width)
-
-        query = by_head(tokens[:, self.window :], "query")
-        key, value = by_head(tokens, "key"), by_head(tokens, "value")
+        query, key, value = (
+            self.param(name, orthogonal(), (self.size, self.size)).reshape(-1, self.heads, width)
+            for name in ("query", "key", "value")
+        )
+        # An `einsum` has the order with the fewest operations: of many steps keys and values are
+        # made once, and the query of a single step goes back through the weights of the keys.
+        asking = tokens[:, self.window :]
+        scores = jnp.einsum("bli,ihd,jhd,bkj->bhlk", asking, query, key, tokens)
         bias = self.param("distance", nn.initializers.zeros, (self.heads, self.window + 1))
-        scores = jnp.einsum("blhd,bkhd->bhlk", query, key) * width**-0.5
-        scores += bias[:, jnp.clip(past.distance, 0, self.window)]
-        weights = nn.softmax(jnp.where(past.readable()[:, None], scores, -jnp.inf))
-        read = jnp.einsum("bhlk,bkhd->blhd", weights, value)
+        scores = scores * width**-0.5 + bias[:, jnp.clip(past.distance, 0, self.window)]
+        share = nn.softmax(jnp.where(past.readable()[:, None], scores, -jnp.inf))
+        read = jnp.einsum("bhlk,bkj,jhd->blhd", share, tokens, value)
         return read.reshape(*read.shape[:2], self.size)
 
 
@@ -94,10 +97,16 @@ class Past(NamedTuple):
     def carries(self) -> jax.Array:
         """The carry behind each of L steps, [B, L, W x (H + 1)]."""
         length, total = self.distance.shape
-        places = jnp.arange(length)[:, None] + 1 + jnp.arange(total - length)  # [L, W]
-        same = self.episode[:, places] == self.episode[:, total - length :, None]
-        kept = self.exists[:, places] & same
-        steps = jnp.where(kept[..., None], self.tokens[:, places], 0.0)
+
+        def windows(x: jax.Array) -> jax.Array:
+            """[B, W + L, ...] to the W steps up to each of L, [B, L, W, ...]."""
+            first = 1 + jnp.arange(length)
+            window = partial(jax.lax.dynamic_slice_in_dim, slice_size=total - length, axis=1)
+            return jax.vmap(window, (None, 0), 1)(x, first)
+
+        same = windows(self.episode) == self.episode[:, total - length :, None]
+        kept = windows(self.exists) & same
+        steps = jnp.where(kept[..., None], windows(self.tokens), 0.0)
         flat = steps.reshape(*steps.shape[:2], -1)
         return jnp.concatenate([flat, kept.astype(flat.dtype)], axis=-1)
 

@@ -51,3 +51,8 @@ def reset_carry(network: Network | Actor | Agent, carry: Carry, done: jax.Array)
         fresh,
         carry,
     )
+
+
+def of_first_row(carry: Carry) -> Carry:
+    """The carry [B, ...] of the first row, of those of a batch [L, B, ...]."""
+    return jax.tree.map(lambda x: x[0], carry)

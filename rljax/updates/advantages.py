@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from rljax import collectives
 from rljax.errors import ceil_div, check_at_most, check_positive
-from rljax.networks import ActorCritic
+from rljax.networks import ActorCritic, of_first_row
 from rljax.ops.importance_weighting import vtrace as vtrace_targets
 from rljax.ops.returns import explained_variance, generalized_advantage
 from rljax.ops.td import discounted_returns, n_step_returns
@@ -18,19 +18,36 @@ from rljax.updates.composition import stateless
 
 PARTS = 16  # of a batch; one of them is valued a second time, until no step is left
 ROUNDING = 1e-3  # of a log-ratio: by less, no ratio of a policy to itself differs from 1
-Value = Callable[[Params, Obs, Carry], tuple[Any, Carry]]
+Value = Callable[..., tuple[Any, Carry]]
+"""(params, obs [..., ...], carry [..., ...]) to (values [...], carry [..., ...]). One that has a
+carry also takes the steps of sequences, as `ActorCritic.value` does."""
 
 
-def values_around(value: Value, params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
-    """Values of what each step saw, and of what it led to before any automatic reset.
+def values_seen(value: Value, params: Params, batch: Batch) -> jax.Array:
+    """Values of what each step of a rollout saw, [T, N], or [T, N, M] where each is of M agents.
 
-    Each [T, N], or [T, N, M] where `value` gives one for each of M agents.
+    What is carried begins as it is stored with the first step.
     """
-    values, carry = value(params, batch.obs, batch.extras["carry"])
-    return values, led_to(value, params, batch, values, carry)
+    carry = batch.extras["carry"]
+    done = (batch.done,) if jax.tree.leaves(carry) else ()
+    return value(params, batch.obs, of_first_row(carry), *done)[0]
 
 
-def led_to(value: Value, params: Params, batch: Batch, values: Any, carry: Carry) -> Any:
+def values_ahead(value: Value, params: Params, batch: Batch, values: Any) -> Any:
+    """What `value` makes of what each step led to, like `values` of what each step saw.
+
+    Reads the carry stored with each step, which is the one before it.
+    """
+
+    def ahead(obs: Obs, next_obs: Obs, carry: Carry) -> Any:
+        _, carry = value(params, obs, carry)
+        return value(params, next_obs, carry)[0]
+
+    inputs = batch.obs, batch.next_obs, batch.extras["carry"]
+    return led_to(ahead, batch.truncated, values, *inputs)
+
+
+def led_to(value: Callable[..., Any], truncated: jax.Array, values: Any, *inputs: Any) -> Any:
     """What `value` makes of what each step led to, before any automatic reset, like `values`.
 
     Where an episode goes on, that is what the next step saw, and it is not worked out twice. Only
@@ -38,23 +55,20 @@ def led_to(value: Value, params: Params, batch: Batch, values: Any, carry: Carry
     there is nothing to bootstrap from, and the number is arbitrary.
 
     Args:
-        value: `(params, obs [..., ...], carry [..., ...])` to (values, carry).
-        params: its parameters.
-        batch: consecutive steps [T, N].
+        value: of what steps led to, from `inputs` over any leading axes.
+        truncated: of consecutive steps [T, N].
         values: of what each step saw [T, N, ...].
-        carry: the one behind each step [T, N, ...], as the step leaves it.
+        *inputs: of each step [T, N, ...].
     """
-    seen_last = (batch.next_obs, carry)
-    end, _ = value(params, *jax.tree.map(lambda x: x[-1:], seen_last))
-    flat = jax.tree.map(_steps, seen_last)
-    size = batch.truncated.size
+    end = value(*jax.tree.map(lambda x: x[-1:], inputs))
+    flat = jax.tree.map(_steps, inputs)
+    size = truncated.size
     few = ceil_div(size, PARTS)
 
     def value_some(loop):
         left, next_values = loop
         (rows,) = jnp.nonzero(left, size=few, fill_value=size)
-        seen = jax.tree.map(lambda x: x.at[rows].get(mode="clip"), flat)
-        new, _ = value(params, *seen)
+        new = value(*jax.tree.map(lambda x: x.at[rows].get(mode="clip"), flat))
         next_values = jax.tree.map(lambda x, y: x.at[rows].set(y, mode="drop"), next_values, new)
         return left.at[rows].set(False, mode="drop"), next_values
 
@@ -63,7 +77,7 @@ def led_to(value: Value, params: Params, batch: Batch, values: Any, carry: Carry
     _, following = jax.lax.while_loop(
         lambda loop: loop[0].any(),
         value_some,
-        (_steps(batch.truncated.at[-1].set(False)), following),
+        (_steps(truncated.at[-1].set(False)), following),
     )
     return jax.tree.map(lambda x, y: x.reshape(y.shape), following, values)
 
@@ -87,9 +101,8 @@ def gae(
     Reads obs, next_obs, reward, terminated, truncated and extras carry of fresh experience. Writes
     value, advantage and target (advantage + value), each [T, N], or [T, N, M] where rewards and
     values are those of M agents; metric `losses/explained_variance`.
-    `value(params, obs, carry) -> (values, carry)` takes any leading axes: the carry stored with
-    each step makes one parallel call out of what would be a loop. The steps of the batch are
-    consecutive, as those of a rollout are.
+    `value(params, obs, carry) -> (values, carry)` takes any leading axes. The steps of the batch
+    are consecutive, as those of a rollout are.
 
     Args:
         value: what is learnt.
@@ -107,7 +120,8 @@ def gae(
         if not episodic:
             never = jnp.zeros_like(batch.terminated)
             steps = replace(batch, terminated=never, truncated=never)
-        values, next_values = values_around(value, params, steps)
+        values = values_seen(value, params, batch)
+        next_values = values_ahead(value, params, steps, values)
         advantage = generalized_advantage(
             batch.get(reward),
             values,
@@ -145,8 +159,8 @@ def vtrace(
     it is clipped, and `losses/rho_clipped`, the fraction of ratios above `rho_clip`.
 
     Args:
-        actor_critic: what learns; a recurrent one is given the carry stored with each step, which
-            is that of the policy that acted.
+        actor_critic: what learns; a recurrent one begins with the carry stored with the first step,
+            which is that of the policy that acted.
         gamma: discount per step.
         lambda_: how far corrections reach, from 0 (one step) to 1.
         rho_clip: the most a step's own ratio counts.
@@ -159,8 +173,8 @@ def vtrace(
     """
 
     def apply(params: Params, batch: Batch, key: Key):
-        values, next_values = values_around(actor_critic.value, params, batch)
-        policy = actor_critic.head.distribution(actor_critic.outputs(params, batch))
+        policy, _, values = actor_critic.unroll(params, batch)
+        next_values = values_ahead(actor_critic.value, params, batch, values)
         log_ratio = policy.log_prob(batch.extras["raw_action"]) - batch.extras["log_prob"]
         target, advantage = vtrace_targets(
             batch.reward,
@@ -200,7 +214,8 @@ def n_step_advantage(value: Value, gamma, n: int) -> Update:
 
     def apply(params: Params, batch: Batch, key: Key):
         check_at_most("n_step", n, "rollout_length", len(batch.reward))
-        values, next_values = values_around(value, params, batch)
+        values = values_seen(value, params, batch)
+        next_values = values_ahead(value, params, batch, values)
         reward, discount, last = n_step_returns(
             batch.reward, batch.terminated, batch.truncated, gamma, n
         )

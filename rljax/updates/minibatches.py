@@ -27,9 +27,9 @@ def epochs(
     """Apply `update` to every minibatch of every epoch, in a new random order each epoch.
 
     A batch [T, N] is cut into sequences of `sequence_length` L steps, and minibatches are sampled
-    from those: the update sees [L, B]. Recurrent networks want long sequences; without a carry
-    L = 1 mixes best. With `stop`, the rest of the epochs is skipped once `stop(metrics)` is true of
-    an update: that update is still applied.
+    from those: the update sees [L, B], and the carry of the first row alone, [1, B, ...]. Recurrent
+    networks want long sequences; without a carry L = 1 mixes best. With `stop`, the rest of the
+    epochs is skipped once `stop(metrics)` is true of an update: that update is still applied.
 
     Reads and writes what `update` reads; the batch goes on unchanged. Metrics are means over the
     updates that were made; `losses/updates_made` is the fraction of them, if `stop` is given.
@@ -49,6 +49,9 @@ def epochs(
         length, envs = batch.truncated.shape
         check_divides("rollout_length", length, "sequence_length", sequence_length)
         sequences = jax.tree.map(lambda x: _sequences(x, sequence_length), batch)
+        if "carry" in sequences.extras:  # Not all of it is gathered for each minibatch.
+            first = jax.tree.map(lambda x: x[:1], sequences.extras["carry"])
+            sequences = sequences.annotate(carry=first)
         return sequences, length // sequence_length * envs
 
     def scaled(minibatch: Batch, scale: Scales) -> Batch:

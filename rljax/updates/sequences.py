@@ -3,8 +3,8 @@
 import jax
 
 from rljax.errors import check_at_most, check_count
-from rljax.networks import Network, QNetwork, reset_carry, unroll
-from rljax.types import Batch, Carry, Key, Params, Update
+from rljax.networks import Network, QNetwork, of_first_row, reset_carry, unroll
+from rljax.types import Batch, Carry, Key, Obs, Params, Update
 from rljax.updates.advantages import led_to
 from rljax.updates.composition import stateless
 
@@ -80,12 +80,12 @@ def next_estimates(q: QNetwork) -> Update:
         key_now, key_target = jax.random.split(key)
 
         def ahead(network: Network, carry: str, key: Key):
-            def value(params: Params, obs, carry: Carry):
-                return network.apply(params, obs, carry, key)
+            def value(obs: Obs, carry: Carry):
+                return network.apply(params, obs, carry, key)[0]
 
             start = of_first_row(batch.extras[carry])
             seen, carries = unroll(network, params, batch.obs, start, batch.done, key)
-            return led_to(value, params, batch, seen, carries)
+            return led_to(value, batch.truncated, seen, batch.next_obs, carries)
 
         now = ahead(q.net, "carry", key_now)
         by_target = ahead(q.target, "target_carry", key_target) if q.target else now
@@ -93,8 +93,3 @@ def next_estimates(q: QNetwork) -> Update:
         return batch.annotate(ends=batch.done, **jax.lax.stop_gradient(ahead_of_all)), {}
 
     return stateless(apply)
-
-
-def of_first_row(carry: Carry) -> Carry:
-    """The carry [B, ...] of the first row, of those of a batch [L, B, ...]."""
-    return jax.tree.map(lambda x: x[0], carry)

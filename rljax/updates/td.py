@@ -12,14 +12,13 @@ import jax.numpy as jnp
 from rljax import collectives, ops
 from rljax.envs.action_masks import legal_actions
 from rljax.errors import check_at_most, check_positive
-from rljax.networks import QNetwork, ValueHead, unroll
+from rljax.networks import QNetwork, ValueHead, of_first_row, unroll
 from rljax.networks.value_heads import Chosen
 from rljax.types import Batch, Carry, Key, Metrics, Obs, Params, Update
-from rljax.updates.advantages import led_to
+from rljax.updates.advantages import values_ahead
 from rljax.updates.agents import over_agents
 from rljax.updates.composition import stateless
 from rljax.updates.optimization import Loss
-from rljax.updates.sequences import of_first_row
 
 NextPolicy = Callable[[jax.Array, jax.Array, Batch, Key], jax.Array]
 """(values [..., A] by the parameters that learn, the same by the target network, batch, key) to the
@@ -188,9 +187,8 @@ def initial_priorities(q: QNetwork, gamma, n: int = 1) -> Update:
 
     def apply(params: Params, batch: Batch, key: Key):
         recorded = batch.extras["action_values"]
-        carry = batch.extras["carry"] if q.net.recurrent else ()
-        _, carry = value(params, batch.obs, carry)
-        ahead = led_to(value, params, batch, recorded, carry)
+        carried = batch if q.net.recurrent else batch.annotate(carry=())
+        ahead = values_ahead(value, params, carried, recorded)
         ahead_of_all = batch.annotate(next_estimate=ahead)
         spanning = n_step(gamma, min(n, len(batch.reward)))
         _, _, spanned, _ = spanning.apply(params, (), ahead_of_all, key)

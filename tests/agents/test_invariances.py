@@ -329,9 +329,11 @@ def losses_by_hand(state, batch: Transition, kl_coef: float) -> dict[str, float]
         for name, xs in numbers.items():
             found.setdefault(f"losses/{name}", []).append(float(np.mean(xs)))
     expected = {name: float(np.mean(xs)) for name, xs in found.items()}
-    moved_by = [
-        kl_by_hand(old[t], by_hand(parameters[2], batch.obs[t], before[t])[0]) for t in range(T)
-    ]
+    moved_by, carry = [], before[0]
+    for t in range(T):
+        log_probs, _, carry = by_hand(parameters[2], batch.obs[t], carry)
+        carry = np.where(done[t][:, None], 0.0, carry)
+        moved_by.append(kl_by_hand(old[t], log_probs))
     expected["losses/kl"] = float(np.mean(moved_by))
     expected["losses/explained_variance"] = 1 - np.var(target - value) / np.var(target)
     return expected

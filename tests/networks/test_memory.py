@@ -113,8 +113,8 @@ def test_a_gtrxl_reads_the_steps_of_its_window_as_the_paper_says():
     for t in range(length):
         steps.append(np.maximum(affine(weights["embedding"], np.float64(x[t, 0])), 0))
         tokens = normal(weights["before_attention"], np.stack(steps[-window - 1 :]))
-        query = affine(weights["query"], tokens[-1])
-        keys, values = (affine(weights[name], tokens) for name in ("key", "value"))
+        query = tokens[-1] @ weights["query"]
+        keys, values = (tokens @ weights[name] for name in ("key", "value"))
         read = []
         for head, part in enumerate(np.split(np.arange(size), heads)):
             bias = weights["distance"][head][: len(tokens)][::-1]

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rljax.networks import ActorCritic, Network
 from rljax.types import MissingField, Update
 from rljax.updates import chain, epochs, gae, stateless
 
@@ -94,10 +95,27 @@ def test_gae_annotates_values_advantages_and_targets(make_batch):
 
 
 def test_gae_values_the_next_observation_with_the_memory_after_the_step(make_batch):
-    def remembering(params, obs, carry):
-        return 10 * carry + obs[..., 0], carry + 1
+    def apply(params, obs, carry, key):
+        return ((), 10 * carry + obs[..., 0]), carry + 1
 
+    net = Network(lambda key: (), apply, lambda leading: jnp.zeros(leading))
+    value = ActorCritic(net, head=None).value
     batch = make_batch(2, 1, reward=jnp.zeros((2, 1)), extras={"carry": jnp.array([[3.0], [4.0]])})
-    _, _, after, _ = gae(remembering, 1.0, 0.0).apply(None, (), batch, KEY)
+    _, _, after, _ = gae(value, 1.0, 0.0).apply(None, (), batch, KEY)
     np.testing.assert_allclose(after.extras["value"], [[30], [40]])
     np.testing.assert_allclose(after.extras["advantage"], [[10], [10]])
+
+
+def test_returns_that_do_not_end_with_episodes_are_of_a_memory_that_does(make_batch):
+    def apply(params, obs, carry, key):
+        return ((), carry + obs[..., 0]), carry + 10
+
+    net = Network(lambda key: (), apply, lambda leading: jnp.zeros(leading))
+    ends = jnp.array([[True], [False]])
+    carry = jnp.array([[30.0], [0.0]])
+    nothing = jnp.zeros((2, 1))
+    batch = make_batch(2, 1, reward=nothing, terminated=ends, extras={"carry": carry})
+    update = gae(ActorCritic(net, head=None).value, 1.0, 0.0, episodic=False)
+    _, _, after, _ = update.apply(None, (), batch, KEY)
+    np.testing.assert_allclose(after.extras["value"], [[30], [0]])
+    np.testing.assert_allclose(after.extras["advantage"], [[-30], [10]])

@@ -22,16 +22,22 @@ def batch_of(make_batch, agents):
     return make_batch(T, N, **fields, **ends, extras={"carry": carry})
 
 
-def value(params, obs, carry):
-    return params * obs.sum(-1) + carry, carry + 1
+def advantages(batch, *agents):
+    """What `gae` writes for a batch, with a value that counts the steps of an episode."""
+
+    def apply(params, obs, carry, key):
+        return ((), params * obs.sum(-1) + carry), carry + 1
+
+    net = Network(lambda key: (), apply, lambda leading: jnp.zeros((*leading, *agents)))
+    update = updates.gae(networks.ActorCritic(net, head=None).value, 0.9, 0.8)
+    return jax.jit(update.apply)(jnp.float32(2), (), batch, KEYS[0])[2].extras
 
 
 def test_each_agent_has_the_advantages_that_it_would_have_alone(make_batch):
-    apply = jax.jit(updates.gae(value, 0.9, 0.8).apply)
-    together = apply(jnp.float32(2), (), batch_of(make_batch, slice(None)), KEYS[0])[2].extras
+    together = advantages(batch_of(make_batch, slice(None)), M)
     assert together["advantage"].shape == (T, N, M)
     for agent in range(M):
-        alone = apply(jnp.float32(2), (), batch_of(make_batch, agent), KEYS[0])[2].extras
+        alone = advantages(batch_of(make_batch, agent))
         for field in ("value", "advantage", "target"):
             expected = alone[field]
             np.testing.assert_allclose(together[field][..., agent], expected, 1e-5, 1e-5)

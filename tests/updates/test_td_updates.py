@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rljax import ops
-from rljax.networks import Network, QNetwork, scalar, with_target
+from rljax.networks import ActorCritic, Network, QNetwork, scalar, with_target
 from rljax.types import MissingField
 from rljax.updates import chain, n_step, td
 from rljax.updates.advantages import n_step_advantage, rewards_to_go
@@ -324,15 +324,18 @@ def test_a_missing_field_is_an_error_that_names_the_update_and_the_field(
 @pytest.mark.parametrize("ends", ENDS)
 @pytest.mark.parametrize("n", [1, 3, T])
 def test_n_step_advantages_are_returns_minus_values(make_batch, ends, n):
-    def recurrent(params, obs, carry):
-        return params[obs] + carry, 1 - carry / 2
+    def apply(params, obs, carry, key):
+        return ((), params[obs] + carry), 1 - carry / 2
 
+    fresh = 0.3
+    net = Network(lambda key: (), apply, lambda leading: jnp.full(leading, fresh))
+    recurrent = ActorCritic(net, head=None).value
     batch, f = experience(make_batch, *ends)
     carry = np.random.default_rng(3).normal(size=(T, N)).astype(np.float32)
     for t in range(T - 1):
         goes_on = ~(f["terminated"] | f["truncated"])[t]
         f["next_obs"][t] = np.where(goes_on, f["obs"][t + 1], f["next_obs"][t])
-        carry[t + 1] = np.where(goes_on, 1 - carry[t] / 2, carry[t + 1])
+        carry[t + 1] = np.where(goes_on, 1 - carry[t] / 2, fresh)
     batch = replace(batch, next_obs=jnp.array(f["next_obs"])).annotate(carry=jnp.array(carry))
     v = tables()[0][:, 0]
     update = n_step_advantage(recurrent, GAMMA, n)

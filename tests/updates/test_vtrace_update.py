@@ -72,15 +72,23 @@ def case(request) -> Case:
 
 
 def expected(case: Case, **clips):
-    """Ratios, targets and advantages from the parts; what a step led to is valued by itself.
+    """Ratios, targets and advantages from the parts, step by step.
 
-    But not where the episode goes on: there the next step has what the policy that acted carried.
+    Who learns begins with what is stored with the first step. What a step led to is valued by
+    itself, with what the policy that acted carried, but not where the episode goes on.
     """
+    net = case.ac.net
 
     @jax.jit
     def parts(params, batch):
-        carry = batch.extras["carry"]
-        (outputs, value), after = case.ac.net.apply(params, batch.obs, carry, None)
+        stored, steps = batch.extras["carry"], []
+        carry = jax.tree.map(lambda x: x[0], stored)
+        for t in range(T):
+            of_step, carry = net.apply(params, batch.obs[t], carry, None)
+            carry = reset_carry(net, carry, batch.done[t])
+            steps.append(of_step)
+        outputs, value = jax.tree.map(lambda *x: jnp.stack(x), *steps)
+        _, after = net.apply(params, batch.obs, stored, None)
         next_value = case.ac.value(params, batch.next_obs, after)[0]
         goes_on = ~batch.done[:-1]
         next_value = next_value.at[:-1].set(jnp.where(goes_on, value[1:], next_value[:-1]))
