@@ -97,11 +97,12 @@ def draw(figures: many_seeds.Figures, out: Path) -> None:
         parts.plot(np.array(sizes) + aside, part, "o-", color=f"C{number}", label=name)
         for size, each in zip(sizes, solved, strict=True):
             steps.scatter([size + aside] * len(each), np.array(each) / 1000, 16, f"C{number}")
+    ticks = sorted({int(size) for found in figures.values() for size in found})
     for panel in (parts, steps):
-        panel.set(xticks=SIZES, xlabel="size")
+        panel.set(xticks=ticks, xlabel="size")
     parts.set(ylabel="part of the seeds that solved it", ylim=(-0.05, 1.05))
     steps.set(ylabel="1000 environment steps until then")
-    parts.legend(fontsize=8)
+    figure.legend(loc="outside right upper", fontsize=8)
     figure.savefig(out, dpi=80)
 
 
