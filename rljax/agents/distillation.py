@@ -181,7 +181,7 @@ def distill(
             return recordable(found), carry
 
         net = networks.Network(student.init, apply, student.initial_carry)
-        carry = jax.tree.map(lambda x: x[0], batch.extras["carry"][0])
+        carry = networks.of_first_row(batch.extras["carry"][0])
         return networks.unroll(net, params, batch.obs, carry, batch.done)[0]
 
     def prunable(params: Params) -> Any:

@@ -21,7 +21,8 @@ class GTrXL(nn.Module):
 
     Source: Parisotto et al. 2020, section 3.2 (GTrXL with GRU gates),
     https://arxiv.org/abs/1910.06764. How far back a step lies counts by a bias for each head and
-    distance, as in Raffel et al. 2020, section 2.1, https://arxiv.org/abs/1910.10683.
+    distance, as in Raffel et al. 2020, section 2.1, https://arxiv.org/abs/1910.10683. Queries, keys
+    and values have no biases.
     """
 
     size: int

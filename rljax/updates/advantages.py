@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax import collectives
-from rljax.errors import ceil_div, check_at_most, check_positive
+from rljax.errors import UsageError, ceil_div, check_at_most, check_positive
 from rljax.networks import ActorCritic, of_first_row
 from rljax.ops.importance_weighting import vtrace as vtrace_targets
 from rljax.ops.returns import explained_variance, generalized_advantage
@@ -19,8 +19,10 @@ from rljax.updates.composition import stateless
 PARTS = 16  # of a batch; one of them is valued a second time, until no step is left
 ROUNDING = 1e-3  # of a log-ratio: by less, no ratio of a policy to itself differs from 1
 Value = Callable[..., tuple[Any, Carry]]
-"""(params, obs [..., ...], carry [..., ...]) to (values [...], carry [..., ...]). One that has a
-carry also takes the steps of sequences, as `ActorCritic.value` does."""
+"""(params, obs [..., ...], carry [..., ...]) to (values [...], carry [..., ...]).
+
+Where the actor carries anything, it also takes done [T, N] as a fourth argument. Then obs
+[T, N, ...] are those of a rollout, and the carry [N, ...] is that before its first step."""
 
 
 def values_seen(value: Value, params: Params, batch: Batch) -> jax.Array:
@@ -36,15 +38,21 @@ def values_seen(value: Value, params: Params, batch: Batch) -> jax.Array:
 def values_ahead(value: Value, params: Params, batch: Batch, values: Any) -> Any:
     """What `value` makes of what each step led to, like `values` of what each step saw.
 
-    Reads the carry stored with each step, which is the one before it.
+    What the end of a rollout, or a truncated step, led to is valued with the carry that is stored
+    with that step, whoever acted.
     """
+    stored = batch.extras["carry"]
+    if any(len(x) != len(batch.reward) for x in jax.tree.leaves(stored)):
+        raise UsageError(
+            "advantages need the carry of each step, and a minibatch has that of its first step: "
+            "let the estimator stand before `epochs`"
+        )
 
     def ahead(obs: Obs, next_obs: Obs, carry: Carry) -> Any:
         _, carry = value(params, obs, carry)
         return value(params, next_obs, carry)[0]
 
-    inputs = batch.obs, batch.next_obs, batch.extras["carry"]
-    return led_to(ahead, batch.truncated, values, *inputs)
+    return led_to(ahead, batch.truncated, values, batch.obs, batch.next_obs, stored)
 
 
 def led_to(value: Callable[..., Any], truncated: jax.Array, values: Any, *inputs: Any) -> Any:
@@ -101,7 +109,8 @@ def gae(
     Reads obs, next_obs, reward, terminated, truncated and extras carry of fresh experience. Writes
     value, advantage and target (advantage + value), each [T, N], or [T, N, M] where rewards and
     values are those of M agents; metric `losses/explained_variance`.
-    `value(params, obs, carry) -> (values, carry)` takes any leading axes. The steps of the batch
+    `value(params, obs, carry) -> (values, carry)` takes any leading axes, and `done` as a fourth
+    argument where the actor carries anything, as `ActorCritic.value` does. The steps of the batch
     are consecutive, as those of a rollout are.
 
     Args:

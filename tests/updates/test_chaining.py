@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rljax.errors import UsageError
 from rljax.networks import ActorCritic, Network
 from rljax.types import MissingField, Update
 from rljax.updates import chain, epochs, gae, stateless
@@ -119,3 +120,12 @@ def test_returns_that_do_not_end_with_episodes_are_of_a_memory_that_does(make_ba
     _, _, after, _ = update.apply(None, (), batch, KEY)
     np.testing.assert_allclose(after.extras["value"], [[30], [0]])
     np.testing.assert_allclose(after.extras["advantage"], [[-30], [10]])
+
+
+def test_advantages_of_a_memory_are_refused_within_epochs(make_batch):
+    net = Network(lambda key: (), lambda p, obs, carry, key: (((), carry), carry))
+    value = ActorCritic(net._replace(initial_carry=jnp.zeros), head=None).value
+    batch = make_batch(2, 1, extras={"carry": jnp.zeros((2, 1))})
+    update = epochs(gae(value, 1.0, 0.0), 1, 1, sequence_length=2)
+    with pytest.raises(UsageError, match="let the estimator stand before `epochs`"):
+        update.apply(None, (), batch, KEY)
