@@ -111,7 +111,8 @@ def gae(
     values are those of M agents; metric `losses/explained_variance`.
     `value(params, obs, carry) -> (values, carry)` takes any leading axes, and `done` as a fourth
     argument where the actor carries anything, as `ActorCritic.value` does. The steps of the batch
-    are consecutive, as those of a rollout are.
+    are consecutive, as those of a rollout are. Raises UsageError within `epochs` if there is a
+    carry: a minibatch has that of its first row alone.
 
     Args:
         value: what is learnt.
