@@ -56,8 +56,8 @@ LIBRARIES = {
     "jax": Library(
         "a plain JAX loop",
         "run_jax",
-        "treats a time limit as the end of an episode, steps gymnax's environment, and gives new "
-        "sequences the largest priority",
+        "treats a time limit as the end of an episode, steps gymnax's environment, and in R2D2 "
+        "gives new sequences the largest priority",
     ),
     "jaxmarl": Library(
         "JaxMARL",

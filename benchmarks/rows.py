@@ -146,7 +146,7 @@ ROWS = [
         "control",
         control("sac", 128 * 1000, num_envs=128, updates=8),
         SWINGS,
-        peers=("rejax",),
+        peers=("rejax", "jax"),
     ),
     *(
         Row(
