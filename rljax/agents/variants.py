@@ -2,14 +2,14 @@
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 
 from rljax.errors import check_known
 
-ARGUMENTS = re.compile(r"(^    Args:\n)(.*?)(?=^\n|\Z)", re.DOTALL | re.M)
-ARGUMENT = re.compile(r"^        (\w+): .*?(?=^        \w|\Z)", re.DOTALL | re.M)
+ARGUMENTS = re.compile(r"(^Args:\n)(.*?)(?=^\n|\Z)", re.DOTALL | re.M)
+ARGUMENT = re.compile(r"^    (\w+): .*?(?=^    \w|\Z)", re.DOTALL | re.M)
 
 
 def variant_of(base: Callable, *chosen: str) -> Callable[[Any], Any]:
@@ -30,12 +30,8 @@ def variant_of(base: Callable, *chosen: str) -> Callable[[Any], Any]:
         kept = {name: p for name, p in inherited.items() if name not in chosen}
         taken = {**kept, **own}
         factory.__signature__ = inspect.Signature(list(taken.values()))
-        before, words = base.__doc__ or "", factory.__doc__ or ""
-        mine = _documented(words)
-        listed = "".join({**_documented(before), **mine}[name] for name in taken)
-        rest = before[ARGUMENTS.search(before).end() :]  # type: ignore[union-attr]
-        summary = ARGUMENTS.sub("", words).rstrip()
-        factory.__doc__ = f"{summary}\n\n    Args:\n{listed}{rest}"
+        if base.__doc__ and factory.__doc__:  # `python -OO` has none
+            factory.__doc__ = _joined(factory.__doc__, base.__doc__, taken)
 
         @wraps(factory)
         def refusing(*args: Any, **arguments: Any) -> Any:
@@ -46,6 +42,16 @@ def variant_of(base: Callable, *chosen: str) -> Callable[[Any], Any]:
         return refusing
 
     return decorate
+
+
+def _joined(own: str, before: str, taken: Iterable[str]) -> str:
+    """The documentation `own`, with what `before` says besides of the arguments `taken`."""
+    # Without the indentation, which Python 3.13 leaves out itself.
+    own, before = inspect.cleandoc(own), inspect.cleandoc(before)
+    documented = {**_documented(before), **_documented(own)}
+    listed = "".join(documented[name] for name in taken)
+    rest = before[ARGUMENTS.search(before).end() :]  # type: ignore[union-attr]
+    return f"{ARGUMENTS.sub('', own).rstrip()}\n\nArgs:\n{listed}{rest}"
 
 
 def _documented(doc: str) -> dict[str, str]:
