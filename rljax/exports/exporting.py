@@ -49,7 +49,7 @@ def export(
     policy = interface(agent, state)
     try:
         written = FORMATS[to](policy, f"The greedy policy of an agent for {agent.env.name}.")
-    except (TypeError, jax.core.InconclusiveDimensionOperation) as error:
+    except (TypeError, jax.errors.InconclusiveDimensionOperation) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(
             f"the network cannot be traced for {to} with a batch of any size, which has no number: "

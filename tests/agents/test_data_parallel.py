@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from compiling import WITH_FUSION_EMITTERS
 from jax.sharding import AxisType, PartitionSpec
 from states import arrays, different_leaves, jit
 from test_contracts import AGENTS
@@ -132,7 +133,7 @@ def on_devices(learn, count: int):
     split, same = PartitionSpec(None, collectives.ENVIRONMENTS), PartitionSpec()
     spread = jax.shard_map(learn, mesh=mesh, in_specs=split, out_specs=same, check_vma=False)
     # Without its emitters of fusions, XLA gets a gradient of SAC wrong on eight devices.
-    fast = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": True}
+    fast = {"xla_backend_optimization_level": 0, **WITH_FUSION_EMITTERS}
     return jax.jit(spread, compiler_options=fast)
 
 
@@ -147,7 +148,7 @@ def assert_close(found, expected):
 def test_several_devices_learn_from_a_batch_what_one_does(name, monkeypatch):
     batch, learn = by_gradient_descent(name, monkeypatch)
     # Optimised: at level 0, XLA gets a gradient of SAC and of CrossQ wrong on one device.
-    right = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+    right = {"xla_backend_optimization_level": 3, **WITH_FUSION_EMITTERS}
     one = jax.jit(learn, compiler_options=right)
     alone = one(batch)
     assert different_leaves(alone[0], one(jax.tree.map(np.zeros_like, batch))[0])
