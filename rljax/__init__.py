@@ -35,6 +35,8 @@ _PUBLIC = {
     "match": "rljax.training.matches:match",
     "pbt": "rljax.tune.pbt:pbt",
     "pmap": "rljax.parallel.pmap:pmap",
+    "restore": "rljax.experiments.checkpoints:restore",
+    "save": "rljax.experiments.checkpoints:save",
     "train": "rljax.training.loop:train",
     "vmap": "rljax.parallel.vmap:vmap",
 }
@@ -95,6 +97,8 @@ if TYPE_CHECKING:
     from rljax.distributed import distribute as distribute
     from rljax.envs import make as make
     from rljax.envs.check import check_env as check_env
+    from rljax.experiments.checkpoints import restore as restore
+    from rljax.experiments.checkpoints import save as save
     from rljax.experiments.experiment import load as load
     from rljax.experiments.loggers import Logger as Logger
     from rljax.exports.exporting import export as export

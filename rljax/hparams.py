@@ -9,6 +9,7 @@ class Hparams:
 
 from collections.abc import Iterable
 from dataclasses import field, fields
+from numbers import Number
 from typing import Any, NamedTuple
 
 from rljax.errors import UsageError
@@ -56,6 +57,8 @@ def check_number(hparams: Any, name: str, numbers: Iterable[float], where: str) 
     metadata = next(f.metadata for f in fields(hparams) if f.name == name)
     low, high, excludes_low = metadata.get("bounds", Bounds())
     for number in numbers:
+        if not isinstance(number, Number):
+            raise UsageError(f"{where} must be a number, not {number!r}")
         if low <= number <= high and not (excludes_low and number == low):
             continue
         if high < float("inf") and low == -float("inf"):

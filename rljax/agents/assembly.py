@@ -249,5 +249,5 @@ def check_hparams(hparams: Hparams, kind: type, agent: str) -> Hparams:
         raise UsageError(f"hparams must be {agent}'s Hparams, not a {type(hparams).__name__}")
     for name, number in vars(hparams).items():
         if not isinstance(number, jax.core.Tracer):
-            check_number(hparams, name, np.ravel(number), f"{agent}: hparams.{name}")
+            check_number(hparams, name, np.ravel(number).tolist(), f"{agent}: hparams.{name}")
     return hparams

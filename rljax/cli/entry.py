@@ -44,6 +44,8 @@ for command in (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the entry point of `rljax`. Returns the exit code."""
+    if arguments is None:
+        sys.path.append("")  # A module that registers environments may lie where one works.
     try:
         code = _run(arguments)
     except Exception:

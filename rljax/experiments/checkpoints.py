@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from orbax.checkpoint import checkpoint_managers
 from rljax.errors import RunError
 from rljax.experiments import migration
 from rljax.parallel import processes
-from rljax.types import State
+from rljax.training.compilation import described
+from rljax.types import Agent, Key, State
 
 
 class Checkpoints:
@@ -130,6 +132,46 @@ class Checkpoints:
     def close(self) -> None:
         """Wait for what is under way, and let go."""
         self._manager.close()
+
+
+def save(path: str | Path, state: State) -> None:
+    """Save the whole state of an agent, with its replay buffer, in the folder `path`.
+
+    It is complete there, or absent. The states of two iterations stay, the latest ones. What
+    `rljax train` trained is saved already: see `load`.
+
+    Raises RunError if a state of the same iteration is there.
+    """
+    checkpoints = Checkpoints(Path(path))
+    iteration = int(np.max(processes.fetch(state.iteration)))
+    is_there = iteration in checkpoints.iterations()
+    if not is_there:
+        checkpoints.save(state)
+    checkpoints.close()
+    if is_there:
+        raise RunError(f"{path} has a state of iteration {iteration}: save to another folder")
+
+
+def restore(path: str | Path, agent: Agent, key: Key) -> State:
+    """The latest state that `save` put into a folder: `state = rljax.restore("saved", agent, key)`.
+
+    Args:
+        agent: made as the one whose state it is. A longer `total_env_steps` goes on from there.
+        key: a key, or the keys [P] of a population, as its `init` takes them. Their numbers do not
+            matter.
+
+    Raises RunError for what is missing, damaged or of another agent.
+    """
+    if not Path(path).is_dir():
+        raise RunError(f"there is no folder {path}")
+    checkpoints = Checkpoints(Path(path), read_only=True)
+    state, damage = checkpoints.restore_latest(described(agent, jax.eval_shape(agent.init, key)))
+    checkpoints.close()
+    for sentence in damage:
+        warnings.warn(f"{sentence}; restored is the one before it", stacklevel=2)
+    if state is None:
+        raise RunError(f"{path} has no saved state")
+    return state
 
 
 def _without_empty(tree: Any) -> Any:

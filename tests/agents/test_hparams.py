@@ -20,6 +20,8 @@ from rljax.hparams import check_number, real
         ("ppo", "lr", -3e-4, "ppo: hparams.lr must be at least 0, not -0.0003"),
         ("ppo", "lr", float("nan"), "ppo: hparams.lr must be at least 0, not nan"),
         ("q_learning", "temperature", 0, "q_learning: hparams.temperature must be above 0, not 0"),
+        ("sac", "lr", "1e-3", "sac: hparams.lr must be a number, not '1e-3'"),
+        ("ppo", "lr", None, "ppo: hparams.lr must be a number, not None"),
     ],
 )
 def test_what_it_cannot_be_is_one_sentence(caplog, agent, name, number, said):

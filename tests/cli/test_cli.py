@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from states import digest
 
+import rljax
 from rljax.cli import main
 from rljax.cli.common import parse
 from rljax.experiments import directory, experiment, metrics
@@ -221,6 +222,24 @@ def test_bad_input_is_one_line_and_creates_nothing(
     assert captured.out == "" and captured.err.count("\n") == 1
     assert captured.err.startswith("rljax: ") and said in captured.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.long
+def test_modules_of_the_current_directory_register_environments(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import gymnasium\n"
+        "gymnasium.register('Mine-v0', 'gymnasium.envs.classic_control:CartPoleEnv')\n"
+    )
+    # As the script `rljax`, whose directory is not the current one.
+    program = [sys.executable, "-P", "-c", "from rljax.cli import main; exit(main())"]
+    done = subprocess.run(
+        [*program, "check-env", "gymnasium/mine:Mine-v0"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(rljax.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+    )
+    assert "No module" not in done.stderr and "Mine-v0" in done.stdout, done.stderr
 
 
 def test_an_environment_that_cannot_be_drawn_is_refused_by_name(run, tmp_path, capsys):

@@ -43,6 +43,7 @@ HELD_BY = {
     "planning_tutorial.md: player = rljax.mcts": "docs/test_tutorial::test_the_tutorial_of_pl",
     "populations.md: agent = rljax.ppo": "docs/test_snippets::test_populations_as_on_",
     "populations.md: for rung in rljax.halving": "docs/test_snippets::test_populations_as_on_",
+    "simulators.md: agent = rljax.ppo": "envs/test_gymnasium::test_the_code_of_the_page_runs",
     "simulators.md: steps = simulator.step": "envs/test_gymnasium::test_the_code_of_the_page_runs",
     "sweeps.md: result = tune.run": "tune/test_page::test_its_program_runs",
     "tutorial.md: agent = rljax.q_learning": "docs/test_tutorial::test_the_tables_walk_as_it_says",

@@ -326,6 +326,7 @@ def test_the_code_of_the_page_runs():
             pages.run(block, page, names)
     assert names["steps"].obs.shape == (8, 4)
     assert names["env"].observation_space.shape == (32 + 11 + 2,)
+    assert names["over"] and names["played"] > 1
 
 
 def test_the_page_names_the_options_of_atari_with_their_defaults():
