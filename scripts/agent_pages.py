@@ -1,4 +1,4 @@
-"""Write into docs/agents what docstrings, code and configs say, so that nobody writes it twice.
+"""Write into docs/agents and docs/cli.md what the code and configs say: nobody writes it twice.
 
     python scripts/agent_pages.py
 
@@ -9,6 +9,7 @@ A page has regions, from `<!-- KIND ARGUMENTS -->` to `<!-- end -->`, of these k
     structure AGENT     its other arguments: name, default, and the words of its docstring
     metrics AGENT       the names of what it reports
     configs AGENT       the files of configs/AGENT, and what they set
+    keys SECTION ...    the keys of these sections of a config; those at the top are "top"
 """
 
 import ast
@@ -27,7 +28,7 @@ from rljax.experiments import config
 from rljax.experiments.config import PYTHON_ONLY
 
 ROOT = Path(__file__).parent.parent
-PAGES = ROOT / "docs" / "agents"
+PAGES = (*sorted((ROOT / "docs/agents").glob("*.md")), ROOT / "docs/cli.md")
 REGION = re.compile(r"(<!-- (\w+) (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 HIDDEN = ("env", *PYTHON_ONLY)  # arguments that are said elsewhere, or that are no choice
 
@@ -98,8 +99,21 @@ def configs(agent: str) -> str:
     return table(("config", "environment", "env steps", "sets"), rows)
 
 
+def keys(*sections: str) -> str:
+    """The keys of sections of a config as a table."""
+    kinds = {"top.": config.Top, **{f"{name}.": kind for name, kind in config.SECTIONS.items()}}
+    rows = []
+    for section in (f"{name}." for name in sections):
+        words = field_docs(kinds[section])
+        for key in fields(kinds[section]):
+            name = f"{section}{key.name}".removeprefix("top.")
+            rows.append((f"`{name}`", f"`{toml(key.default)}`", words[key.name]))
+    return table(("key", "default", "what it is"), rows)
+
+
 def toml(value: object) -> str:
     """A value as a config has it."""
+    value = list(value) if isinstance(value, tuple) else value
     return str(value).lower() if isinstance(value, bool) else repr(value).replace("'", '"')
 
 
@@ -127,7 +141,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join([lines[0], "|---" * len(head) + "|\n", *lines[1:]])
 
 
-KINDS = {f.__name__: f for f in (code, hparams, structure, metrics, configs)}
+KINDS = {f.__name__: f for f in (code, hparams, structure, metrics, configs, keys)}
 
 
 def filled(page: str) -> str:
@@ -141,5 +155,5 @@ def filled(page: str) -> str:
 
 
 if __name__ == "__main__":
-    for path in sorted(PAGES.glob("*.md")):
+    for path in PAGES:
         path.write_text(filled(path.read_text()))

@@ -27,7 +27,10 @@ def row(page):
     return pytest.param(page, id=page.stem, marks=() if quick else pytest.mark.slow)
 
 
-@pytest.mark.parametrize("page", map(row, PAGES))
+CLI = pytest.param(pages.ROOT / "docs/cli.md", id="cli")
+
+
+@pytest.mark.parametrize("page", [*map(row, PAGES), CLI])
 def test_what_is_written_by_the_code_is_as_it_would_write_it(page, agent_pages):
     text = page.read_text()
     assert agent_pages.filled(text) == text, "run python scripts/agent_pages.py"
