@@ -57,16 +57,20 @@ class Checkpoints:
             ),
         )
 
-    def save(self, state: State, score: float | None = None) -> None:
-        """Save under the state's iteration; `score` (higher is better) decides which is best."""
+    def save(self, state: State, score: float | None = None) -> bool:
+        """Save under the state's iteration; `score` (higher is better) decides which is best.
+
+        Returns False, and saves nothing, where there is a checkpoint of this iteration.
+        """
         iteration = int(np.max(processes.fetch(state.iteration)))
         if iteration in self.iterations():
-            return
+            return False
         self._manager.save(
             iteration,
             args=ocp.args.Composite(state=ocp.args.StandardSave(_without_empty(state))),
             metrics=None if score is None else {"score": score},
         )
+        return True
 
     def iterations(self) -> list[int]:
         """What is there, oldest first."""
@@ -143,13 +147,10 @@ def save(path: str | Path, state: State) -> None:
     Raises RunError if a state of the same iteration is there.
     """
     checkpoints = Checkpoints(Path(path))
-    iteration = int(np.max(processes.fetch(state.iteration)))
-    is_there = iteration in checkpoints.iterations()
-    if not is_there:
-        checkpoints.save(state)
+    is_saved = checkpoints.save(state)
     checkpoints.close()
-    if is_there:
-        raise RunError(f"{path} has a state of iteration {iteration}: save to another folder")
+    if not is_saved:
+        raise RunError(f"{path} has a state of the same iteration: save to another folder")
 
 
 def restore(path: str | Path, agent: Agent, key: Key) -> State:

@@ -49,7 +49,7 @@ def test_a_population_is_restored(tmp_path):
 
 def test_no_state_is_written_over(half, tmp_path):
     rljax.save(tmp_path, half)
-    with pytest.raises(RunError, match="has a state of iteration 12: save to another folder"):
+    with pytest.raises(RunError, match="has a state of the same iteration: save to another"):
         rljax.save(tmp_path, half)
 
 
