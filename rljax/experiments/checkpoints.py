@@ -60,17 +60,16 @@ class Checkpoints:
     def save(self, state: State, score: float | None = None) -> bool:
         """Save under the state's iteration; `score` (higher is better) decides which is best.
 
-        Returns False, and saves nothing, where there is a checkpoint of this iteration.
+        Returns False, and saves nothing, where there is one of this iteration or of a later one.
         """
         iteration = int(np.max(processes.fetch(state.iteration)))
         if iteration in self.iterations():
             return False
-        self._manager.save(
+        return self._manager.save(
             iteration,
             args=ocp.args.Composite(state=ocp.args.StandardSave(_without_empty(state))),
             metrics=None if score is None else {"score": score},
         )
-        return True
 
     def iterations(self) -> list[int]:
         """What is there, oldest first."""
@@ -144,13 +143,15 @@ def save(path: str | Path, state: State) -> None:
     It is complete there, or absent. The states of two iterations stay, the latest ones. What
     `rljax train` trained is saved already: see `load`.
 
-    Raises RunError if a state of the same iteration is there.
+    Raises RunError if a state of the same iteration, or of a later one, is there.
     """
     checkpoints = Checkpoints(Path(path))
     is_saved = checkpoints.save(state)
     checkpoints.close()
     if not is_saved:
-        raise RunError(f"{path} has a state of the same iteration: save to another folder")
+        raise RunError(
+            f"{path} has a state of this iteration or a later one: save to another folder"
+        )
 
 
 def restore(path: str | Path, agent: Agent, key: Key) -> State:

@@ -1,5 +1,7 @@
 """States that people save and restore from Python."""
 
+from dataclasses import replace
+
 import jax
 import pytest
 from states import different_leaves
@@ -47,10 +49,12 @@ def test_a_population_is_restored(tmp_path):
     assert not different_leaves(rljax.restore(tmp_path / "saved", population, keys), states)
 
 
-def test_no_state_is_written_over(half, tmp_path):
+def test_no_state_is_written_over_or_left_out(half, tmp_path):
     rljax.save(tmp_path, half)
-    with pytest.raises(RunError, match="has a state of the same iteration: save to another"):
-        rljax.save(tmp_path, half)
+    for state in (half, replace(half, iteration=half.iteration - 1)):
+        with pytest.raises(RunError, match="has a state of this iteration or a later one: save to"):
+            rljax.save(tmp_path, state)
+    assert not different_leaves(rljax.restore(tmp_path, learner(), KEY), half)
 
 
 def test_what_cannot_be_restored_is_named(half, tmp_path):
